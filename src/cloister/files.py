@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that must not be half-written, lost, or read by others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+_CHUNK_BYTES = 1 << 20
+
+
+def private_folder(path: Path) -> Path:
+    """Make ``path`` and its missing parents, readable by the owner alone; an existing folder is tightened."""
+    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    path.chmod(PRIVATE_FOLDER)
+    return path
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old file or the new one, never a part.
+
+    The file and its folder are fsynced before and after the rename (the sequence of POSIX rename(2) with durable
+    directories). A symbolic link at ``path`` is replaced, not followed.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in ``path`` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any, *, mode: int = PRIVATE_FILE) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), mode=mode)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of ``value`` that digests are taken over: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def sha256_of(content: bytes) -> str:
+    """Hexadecimal SHA-256 of ``content``."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file at ``path``, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(_CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a site's job process and its trainer say to each other over a pipe.
+
+One frame is: the magic ``CLS1``; two unsigned 64-bit little-endian lengths; a JSON message; a blob, which holds an
+adapter as safetensors or nothing. The trainer is untrusted: lengths are checked before anything is read, and what it
+says is validated against the models below.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cloister.documents import Model
+from cloister.errors import TrainerError
+from cloister.jobs import Lora, Training
+
+MAXIMUM_MESSAGE_BYTES = 1 << 20
+
+_MAGIC = b"CLS1"
+_HEAD = struct.Struct("<4sQQ")
+
+
+class Setup(Model):
+    """The first message: everything about the job that the trainer needs, and no more.
+
+    Attributes:
+        view: folder with `train.parquet` and `validation.parquet`, as the trainer sees it.
+        base_model: folder with the base model, as the trainer sees it.
+        text: column with the text.
+        label: column with the class.
+        labels: classes in the order of their numbers.
+        shapes: shape of each tensor of the adapter, by name; the trainer refuses to start where its own differ.
+        head_modules: modules that are trained whole, beside the low-rank factors.
+        threads: CPU threads to use.
+    """
+
+    kind: Literal["setup"] = "setup"
+    view: str
+    base_model: str
+    text: str
+    label: str
+    labels: tuple[str, ...]
+    lora: Lora
+    training: Training
+    shapes: dict[str, tuple[int, ...]]
+    head_modules: tuple[str, ...]
+    threads: int
+
+
+class Train(Model):
+    """Measure the adapter in the blob on the validation records, train it for one round, send it back."""
+
+    kind: Literal["train"] = "train"
+    round: int
+
+
+class Evaluate(Model):
+    """Measure the adapter in the blob on the validation records."""
+
+    kind: Literal["evaluate"] = "evaluate"
+
+
+class Ready(Model):
+    """The trainer has loaded base model and view."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Progress(Model):
+    """One more optimiser step is done; for the site's eyes only."""
+
+    kind: Literal["progress"] = "progress"
+    step: int
+    steps: int
+
+
+class Done(Model):
+    """The answer to `Train` (blob: the trained adapter) and to `Evaluate` (no blob).
+
+    Attributes:
+        metrics: by name: `accuracy`, `macro_f1` and `loss` of the adapter as it came; `train_loss` of the round.
+        records: training records that the round used.
+    """
+
+    kind: Literal["done"] = "done"
+    metrics: dict[str, float]
+    records: int = Field(ge=0)
+
+
+class Failed(Model):
+    """The trainer cannot go on. The reason may quote records, so it stays in the site's own log."""
+
+    kind: Literal["failed"] = "failed"
+    reason: str
+
+
+Request = Setup | Train | Evaluate
+Reply = Ready | Progress | Done | Failed
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
+
+ReadExactly = Callable[[int], bytes]
+"""Reads so many bytes, or raises `TrainerError`."""
+
+
+def encode(message: Request | Reply, blob: bytes = b"") -> bytes:
+    """One frame."""
+    text = message.model_dump_json().encode()
+    return _HEAD.pack(_MAGIC, len(text), len(blob)) + text + blob
+
+
+def read_request(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Request, bytes]:
+    """The next frame from a site's job process.
+
+    Raises:
+        TrainerError: where what came is not a frame.
+    """
+    text, blob = _read(read, maximum_blob_bytes)
+    try:
+        return _REQUEST.validate_json(text), blob
+    except ValidationError as error:
+        raise TrainerError("the job process sent something that is no request") from error
+
+
+def read_reply(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Reply, bytes]:
+    """The next frame from a trainer.
+
+    Raises:
+        TrainerError: where what came is not a frame, is too long, or is no reply.
+    """
+    text, blob = _read(read, maximum_blob_bytes)
+    try:
+        return _REPLY.validate_json(text), blob
+    except ValidationError as error:
+        raise TrainerError("the trainer sent something that is no reply") from error
+
+
+def _read(read: ReadExactly, maximum_blob_bytes: int) -> tuple[bytes, bytes]:
+    magic, text_bytes, blob_bytes = _HEAD.unpack(read(_HEAD.size))
+    if magic != _MAGIC:
+        raise TrainerError("the pipe to the trainer carries something that is not a frame")
+    if text_bytes > MAXIMUM_MESSAGE_BYTES or blob_bytes > maximum_blob_bytes:
+        raise TrainerError("the pipe to the trainer carries a frame that is too long")
+    return read(text_bytes), read(blob_bytes)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The document `provisioning/federation.yaml`: who takes part, in which role, and how long trust lasts.
+
+The authority signs certificates from this document alone; whoever is not in it gets none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cloister.documents import Model
+from cloister.names import PersonName, SiteName, Word
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$")]
+
+
+class Role(StrEnum):
+    """What a person may be."""
+
+    DATA_SCIENTIST = "data-scientist"
+    COMPLIANCE_OFFICER = "compliance-officer"
+    IT_ADMIN = "it-admin"
+
+
+class Server(Model):
+    """The coordinating server.
+
+    Attributes:
+        name: common name in its certificate.
+        organisation: who runs it.
+        host: the name or address that sites dial; also in the certificate's SAN.
+        other_hosts: further names or addresses for the SAN.
+        port: TCP port, or `auto`: a free one is chosen at the first start and remembered.
+    """
+
+    name: SiteName
+    organisation: Word
+    host: HostName = "localhost"
+    other_hosts: tuple[HostName, ...] = ()
+    port: Annotated[int, Field(ge=1024, le=65535)] | Literal["auto"] = "auto"
+
+
+class Authority(Model):
+    """The certificate authority.
+
+    Attributes:
+        key_bits: RSA modulus in bits; NVFlare 2.9 signs jobs with RSA only.
+        valid_days: how long its own certificate lasts.
+    """
+
+    key_bits: Literal[3072, 4096] = 3072
+    valid_days: int = Field(default=3650, ge=1, le=7300)
+
+
+class Lifetimes(Model):
+    """How many days each kind of certificate lasts, never beyond the authority's own."""
+
+    server_days: int = Field(default=365, ge=1, le=825)
+    site_days: int = Field(default=365, ge=1, le=825)
+    person_days: int = Field(default=180, ge=1, le=825)
+
+
+class SiteEntry(Model):
+    """A site that may join."""
+
+    name: SiteName
+    organisation: Word
+
+
+class Person(Model):
+    """A person who may speak to the server.
+
+    Attributes:
+        name: written like a mail address.
+        organisation: who they act for; policies may grant by it.
+        role: what they may be; policies may grant by it.
+    """
+
+    name: PersonName
+    organisation: Word
+    role: Role
+
+
+class Federation(Model):
+    """The whole document."""
+
+    federation: Word
+    server: Server
+    authority: Authority = Authority()
+    lifetimes: Lifetimes = Lifetimes()
+    sites: tuple[SiteEntry, ...] = Field(min_length=1, max_length=200)
+    people: tuple[Person, ...] = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [self.server.name, *(site.name for site in self.sites), *(person.name for person in self.people)]
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise ValueError(f"names `{'`, `'.join(repeated)}` twice; every name stands for one identity")
+        return self
+
+    def site(self, name: str) -> SiteEntry | None:
+        """The site called ``name``, if the roster has it."""
+        return next((site for site in self.sites if site.name == name), None)
+
+    def person(self, name: str) -> Person | None:
+        """The person called ``name``, if the roster has them."""
+        return next((person for person in self.people if person.name == name), None)
