@@ -152,7 +152,7 @@ class _Tree:
             next(events)  # end of the document
             extra = next(events)
             if not isinstance(extra, yaml.StreamEndEvent):
-                self._problem(extra.start_mark.line + 1, "holds more than one YAML document")
+                self._problem(_line(extra), "holds more than one YAML document")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._problem(mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}")
@@ -169,7 +169,7 @@ class _Tree:
         self.problems.append(Problem(self.name, line, message, hint))
 
     def _node(self, event: yaml.Event, path: KeyPath, depth: int) -> Any:
-        line = event.start_mark.line + 1
+        line = _line(event)
         self.lines.setdefault(path, line)
         if depth > MAXIMUM_DEPTH:
             raise _TooDeepError(line)
@@ -191,7 +191,7 @@ class _Tree:
         for event in self._events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
-            line = event.start_mark.line + 1
+            line = _line(event)
             key = str(self._node(event, (*path, f"\0{line}"), depth + 1)) if event else ""
             if not isinstance(event, yaml.ScalarEvent):
                 self._problem(line, "has a key that is not a word")
@@ -220,6 +220,10 @@ class _Tree:
         if not event.implicit[0]:  # quoted, or a block scalar: text
             return text
         return _plain_scalar(text)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _plain_scalar(text: str) -> Any:

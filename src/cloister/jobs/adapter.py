@@ -147,8 +147,10 @@ def layout_of(base_model: Path, job: Job) -> AdapterLayout:
         known = ", ".join(sorted(_ARCHITECTURES))
         raise RecordsError(f"base models of type `{kind}` cannot be adapted for {job.task}", hint=f"known: {known}")
     encoder, head = _ARCHITECTURES[kind]
-    shapes = {f"{encoder}.{name.removeprefix(encoder + '.')}": shape
-              for name, shape in read_header(base_model / "model.safetensors").items()}
+    shapes = {
+        f"{encoder}.{name.removeprefix(encoder + '.')}": shape
+        for name, shape in read_header(base_model / "model.safetensors").items()
+    }
     tensors = _factors(shapes, job.method.lora, base_model)
     for name, size in head:
         rows = len(job.dataset.labels) if size is None else hidden
@@ -163,8 +165,11 @@ def layout_of(base_model: Path, job: Job) -> AdapterLayout:
 def _factors(shapes: Mapping[str, tuple[int, ...]], lora: Lora, base_model: Path) -> list[TensorSpec]:
     tensors: list[TensorSpec] = []
     for target in lora.targets:
-        layers = [name for name, shape in shapes.items()
-                  if len(shape) == 2 and f".{name}".endswith(f".{target}.weight") and "embeddings" not in name]
+        layers = [
+            name
+            for name, shape in shapes.items()
+            if len(shape) == 2 and f".{name}".endswith(f".{target}.weight") and "embeddings" not in name
+        ]
         if not layers:
             hint = "look at the base model's layers: for BERT they are `query`, `key`, `value`, `dense`"
             raise RecordsError(f"base model `{base_model.name}` has no linear layer `{target}`", hint=hint)
