@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connectors to a site's records, and the governed view that one job's trainer may see of them."""
+
+from cloister.records.interface import Store
+from cloister.records.stores import open_store
+from cloister.records.view import ViewManifest, ViewRequest, check_request, write_view
+
+__all__ = ["Store", "ViewManifest", "ViewRequest", "check_request", "open_store", "write_view"]

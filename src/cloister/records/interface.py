@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every connector is: a store that names its columns and streams some of them.
+
+1. Only the columns asked for are read; the projection is made by the store, not after it.
+2. Every cell arrives as text (`pyarrow.string`) or null. Whole numbers are written in decimal, as categories are.
+3. Bytes that are not UTF-8 are a mistake of the whole file, such as a wrong export, and not of one row: they refuse
+   the store, with the row where the reader knows it.
+4. No message holds the content of a record; what a library says about a record is dropped, not passed on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from cloister.errors import RecordsError
+
+BATCH_ROWS = 1024
+
+
+class Store(ABC):
+    """One file of records, opened anew for every use.
+
+    Attributes:
+        path: where it lies.
+        shown: the path as the silo document gives it, for messages.
+    """
+
+    def __init__(self, path: Path, shown: str) -> None:
+        self.path = path
+        self.shown = shown
+
+    @abstractmethod
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, in the store's order; no record is read.
+
+        Raises:
+            RecordsError: where the file cannot be read as what it should be.
+        """
+
+    @abstractmethod
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The store's rows, with ``columns`` only, in that order, all of type `pyarrow.string`.
+
+        Raises:
+            RecordsError: where a column is missing or the file breaks off.
+        """
+
+    def require_columns(self, names: Iterable[str]) -> None:
+        """Check that the store has each of ``names`` exactly once.
+
+        Raises:
+            RecordsError: naming the file, the column and the nearest that there is.
+        """
+        present = Counter(self.column_names())
+        for name in names:
+            if not present[name]:
+                near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+                hint = f"nearest is `{near[0]}`" if near else "the silo document and the file must agree"
+                raise RecordsError(f"`{self.shown}` has no column `{name}`", hint=hint)
+            if present[name] > 1:
+                raise RecordsError(f"`{self.shown}` has {present[name]} columns called `{name}`", hint="keep one")
+
+    def require_file(self) -> None:
+        """Check that a regular file lies at the path and can be opened.
+
+        Raises:
+            RecordsError: naming the file and what is wrong.
+        """
+        if self.path.is_dir():
+            raise RecordsError(f"`{self.shown}` is a folder, not a file", hint="name the file in the silo document")
+        try:
+            with self.path.open("rb") as stream:
+                empty = not stream.read(1)
+        except FileNotFoundError as error:
+            hint = "paths in a silo document start at the federation's folder"
+            raise RecordsError(f"`{self.shown}` does not exist", hint=hint) from error
+        except OSError as error:
+            raise RecordsError(
+                f"`{self.shown}` cannot be opened: {(error.strerror or 'no reason given').lower()}"
+            ) from error
+        if empty:
+            raise RecordsError(f"`{self.shown}` is an empty file", hint="export it again")
+
+
+def as_text(array: pa.Array, store: Store, column: str, first_row: int) -> pa.Array:
+    """One column's cells as checked UTF-8.
+
+    Args:
+        array: text, bytes, whole numbers or a dictionary of them.
+        store: for messages.
+        column: its name, for messages.
+        first_row: 1-based number of the first cell's row, for messages.
+
+    Raises:
+        RecordsError: where the cells are something else, or are not UTF-8.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return as_text(array.dictionary_decode(), store, column, first_row)
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return array.cast(pa.string())
+    if not is_textual(kind):
+        raise RecordsError(
+            f"column `{column}` of `{store.shown}` holds `{kind}`, which is no text", hint="export it as text"
+        )
+    raw = array.cast(pa.binary())
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        row = first_row + _first_not_utf8(raw)
+        raise not_utf8(store, column, row) from None
+
+
+def is_textual(kind: pa.DataType) -> bool:
+    """Whether cells of type ``kind`` are text or bytes."""
+    checks = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+        pa.types.is_fixed_size_binary,
+    )
+    return any(check(kind) for check in checks)
+
+
+def not_utf8(store: Store, column: str, row: int) -> RecordsError:
+    """The refusal of cells that are not UTF-8; ``row`` is 1-based and does not count a header."""
+    return RecordsError(
+        f"column `{column}` of `{store.shown}` is not UTF-8 in row {row}", hint="export the file again as UTF-8"
+    )
+
+
+def _first_not_utf8(raw: pa.Array) -> int:
+    for index, value in enumerate(raw.to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            return index
+    return 0

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a dataset's declaration to the store that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloister.records.csv import CsvStore
+from cloister.records.interface import Store
+from cloister.records.parquet import ParquetStore
+from cloister.records.sqlite import SqliteStore
+from cloister.silos import Dataset, ParquetConnector, SqliteConnector
+
+
+def open_store(dataset: Dataset, *, root: Path) -> Store:
+    """The store of ``dataset``, once it is known to have every column that the dataset declares.
+
+    Args:
+        dataset: as the silo document declares it.
+        root: the federation's folder, where relative paths start.
+
+    Raises:
+        RecordsError: where the store is missing, unreadable, or lacks a declared column.
+    """
+    connector = dataset.connector
+    path = root / connector.path
+    store: Store
+    if isinstance(connector, SqliteConnector):
+        store = SqliteStore(path, connector.path, connector.table)
+    elif isinstance(connector, ParquetConnector):
+        store = ParquetStore(path, connector.path)
+    else:
+        store = CsvStore(path, connector.path)
+    store.require_columns(dataset.columns)
+    return store
