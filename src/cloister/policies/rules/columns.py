@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`columns`: every column that the job reads is granted, exists, names nobody, and holds the job's labels."""
+
+from __future__ import annotations
+
+from cloister.documents import KeyPath
+from cloister.policies.check import Check, Outcomes, Rule
+from cloister.policies.decision import listed, quoted
+from cloister.silos import Column, ColumnKind
+
+
+def judge(check: Check) -> Outcomes:
+    """Allow where the text and the label column pass, and the job's labels are the declared values, in any order."""
+    granted, asked = check.policy.datasets, check.job.dataset
+    if granted is None:
+        return check.silent("datasets", job=("dataset",))
+    grant = granted.get(asked.name)
+    if grant is None:
+        message = f"no column of dataset {quoted(asked.name)} is granted"
+        return check.deny(message, policy=("datasets",), job=("dataset", "name"))
+    path: KeyPath = ("datasets", asked.name, "columns")
+    refusals: Outcomes = ()
+    for key, column in (("text", asked.text), ("label", asked.label)):
+        if column not in grant.columns:
+            message = f"column {quoted(column)} is not among the granted columns: {listed(grant.columns) or 'none'}"
+            refusals += check.deny(message, policy=path, job=("dataset", key))
+    if not check.of_baseline:
+        refusals += _against_silo(check, path)
+    allowed = f"columns {listed([asked.text, asked.label])} are granted"
+    return refusals or check.allow(allowed, policy=path, job=("dataset",))
+
+
+def _against_silo(check: Check, path: KeyPath) -> Outcomes:
+    asked = check.job.dataset
+    dataset = check.silo.datasets.get(asked.name)
+    declared: dict[str, Column] = {} if dataset is None else dataset.columns
+    refusals: Outcomes = ()
+    for key, name in (("text", asked.text), ("label", asked.label)):
+        column = declared.get(name)
+        if column is None:
+            message = f"{check.silo_at('datasets', asked.name, 'columns')} has no column {quoted(name)}"
+            refusals += check.deny(message, policy=path, job=("dataset", key))
+        elif column.kind is ColumnKind.IDENTIFIER:
+            message = f"column {quoted(name)} is an identifier, and no job may read one"
+            refusals += check.deny(message, policy=path, job=("dataset", key))
+    label = declared.get(asked.label)
+    if label is not None and set(label.values) != set(asked.labels):
+        place = check.silo_at("datasets", asked.name, "columns", asked.label)
+        message = f"the job's labels are not the values of column {quoted(asked.label)} that {place} declares"
+        refusals += check.deny(message, policy=path, job=("dataset", "labels"))
+    return refusals
+
+
+RULE = Rule("columns", judge)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sites`: this site's updates are averaged with those of enough others."""
+
+from __future__ import annotations
+
+from cloister.documents import KeyPath
+from cloister.policies.check import Check, Outcomes, Rule
+
+_STATED: KeyPath = ("aggregation", "minimum_sites")
+_ASKED: KeyPath = ("federation", "minimum_sites")
+
+
+def judge(check: Check) -> Outcomes:
+    """Allow a job that never averages over fewer than `aggregation.minimum_sites` sites."""
+    if check.policy.aggregation is None:
+        return check.silent("aggregation", job=_ASKED)
+    least, asked = check.policy.aggregation.minimum_sites, check.job.federation.minimum_sites
+    if asked < least:
+        return check.deny(f"the job may average over {asked} sites, and {least} are needed", policy=_STATED, job=_ASKED)
+    return check.allow(f"the job averages over {asked} sites or more", policy=_STATED, job=_ASKED)
+
+
+RULE = Rule("sites", judge)

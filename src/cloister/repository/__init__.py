@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The four folders of documents as one frozen value, and the part of them that one site reads."""
+
+from cloister.repository.load import find_root, load_repository, load_site
+from cloister.repository.model import Repository, SiteDocuments
+
+__all__ = ["Repository", "SiteDocuments", "find_root", "load_repository", "load_site"]
