@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three steps by which a participant gets a certificate without its key going anywhere.
+
+1. `request_certificate`, at the participant: make the key if there is none, and a request.
+2. `grant_certificate`, at the authority: look the name up in the roster and sign.
+3. `accept_certificate`, at the participant: check certificate and root, and lay them beside the key.
+
+Requests, certificates and the root are public and may travel by mail; the root's fingerprint must be compared by
+another way, because whoever can replace the root can replace everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from cloister.errors import ProvisioningError
+from cloister.files import private_folder, write_atomically
+from cloister.provisioning import pem
+from cloister.provisioning.authority import Authority
+from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
+from cloister.provisioning.keys import MINIMUM_BITS, PrivateKey
+from cloister.provisioning.kit import Kit, KitPaths, faults
+from cloister.provisioning.lock import exclusively
+from cloister.provisioning.request import requested_name
+from cloister.roster import Federation
+
+
+def request_certificate(state: Path, identity: Identity) -> bytes:
+    """Make the key of ``identity`` where it has none, and a request for its certificate in PEM form.
+
+    Raises:
+        ProvisioningError: if the key that is there is unsafe or unusable.
+    """
+    with exclusively(state):
+        return own_key(state, identity).request(identity)
+
+
+def own_key(state: Path, identity: Identity) -> PrivateKey:
+    """The key of ``identity``, made now where there is none; folders and file are for the owner alone.
+
+    The caller holds the lock of ``state``.
+
+    Raises:
+        ProvisioningError: if the key that is there is unsafe or unusable.
+    """
+    startup = startup_folder(state, identity)
+    for folder in reversed([parent for parent in (startup, *startup.parents) if parent.is_relative_to(state)]):
+        private_folder(folder)
+    paths = KitPaths.of(startup, identity)
+    for path in (paths.key, paths.certificate, paths.root):
+        pem.remove_drafts(path)
+    if paths.key.exists() or paths.key.is_symlink():
+        return PrivateKey.load(paths.key)
+    key = PrivateKey.generate(MINIMUM_BITS)
+    key.write(paths.key)
+    return key
+
+
+def grant_certificate(federation: Federation, authority: Authority, csr_pem: bytes, now: datetime) -> bytes:
+    """Sign a request for whoever it names, if the roster has them.
+
+    Raises:
+        ProvisioningError: if the roster does not have the name, or the request is refused.
+    """
+    if not authority.serves(federation):
+        raise ProvisioningError(f"the authority in `{authority.folder}` is not that of `{federation.federation}`")
+    name = requested_name(csr_pem)
+    identity = next((each for each in identities(federation) if each.name == name), None)
+    if identity is None:
+        hint = "whoever may join must first be written into provisioning/federation.yaml"
+        raise ProvisioningError("the request names somebody who is not in the roster", hint=hint)
+    return authority.sign(csr_pem, identity, lifetime(federation, identity), now)
+
+
+def accept_certificate(
+    state: Path, identity: Identity, certificate_pem: bytes, root_pem: bytes, root_fingerprint: str, now: datetime
+) -> None:
+    """Lay a certificate and its root beside the key, once both are known to be right.
+
+    Args:
+        state: the participant's state folder, which holds its key.
+        identity: the participant.
+        certificate_pem: its certificate.
+        root_pem: the authority's certificate.
+        root_fingerprint: SHA-256 of the authority's certificate, hexadecimal, learned by another way than ``root_pem``.
+        now: aware time to judge validity at.
+
+    Raises:
+        ProvisioningError: if anything does not fit; nothing is written then.
+    """
+    root = pem.parse_certificate(root_pem, "authority's certificate")
+    certificate = pem.parse_certificate(certificate_pem, "certificate")
+    if pem.fingerprint(root) != root_fingerprint.lower().replace(":", ""):
+        hint = "compare the fingerprint with the authority's people by telephone"
+        raise ProvisioningError("the authority's certificate does not have the expected fingerprint", hint=hint)
+    paths = KitPaths.of(startup_folder(state, identity), identity)
+    with exclusively(state):
+        kit = Kit(paths, PrivateKey.load(paths.key).public_key, certificate, root)
+        if found := faults(kit, identity, now):
+            raise ProvisioningError(found[0].message, hint=found[0].hint)
+        write_atomically(paths.root, pem.certificate_pem(root))
+        write_atomically(paths.certificate, pem.certificate_pem(certificate))
+
+
+def needs_certificate(kit: Kit, identity: Identity, root: x509.Certificate, now: datetime) -> bool:
+    """Whether ``kit`` needs a new certificate of ``root``: none there is right, or its last tenth has begun (pure).
+
+    The files beside the certificate are not judged. A certificate that ends with the authority is not renewed early,
+    because the next one would end then as well.
+    """
+    certificate = kit.certificate
+    if certificate is None or faults(replace(kit, root=root, findings=()), identity, now):
+        return True
+    end = certificate.not_valid_after_utc
+    last_tenth = end - (end - certificate.not_valid_before_utc) / 10
+    return now >= last_tenth and end < root.not_valid_after_utc

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One participant's key, certificate and root: read into a value, and judged as a value.
+
+`faults` is pure; `read_kit` is its thin reader; `check_kit` is the gate that stands before a process is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from cloister.errors import ProvisioningError
+from cloister.provisioning import keys, pem, profile
+from cloister.provisioning.identity import Identity
+
+ROOT_FILE = "rootCA.pem"
+_OTHERS = 0o077
+
+
+class Fault(StrEnum):
+    """What can be wrong with a participant's files."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    KEY_EXPOSED = "key readable by others"
+    FOLDER_EXPOSED = "folder open to others"
+    OTHER_KEY = "certificate does not belong to key"
+    OTHER_AUTHORITY = "signed by another authority"
+    NO_AUTHORITY = "root is not an authority"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+    NOT_IN_ROSTER = "differs from the roster"
+    REFUSED = "refused by certificate path validation"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        fault: which kind of thing.
+        message: one sentence, lower case, without full stop.
+        hint: how to mend it.
+    """
+
+    fault: Fault
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class KitPaths:
+    """Where NVFlare looks for a participant's files."""
+
+    key: Path
+    certificate: Path
+    root: Path
+
+    @classmethod
+    def of(cls, startup: Path, identity: Identity) -> KitPaths:
+        """The paths in ``startup``: `server.*` for the server, `client.*` for everybody else."""
+        stem = "server" if identity.kind == "server" else "client"
+        return cls(startup / f"{stem}.key", startup / f"{stem}.crt", startup / ROOT_FILE)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a startup folder was found to hold.
+
+    Attributes:
+        paths: where it was looked for.
+        public_key: of the private key; None where that could not be used.
+        certificate: the participant's; None where it could not be read.
+        root: the authority's; None where it could not be read.
+        findings: what was wrong already when reading.
+    """
+
+    paths: KitPaths
+    public_key: rsa.RSAPublicKey | None
+    certificate: x509.Certificate | None
+    root: x509.Certificate | None
+    findings: tuple[Finding, ...] = ()
+
+
+def read_kit(startup: Path, identity: Identity, key: keys.PrivateKey | None = None) -> Kit:
+    """Read the files of ``identity`` from ``startup``; what cannot be read is a finding, not an error.
+
+    A ``key`` that the caller has loaded from there already is not loaded again: checking its primes takes 0.1 s.
+    """
+    paths = KitPaths.of(startup, identity)
+    findings: list[Finding] = []
+    if startup.is_dir() and startup.stat().st_mode & _OTHERS:
+        message = f"the folder `{startup}` is open to others"
+        findings.append(Finding(Fault.FOLDER_EXPOSED, message, f"chmod 700 {startup}"))
+    public_key: rsa.RSAPublicKey | None = None
+    try:
+        public_key = (key or keys.PrivateKey.load(paths.key)).public_key
+    except ProvisioningError as error:
+        exposed = paths.key.is_file() and keys.is_loose(paths.key)
+        findings.append(_unread(paths.key, error, Fault.KEY_EXPOSED if exposed else Fault.UNREADABLE))
+    certificate = _certificate(paths.certificate, findings)
+    return Kit(paths, public_key, certificate, _certificate(paths.root, findings), tuple(findings))
+
+
+def _certificate(path: Path, findings: list[Finding]) -> x509.Certificate | None:
+    try:
+        return pem.read_certificate(path)
+    except ProvisioningError as error:
+        findings.append(_unread(path, error, Fault.UNREADABLE))
+        return None
+
+
+def _unread(path: Path, error: ProvisioningError, fault: Fault) -> Finding:
+    missing = not path.exists() and not path.is_symlink()
+    return Finding(Fault.MISSING if missing else fault, error.message, error.hint)
+
+
+def faults(
+    kit: Kit, identity: Identity, now: datetime, authority: x509.Certificate | None = None
+) -> tuple[Finding, ...]:
+    """Everything that is wrong with ``kit``, gravest first.
+
+    Args:
+        kit: what was read.
+        identity: the roster's entry that it must belong to.
+        now: aware time to judge validity at.
+        authority: the federation's own root where it is known; the kit's root must be that one.
+    """
+    return (*kit.findings, *_certificate_faults(kit, identity, now, authority))
+
+
+def _certificate_faults(
+    kit: Kit, identity: Identity, now: datetime, authority: x509.Certificate | None
+) -> Iterator[Finding]:
+    root = authority or kit.root
+    if authority is not None and kit.root is not None and kit.root != authority:
+        message = f"`{kit.paths.root}` is not the certificate of this federation's authority"
+        yield Finding(Fault.OTHER_AUTHORITY, message)
+    if root is not None:
+        yield from _root_faults(kit.paths.root, root, now)
+    certificate, path = kit.certificate, kit.paths.certificate
+    if certificate is None:
+        return
+    if kit.public_key is not None and certificate.public_key() != kit.public_key:
+        yield Finding(Fault.OTHER_KEY, f"the certificate `{path}` does not belong to the key beside it")
+    if root is not None and not profile.is_issued_by(certificate, root):
+        yield Finding(Fault.OTHER_AUTHORITY, f"the certificate `{path}` was signed by another authority")
+        return
+    timely = tuple(_validity_faults(path, certificate, now))
+    yield from timely
+    if different := profile.departures(certificate, identity):
+        parts = "`, `".join(different)
+        message = f"the certificate `{path}` differs from the roster's entry `{identity.name}` in `{parts}`"
+        yield Finding(Fault.NOT_IN_ROSTER, message, "provision again to have it replaced")
+    elif root is not None and not timely and not _path_is_valid(certificate, root, identity, now):
+        yield Finding(Fault.REFUSED, f"the certificate `{path}` does not pass path validation (RFC 5280, 6.1)")
+
+
+def _root_faults(path: Path, root: x509.Certificate, now: datetime) -> Iterator[Finding]:
+    if not profile.is_root(root) or keys.weakness(root.public_key()):
+        yield Finding(Fault.NO_AUTHORITY, f"`{path}` is not the certificate of a federation's authority")
+    else:
+        yield from _validity_faults(path, root, now)
+
+
+def _validity_faults(path: Path, certificate: x509.Certificate, now: datetime) -> Iterator[Finding]:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begin:
+        message = f"the certificate `{path}` is not valid before {begin:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Fault.NOT_YET_VALID, message, "check this machine's clock")
+    # Valid through the last second named (RFC 5280, 4.1.2.5).
+    if now > end:
+        message = f"the certificate `{path}` expired on {end:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Fault.EXPIRED, message, "have the authority sign a new one for the same key")
+
+
+def _path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
+    """Ask the library's own validator, with its strict defaults, whether a peer would accept ``certificate``."""
+    builder = PolicyBuilder().store(Store([root])).time(now)
+    try:
+        if identity.kind == "server":
+            for name in profile.alternative_names(identity):
+                builder.build_server_verifier(_peer(name)).verify(certificate, [])
+        builder.build_client_verifier().verify(certificate, [])
+    except Exception:  # noqa: BLE001 - a gate: validation that fails, however it fails, has not succeeded
+        return False
+    return True
+
+
+def _peer(name: x509.GeneralName) -> x509.DNSName | x509.IPAddress:
+    if not isinstance(name, x509.DNSName | x509.IPAddress):
+        raise TypeError(type(name).__name__)
+    return name
+
+
+def check_kit(startup: Path, identity: Identity, now: datetime) -> None:
+    """Refuse to start a process with the files in ``startup`` unless all of them are right for ``identity``.
+
+    Raises:
+        ProvisioningError: naming the first thing that is wrong.
+    """
+    found = faults(read_kit(startup, identity), identity, now)
+    if found:
+        raise ProvisioningError(found[0].message, hint=found[0].hint)

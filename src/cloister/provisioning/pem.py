@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PEM files (RFC 7468) that others may have written: bounded, regular, parsed to the end before they are relied on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from cloister.errors import ProvisioningError
+from cloister.files import sync_folder, write_atomically
+
+MAXIMUM_BYTES = 64 * 1024
+
+
+def read(path: Path) -> tuple[bytes, int]:
+    """The content and permission bits of the regular file at ``path``, looked at through one descriptor.
+
+    Raises:
+        ProvisioningError: if it is missing, a symbolic link, no regular file, larger than 64 KiB or unreadable.
+    """
+    try:
+        # Non-blocking, so that a named pipe put in a file's place cannot hold the process up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ProvisioningError(f"`{path}` is missing") from error
+    except OSError as error:
+        raise ProvisioningError(f"`{path}` cannot be read: {reason(error)}") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ProvisioningError(f"`{path}` is not a regular file")
+        content = stream.read(MAXIMUM_BYTES + 1)
+    if len(content) > MAXIMUM_BYTES:
+        raise ProvisioningError(f"`{path}` is larger than {MAXIMUM_BYTES // 1024} KiB")
+    return content, stat.S_IMODE(status.st_mode)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 that must not exist yet: it appears whole, or not at all, and replaces nothing.
+
+    A rename would replace a file that another process made in the meantime; link(2) refuses.
+
+    Raises:
+        ProvisioningError: if there is something at ``path`` already.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder) / path.name
+        write_atomically(draft, content)
+        try:
+            os.link(draft, path)
+        except FileExistsError as error:
+            raise ProvisioningError(f"`{path}` exists already and is never overwritten") from error
+    sync_folder(path.parent)
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what a killed process left of a file it was writing at ``path``, whose last part may be a pattern."""
+    for draft in path.parent.glob(f".{path.name}.*"):
+        if draft.is_dir() and not draft.is_symlink():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink()
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The one certificate in the file at ``path``.
+
+    Raises:
+        ProvisioningError: if the file cannot be read or holds something else.
+    """
+    return parse_certificate(read(path)[0], str(path))
+
+
+def parse_certificate(content: bytes, shown: str) -> x509.Certificate:
+    """The one certificate in ``content``; ``shown`` is what messages call it.
+
+    Raises:
+        ProvisioningError: if it holds none, several, or one that does not parse to the end.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(content)
+        for certificate in found:
+            # cryptography parses these late; a fault in them must show here and not in the middle of a decision.
+            _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.extensions
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except Exception as error:
+        raise ProvisioningError(f"`{shown}` does not hold a certificate in PEM form") from error
+    if len(found) != 1:
+        raise ProvisioningError(f"`{shown}` holds {len(found)} certificates instead of one")
+    return found[0]
+
+
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    """``certificate`` as PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the certificate's DER form, 64 lower-case hexadecimal digits; what people compare by voice."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def reason(error: OSError) -> str:
+    """The operating system's words for ``error``, as the end of a sentence."""
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole federation's trust on one machine, made true to the roster as often as one asks.
+
+1. A key is made where there is none and never replaced.
+2. A certificate that is right stays. One that is missing, wrong, of another authority, unlike the roster, or in the
+   last tenth of its life is replaced by a new one for the same key.
+3. Each file appears whole or not at all, and only after all that it rests on; so an interrupted call is finished by
+   the next one.
+4. What the roster no longer names is reported and not touched: deleting keys is for people.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cloister.errors import ProvisioningError
+from cloister.files import write_atomically
+from cloister.provisioning import pem, profile
+from cloister.provisioning.authority import CERTIFICATE_FILE, Authority
+from cloister.provisioning.enrolment import needs_certificate, own_key
+from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
+from cloister.provisioning.keys import PrivateKey
+from cloister.provisioning.kit import read_kit
+from cloister.provisioning.lock import exclusively
+from cloister.roster import Federation
+
+AUTHORITY_FOLDER = "authority"
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Issued:
+    """One participant's certificate.
+
+    Attributes:
+        identity: whose it is.
+        path: where it lies.
+        not_after: aware time of its end.
+        fingerprint: SHA-256, 64 lower-case hexadecimal digits.
+        created: whether it was signed just now, and not found right.
+    """
+
+    identity: Identity
+    path: Path
+    not_after: datetime
+    fingerprint: str
+    created: bool
+
+
+def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issued, ...]:
+    """Make the trust in ``state`` what the roster says; see this module's rules.
+
+    Args:
+        federation: the roster.
+        state: the federation's state folder; made, with mode 0700, if missing.
+        now: aware time.
+
+    Returns:
+        Everybody's certificate, in the order of `identities`.
+
+    Raises:
+        ProvisioningError: if something in ``state`` is unsafe or belongs to another federation, or cannot be written.
+    """
+    everybody = identities(federation)
+    for identity in everybody:
+        profile.leaf_extensions(identity)  # a host that cannot be certified is refused before anything is made
+    with exclusively(state):
+        authority = _authority(federation, state / AUTHORITY_FOLDER, now)
+        # Finding primes is all of the work, and it runs outside the interpreter's lock.
+        with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
+            keys = list(pool.map(lambda identity: own_key(state, identity), everybody))
+        return tuple(
+            _issue(federation, authority, state, (identity, key), now)
+            for identity, key in zip(everybody, keys, strict=True)
+        )
+
+
+def _authority(federation: Federation, folder: Path, now: datetime) -> Authority:
+    if not (folder / CERTIFICATE_FILE).exists():
+        return Authority.create(folder, federation, now)
+    authority = Authority.open(folder)
+    if not authority.serves(federation):
+        hint = "every federation has a state folder of its own"
+        message = f"the authority in `{folder}` is not that of the federation `{federation.federation}`"
+        raise ProvisioningError(message, hint=hint)
+    return authority
+
+
+def _issue(
+    federation: Federation, authority: Authority, state: Path, who: tuple[Identity, PrivateKey], now: datetime
+) -> Issued:
+    identity, key = who
+    kit = read_kit(startup_folder(state, identity), identity, key)
+    certificate = kit.certificate
+    if kit.root != authority.certificate:
+        write_atomically(kit.paths.root, authority.certificate_pem)
+    created = certificate is None or needs_certificate(kit, identity, authority.certificate, now)
+    if certificate is None or created:
+        content = authority.sign(key.request(identity), identity, lifetime(federation, identity), now)
+        write_atomically(kit.paths.certificate, content)
+        certificate = pem.parse_certificate(content, str(kit.paths.certificate))
+    end, fingerprint = certificate.not_valid_after_utc, pem.fingerprint(certificate)
+    return Issued(identity, kit.paths.certificate, end, fingerprint, created)
+
+
+def retired(federation: Federation, state: Path) -> tuple[Path, ...]:
+    """The folders of sites and people whom ``state`` still knows and the roster no longer does, sorted."""
+    known = {startup_folder(state, identity).parent for identity in identities(federation)}
+    found = [path for kind in ("sites", "people") for path in (state / kind).glob("*") if path.is_dir()]
+    return tuple(sorted(path for path in found if path not in known))
