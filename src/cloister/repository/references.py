@@ -130,7 +130,8 @@ def _submitters(document: Document[Policy], roster: Federation) -> Iterator[Prob
     if submitters is None:
         return
     people = {person.name for person in roster.people}
-    organisations = {entry.organisation for entry in (*roster.people, *roster.sites, roster.server)}
+    organisations = {person.organisation for person in roster.people} | {roster.server.organisation}
+    organisations |= {site.organisation for site in roster.sites}
     for key, kind, names, known in (
         ("people", "person", submitters.people, people),
         ("organisations", "organisation", submitters.organisations, organisations),

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+
+from tests.policies.world import World
+
+FIRST, LAST = date(2026, 1, 1), date(2027, 12, 31)
+
+
+@pytest.mark.parametrize("today", [FIRST, date(2026, 6, 1), LAST])
+def test_counts_from_the_first_to_the_last_day(world: World, today: date) -> None:
+    world.today = today
+    assert world.effects("validity") == ["allow", "allow"]
+
+
+@pytest.mark.parametrize(("today", "key"), [(date(2025, 12, 31), "valid_from"), (date(2028, 1, 1), "valid_until")])
+@pytest.mark.parametrize("which", ["site", "baseline"])
+def test_denies_before_and_after(world: World, today: date, key: str, which: str) -> None:
+    other = world.baseline if which == "site" else world.site
+    other.update(valid_from="2000-01-01", valid_until="2100-01-01")
+    world.today = today
+    refusal = world.refusal("validity")
+    assert world.line(refusal.policy_at).startswith(f"{key}:")
+    assert str(today) in refusal.message
+
+
+def test_denies_the_policy_of_another_site(world: World) -> None:
+    world.site["policy"] = "hospital-river"
+    assert "`hospital-river`, not of `hospital-north`" in world.refusal("validity").message
+
+
+def test_denies_a_baseline_in_the_place_of_the_sites_own(world: World) -> None:
+    world.site = world.baseline
+    assert "`baseline`, not of `hospital-north`" in world.refusal("validity").message
+
+
+def test_denies_a_sites_policy_in_the_place_of_the_baseline(world: World) -> None:
+    world.baseline = world.site
+    assert "`hospital-north`, not of `baseline`" in world.refusal("validity").message
+
+
+def test_a_moment_is_not_a_day(world: World) -> None:
+    world.today = datetime(2026, 6, 1, 12, 0)
+    assert world.refusal("validity").message == "the rule failed: TypeError"

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A site, its two policies, its silo and a job that they allow: each a tree that a test changes before it decides."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import yaml
+
+from cloister.documents import Document, T, parse
+from cloister.jobs import Job
+from cloister.policies import Decision, Effect, Outcome, Policies, Policy, Request, Submitter, decide
+from cloister.silos import Silo
+
+Tree = dict[str, Any]
+
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TODAY = date(2026, 6, 1)
+ADA = Submitter("ada@research.example", "research-institute", "data-scientist")
+
+_GRANTS: Tree = {
+    "submitters": {
+        "people": ["ada@research.example", "alan@research.example"],
+        "roles": ["data-scientist", "it-admin"],
+        "organisations": ["research-institute", "other-institute"],
+    },
+    "purposes": ["care-improvement", "research"],
+    "datasets": {
+        "clinical-notes": {
+            "columns": ["note", "triage"],
+            "minimum_records": 100,
+            "purposes": ["care-improvement", "research"],
+        },
+        "letters": {"columns": ["body"], "minimum_records": 10},
+    },
+    "base_models": [
+        {"name": "all-minilm-l6-v2", "sha256": SHA256, "licence": "apache-2.0"},
+        {"name": "other-model", "sha256": "0" * 64, "licence": "mit"},
+    ],
+    "methods": {"lora": {"maximum_rank": 16, "targets": ["query", "value"]}},
+    "training": {
+        "maximum_rounds": 50,
+        "maximum_batch_size": 64,
+        "maximum_steps_per_round": 500,
+        "maximum_epochs_per_round": 5,
+    },
+    "sandbox": "required",
+    "may_leave": {"maximum_bytes_per_round": 20_000_000, "metrics": ["accuracy", "loss"]},
+    "aggregation": {"minimum_sites": 2},
+}
+_DATES: Tree = {"version": 1, "owner": "Nora Lind, officer", "valid_from": "2026-01-01", "valid_until": "2027-12-31"}
+_JOB: Tree = {
+    "job": "triage-notes",
+    "purpose": "care-improvement",
+    "task": "text-classification",
+    "base_model": {"name": "all-minilm-l6-v2", "sha256": SHA256, "licence": "apache-2.0"},
+    "dataset": {"name": "clinical-notes", "text": "note", "label": "triage", "labels": ["routine", "urgent"]},
+    "method": {"lora": {"rank": 8, "alpha": 16, "targets": ["query", "value"]}},
+    "training": {"steps": 8, "batch_size": 16, "learning_rate": 0.002},
+    "federation": {"rounds": 3, "minimum_sites": 2},
+}
+_SILO: Tree = {
+    "site": "hospital-north",
+    "organisation": "northfield-hospital",
+    "base_models": {"all-minilm-l6-v2": {"path": "models/minilm"}},
+    "datasets": {
+        "clinical-notes": {
+            "connector": {"kind": "csv", "path": "notes.csv"},
+            "columns": {
+                "patient_id": {"kind": "identifier"},
+                "note": {"kind": "text"},
+                "triage": {"kind": "category", "values": ["urgent", "routine"]},
+            },
+        }
+    },
+}
+
+
+def grants() -> Tree:
+    """Every section that grants something, all of them wide enough for the job."""
+    return copy.deepcopy(_GRANTS)
+
+
+@dataclass
+class World:
+    """Trees to change, then `decide`.
+
+    Attributes:
+        site: the site's own policy.
+        baseline: the baseline, which says the same as the site's own policy.
+        job: the job.
+        silo: the silo.
+        records: usable records in the view.
+        submitter: who asks.
+        today: the day.
+        asked_site: the site of the request.
+    """
+
+    site: Tree = field(
+        default_factory=lambda: {"policy": "hospital-north", "extends": "baseline", **_DATES, **grants()}
+    )
+    baseline: Tree = field(default_factory=lambda: {"policy": "baseline", **_DATES, **grants()})
+    job: Tree = field(default_factory=lambda: copy.deepcopy(_JOB))
+    silo: Tree = field(default_factory=lambda: copy.deepcopy(_SILO))
+    records: int | None = 100
+    submitter: Submitter = ADA
+    today: date = TODAY
+    asked_site: str = "hospital-north"
+
+    def silence_baseline(self) -> None:
+        """Leave the baseline its dates alone, so that it sets no floor."""
+        self.baseline = {"policy": "baseline", **_DATES}
+
+    def policies(self) -> Policies:
+        """Both policies, as documents."""
+        return Policies(document(self.site, Policy, "site.yaml"), document(self.baseline, Policy, "baseline.yaml"))
+
+    def request(self) -> Request:
+        """What is asked."""
+        job, silo = document(self.job, Job, "job.yaml"), document(self.silo, Silo, "silo.yaml")
+        return Request(self.asked_site, self.submitter, job, silo, self.records)
+
+    def decide(self) -> Decision:
+        """Decide on the trees as they are now."""
+        return decide(self.request(), self.policies(), self.today)
+
+    def outcomes(self, rule: str) -> list[Outcome]:
+        """What ``rule`` finds."""
+        return [outcome for outcome in self.decide().outcomes if outcome.rule == rule]
+
+    def effects(self, rule: str) -> list[str]:
+        """Effects of ``rule``, the site's own policy first."""
+        return [outcome.effect.value for outcome in self.outcomes(rule)]
+
+    def refusal(self, rule: str) -> Outcome:
+        """The one refusal of the whole decision, which must be that of ``rule``."""
+        refusals = self.decide().refusals
+        assert [refusal.rule for refusal in refusals] == [rule], [refusal.sentence() for refusal in refusals]
+        assert refusals[0].effect is Effect.DENY
+        return refusals[0]
+
+    def line(self, place: str) -> str:
+        """The text of the line that ``place`` (`file:line`) names."""
+        file, number = place.split(":")
+        tree = {"site.yaml": self.site, "baseline.yaml": self.baseline, "job.yaml": self.job, "silo.yaml": self.silo}[
+            file
+        ]
+        return text_of(tree).decode().splitlines()[int(number) - 1].strip()
+
+
+def text_of(tree: Tree) -> bytes:
+    """``tree`` as the YAML that a person would write, one entry a line."""
+    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=False, width=1000).encode()
+
+
+def document(tree: Tree, model: type[T], name: str) -> Document[T]:
+    """``tree`` as a document that was read from a file called ``name``."""
+    return parse(text_of(tree), model, name=name)
