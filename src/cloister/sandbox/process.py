@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One untrusted process: started, watched, spoken to with deadlines, and killed with all its descendants.
+
+Rules:
+
+1. Standard input and output are pipes that this side never blocks on. Standard error is a pipe as well and not the
+   log itself, because a process that holds a file open can truncate it, and can open it again for reading through
+   `/proc/self/fd`.
+2. The thread that starts the process watches it and lives as long as the process does. Linux sends the signal upon
+   the parent's death when the *thread* that forked ends (prctl(2), PR_SET_PDEATHSIG).
+3. Whatever ends the conversation ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import IO
+
+import psutil
+
+from cloister.errors import SandboxError
+from cloister.sandbox.enclosure import Limits
+from cloister.sandbox.log import Log
+from cloister.sandbox.usage import broken, tree, usage_of
+
+_LOOK_SECONDS = 0.25
+_END_SECONDS = 10.0
+_READ_BYTES = 1 << 20
+
+
+class EndedError(Exception):
+    """The process is gone, so nothing more can be read from it or written to it."""
+
+
+class LateError(Exception):
+    """The deadline is over."""
+
+
+class UntrustedProcess:
+    """A running process; see the module for its rules.
+
+    Args:
+        argv: what to run.
+        environment: all of its environment variables.
+        limits: what its tree of processes may use up.
+        log: where its standard error goes.
+
+    Raises:
+        SandboxError: where it cannot be started.
+    """
+
+    def __init__(self, argv: list[str], environment: Mapping[str, str], limits: Limits, log: Log) -> None:
+        self._argv, self._environment, self._limits, self._log = argv, dict(environment), limits, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failure: OSError | None = None
+        self._started = threading.Event()
+        self._killed = threading.Event()
+        self._ended = threading.Event()
+        self.broken_limit: str | None = None
+        threading.Thread(target=self._live, name="sandbox", daemon=True).start()
+        self._started.wait()
+        if self._failure is not None:
+            raise SandboxError("the sandbox cannot be started") from self._failure
+
+    @property
+    def pid(self) -> int:
+        """Process id of the outermost process, as the host counts."""
+        return self._running.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone with all its descendants."""
+        return self._ended.is_set()
+
+    def write(self, content: bytes, deadline: float) -> None:
+        """Write all of ``content`` to its standard input.
+
+        Args:
+            content: what to write.
+            deadline: on `time.monotonic`'s scale.
+
+        Raises:
+            EndedError: where it is gone.
+            LateError: where it does not read.
+        """
+        descriptor, rest = _descriptor(self._running.stdin), memoryview(content)
+        while rest:
+            self._wait(descriptor, select.POLLOUT, deadline)
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise EndedError from error
+
+    def reader(self, deadline: float) -> Callable[[int], bytes]:
+        """What reads exactly so many bytes of its standard output, or raises `EndedError` or `LateError`."""
+        return lambda size: self._read(size, deadline)
+
+    def kill(self) -> None:
+        """End it and all its descendants, and wait until they are gone. May be called from any thread, repeatedly."""
+        self._killed.set()
+        self._ended.wait(_END_SECONDS)
+
+    def close(self) -> None:
+        """Kill it and give back the pipes; no other thread may be reading or writing."""
+        self.kill()
+        for pipe in (self._running.stdin, self._running.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise SandboxError("the sandbox is not running")
+        return self._process
+
+    def _live(self) -> None:
+        try:
+            self._process = process = self._start()
+        except OSError as error:
+            self._failure = error
+            return
+        finally:
+            self._started.set()
+        try:
+            self._watch(process)
+        finally:
+            _end(process)
+            self._log.note(self.broken_limit or f"ended with status {process.returncode}")
+            self._ended.set()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            self._argv,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            bufsize=0,
+            env=self._environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        for end in (process.stdin, process.stdout):
+            os.set_blocking(_descriptor(end), False)
+        self._log.pump(process.stderr)
+        return process
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        while not self._killed.wait(_LOOK_SECONDS) and process.poll() is None:
+            self.broken_limit = broken(usage_of(process.pid, enough_bytes=self._limits.memory_bytes), self._limits)
+            if self.broken_limit:
+                return
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        descriptor, content = _descriptor(self._running.stdout), bytearray()
+        while len(content) < size:
+            self._wait(descriptor, select.POLLIN, deadline)
+            try:
+                piece = os.read(descriptor, min(size - len(content), _READ_BYTES))
+            except BlockingIOError:
+                continue
+            if not piece:
+                raise EndedError
+            content += piece
+        return bytes(content)
+
+    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        while True:
+            # Looked at before the poll: what it wrote before it ended is still read.
+            ended = self.ended
+            left = deadline - time.monotonic()
+            if poll.poll(max(0.0, min(left, _LOOK_SECONDS)) * 1000):
+                return
+            if ended:
+                raise EndedError
+            if left <= 0:
+                raise LateError
+
+
+def _descriptor(pipe: IO[bytes] | None) -> int:
+    if pipe is None:
+        raise SandboxError("the sandbox has no pipe")
+    return pipe.fileno()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    descendants = tree(process.pid)[1:]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # In a PID namespace the kernel kills the others with the first. Without one, each is killed by its id.
+    for each in _processes(descendants):
+        with contextlib.suppress(psutil.Error):
+            each.kill()
+    process.wait(_END_SECONDS)
+    psutil.wait_procs(_processes(descendants), timeout=_END_SECONDS)
+
+
+def _processes(pids: list[int]) -> list[psutil.Process]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site's side of the conversation with a trainer.
+
+What the trainer says is never repeated in an error: it may quote records, and errors travel to the server.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from cloister.errors import SandboxError, TrainerError
+from cloister.messages import Done, Evaluate, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_reply
+from cloister.sandbox.bubblewrap import command, environment, missing
+from cloister.sandbox.enclosure import Enclosure, SandboxMode
+from cloister.sandbox.log import Log
+from cloister.sandbox.mounts import BASE_MODEL, VIEW
+from cloister.sandbox.process import EndedError, LateError, UntrustedProcess
+
+_PROGRESS_SECONDS = 0.2
+_HINT = "its own words are in the site's trainer log"
+
+
+class Trainer:
+    """One conversation with a trainer process, which is started anew once per request where it dies.
+
+    One thread at a time may `start` and `ask`; any thread may `close`.
+
+    Args:
+        enclosure: what it may see and use up.
+        setup: the first message; its two folders are replaced by what they are called inside.
+        mode: how it is isolated.
+        maximum_blob_bytes: the longest blob that is read from it, bytes.
+        argv: what to run; `python -m cloister.training` where not given.
+        on_progress: told of the steps of a round, at most five times a second.
+    """
+
+    def __init__(
+        self,
+        enclosure: Enclosure,
+        setup: Setup,
+        *,
+        mode: SandboxMode,
+        maximum_blob_bytes: int,
+        argv: list[str] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        view, base_model = str(VIEW), str(BASE_MODEL)
+        if mode is SandboxMode.UNSAFE_NONE:
+            view, base_model = str(enclosure.view.resolve()), str(enclosure.base_model.resolve())
+        self._setup = setup.model_copy(update={"view": view, "base_model": base_model})
+        self._enclosure, self._mode, self._maximum_blob_bytes = enclosure, mode, maximum_blob_bytes
+        self._argv = argv or [sys.executable, "-I", "-m", "cloister.training"]
+        self._on_progress = on_progress
+        self._process: UntrustedProcess | None = None
+        self._start_seconds = 0.0
+        self._restarts = 0
+        self._closed = threading.Event()
+        self._conversation = threading.RLock()
+        self._processes = threading.Lock()
+
+    @property
+    def restarts(self) -> int:
+        """How often the trainer was started anew because it had died."""
+        return self._restarts
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the sandbox's outermost process; None where there is none."""
+        process = self._process
+        return process.pid if process is not None and not process.ended else None
+
+    def start(self, timeout_seconds: float) -> None:
+        """Start the trainer and wait until it has loaded base model and view.
+
+        Raises:
+            SandboxError: where the sandbox cannot be made here.
+            TrainerError: where the trainer does not get ready in time.
+        """
+        with self._conversation:
+            self._start_seconds = timeout_seconds
+            try:
+                self._begin()
+            except EndedError as error:
+                raise self._failure("ended before it was ready") from error
+
+    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
+        """Let the trainer do one thing. Where it dies over it, it is started anew and asked once more.
+
+        Args:
+            message: what to do.
+            blob: the adapter as safetensors.
+            timeout_seconds: for each of the two attempts.
+
+        Raises:
+            SandboxError: where the sandbox cannot be made anew.
+            TrainerError: where it dies twice, fails, is late or answers with something else; it is gone then.
+        """
+        with self._conversation:
+            try:
+                try:
+                    return self._attempt(message, blob, timeout_seconds)
+                except EndedError:
+                    self._restarts += 1
+                    self._begin()
+                    return self._attempt(message, blob, timeout_seconds)
+            except EndedError as error:
+                raise self._failure("died twice over one request") from error
+
+    def close(self) -> None:
+        """End the trainer and everything it started. Further calls do nothing."""
+        self._closed.set()
+        with self._processes:
+            process = self._process
+        if process is not None:
+            process.kill()  # ends a request under way in another thread, which then leaves the conversation
+            with self._conversation:
+                process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        if self._mode is SandboxMode.BUBBLEWRAP and (sentence := missing()):
+            raise SandboxError(sentence)
+        if self._process is not None:
+            self._process.close()
+        inside = self._mode is SandboxMode.BUBBLEWRAP
+        argv = command(self._enclosure, self._mode, self._argv)
+        # Under bubblewrap the first process inside keeps the environment it was started with, for all to read.
+        variables = {} if inside else environment(self._enclosure.limits)
+        with self._processes:
+            if self._closed.is_set():
+                raise TrainerError("the trainer was closed")
+            self._process = UntrustedProcess(argv, variables, self._enclosure.limits, Log(self._enclosure.log))
+        reply, _ = self._exchange(self._setup, b"", self._start_seconds)
+        if not isinstance(reply, Ready):
+            raise self._failure("did not get ready")
+
+    def _attempt(self, message: Train | Evaluate, blob: bytes, seconds: float) -> tuple[Done, bytes]:
+        reply, answer = self._exchange(message, blob, seconds)
+        if not isinstance(reply, Done) or (answer and isinstance(message, Evaluate)):
+            raise self._failure("answered with something that was not asked for")
+        return reply, answer
+
+    def _exchange(self, message: Request, blob: bytes, seconds: float) -> tuple[Reply, bytes]:
+        """Send one request and read the reply, past reports of progress.
+
+        Raises:
+            EndedError: where the trainer is gone.
+            TrainerError: where it is there, and is killed for what it did.
+        """
+        process = self._process
+        if process is None or self._closed.is_set():
+            raise TrainerError("the trainer is not running")
+        deadline = time.monotonic() + seconds
+        try:
+            process.write(encode(message, blob), deadline)
+            reply, answer = self._reply(process, deadline)
+        except LateError as error:
+            raise self._failure(f"did not answer within {seconds:g} seconds") from error
+        except EndedError:
+            process.kill()
+            if self._closed.is_set():
+                raise TrainerError("the trainer was closed") from None
+            raise
+        except BaseException:
+            process.kill()  # request and reply may be out of step from here on
+            raise
+        if isinstance(reply, Failed):
+            raise self._failure("failed")
+        return reply, answer
+
+    def _reply(self, process: UntrustedProcess, deadline: float) -> tuple[Reply, bytes]:
+        told = 0.0
+        while True:
+            reply, blob = read_reply(process.reader(deadline), maximum_blob_bytes=self._maximum_blob_bytes)
+            if not isinstance(reply, Progress):
+                return reply, blob
+            if self._on_progress is not None and time.monotonic() - told >= _PROGRESS_SECONDS:
+                told = time.monotonic()
+                self._on_progress(reply)
+
+    def _failure(self, what: str) -> TrainerError:
+        process = self._process
+        if process is None:
+            return TrainerError(f"the trainer {what}", hint=_HINT)
+        process.kill()
+        reason = f"the trainer {process.broken_limit}" if process.broken_limit else f"the trainer {what}"
+        return TrainerError(reason, hint=_HINT)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The governed view as the trainer needs it: token numbers and class numbers, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet
+import torch
+
+from cloister.errors import RecordsError
+
+# A group of so many batches is sorted by length before it is cut, so that a batch holds texts of like length and
+# little of it is padding; wide enough to do that, narrow enough to stay random.
+_BATCHES_PER_GROUP = 16
+
+Tokenise = Callable[[list[str]], list[list[int]]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded records: token numbers and mask of shape (n, longest), classes of shape (n,), all int64."""
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    classes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class ClassificationRecords:
+    """Tokenised texts with their classes.
+
+    Attributes:
+        tokens: token numbers of each text.
+        classes: class number of each text, int64, shape (n,).
+        padding: token number that fills up shorter texts.
+    """
+
+    tokens: list[npt.NDArray[np.int32]]
+    classes: npt.NDArray[np.int64]
+    padding: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, chosen: npt.NDArray[np.int64]) -> Batch:
+        """The records at the indices ``chosen``, padded to the longest among them."""
+        lengths = [len(self.tokens[index]) for index in chosen]
+        shape = (len(chosen), max(lengths))
+        tokens, mask = np.full(shape, self.padding, np.int64), np.zeros(shape, np.int64)
+        for row, (index, length) in enumerate(zip(chosen, lengths, strict=True)):
+            tokens[row, :length] = self.tokens[index]
+            mask[row, :length] = 1
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(self.classes[chosen]))
+
+    def by_length(self, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Indices of all records in batches, shortest texts first."""
+        order = np.argsort(self._lengths(), kind="stable")
+        yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+
+    def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[npt.NDArray[np.int64]]:
+        """Indices in random batches without end: every record once, then all again in another order."""
+        random = np.random.Generator(np.random.PCG64(seed))
+        lengths = self._lengths()
+        while True:
+            order = random.permutation(len(self))
+            width = batch_size * _BATCHES_PER_GROUP
+            groups = (order[start : start + width] for start in range(0, len(order), width))
+            batches = [batch for group in groups for batch in _cut(group[np.argsort(lengths[group])], batch_size)]
+            yield from (batches[position] for position in random.permutation(len(batches)))
+
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([len(tokens) for tokens in self.tokens], np.int64)
+
+
+def _cut(indices: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def read_records(
+    path: Path, *, text: str, label: str, labels: tuple[str, ...], tokenise: Tokenise, padding: int
+) -> ClassificationRecords:
+    """Read and tokenise one file of the view.
+
+    Args:
+        path: the Parquet file.
+        text: column with the text.
+        label: column with the class.
+        labels: classes in the order of their numbers.
+        tokenise: turns texts into token numbers, each list at least one long.
+        padding: token number that fills up shorter texts.
+
+    Raises:
+        RecordsError: where a record has no text or a class that is not one of ``labels``; it is not quoted.
+    """
+    # Without threads: the sandbox counts them.
+    table = pyarrow.parquet.read_table(path, columns=[text, label], use_threads=False, pre_buffer=False)
+    texts, names = table.column(text).to_pylist(), table.column(label).to_pylist()
+    numbers = {name: number for number, name in enumerate(labels)}
+    if not all(isinstance(each, str) for each in texts) or not all(name in numbers for name in names):
+        raise RecordsError("the view holds a record without text, or with a class that is not the job's")
+    tokens = [np.array(each, np.int32) for each in tokenise(texts)] if texts else []
+    return ClassificationRecords(tokens, np.array([numbers[name] for name in names], np.int64), padding)

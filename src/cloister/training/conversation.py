@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer's side of the conversation: one request at a time, until the job process ends it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from io import BufferedReader, BufferedWriter
+from math import prod
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from cloister.errors import TrainerError
+from cloister.messages import Done, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_request
+
+if TYPE_CHECKING:
+    from cloister.training.text_classifier import TextClassifier
+
+_HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
+_PROGRESS_SECONDS = 0.5
+_REASON_CHARACTERS = 4000
+
+
+class HangUpError(Exception):
+    """The job process has ended the conversation."""
+
+
+@dataclass
+class Pipe:
+    """Both directions to the job process."""
+
+    incoming: BufferedReader
+    outgoing: BufferedWriter
+
+    @classmethod
+    def from_standard_streams(cls) -> Self:
+        """Take over standard input and output: what is printed afterwards goes to standard error."""
+        incoming, outgoing = os.dup(0), os.dup(1)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(2, 1)
+        os.close(nothing)
+        return cls(os.fdopen(incoming, "rb"), os.fdopen(outgoing, "wb"))
+
+    def receive(self, maximum_blob_bytes: int) -> tuple[Request, bytes]:
+        """The next request.
+
+        Raises:
+            HangUpError: where there is none, because the job process ended the conversation.
+            TrainerError: where what came is no request.
+        """
+        return read_request(self._read, maximum_blob_bytes=maximum_blob_bytes)
+
+    def send(self, message: Reply, blob: bytes = b"") -> None:
+        """Send one reply."""
+        self.outgoing.write(encode(message, blob))
+        self.outgoing.flush()
+
+    def _read(self, size: int) -> bytes:
+        content = self.incoming.read(size)
+        if len(content) < size:
+            raise HangUpError
+        return content
+
+
+def converse(pipe: Pipe) -> int:
+    """Serve requests until the job process hangs up; returns the exit status.
+
+    Whatever goes wrong is told as `Failed` and ends the conversation.
+    """
+    try:
+        _serve(pipe)
+    except (HangUpError, BrokenPipeError):
+        return 0
+    except Exception as error:  # noqa: BLE001 - the trainer's last word: any error is told, and ends it
+        traceback.print_exc(file=sys.stderr)
+        pipe.send(Failed(reason=f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]))
+        return 1
+
+
+def _serve(pipe: Pipe) -> NoReturn:
+    setup, _ = pipe.receive(0)
+    if not isinstance(setup, Setup):
+        raise TrainerError("the first request was no setup")
+    # Takes seconds, and what it prints must go to standard error by now.
+    from cloister.training.text_classifier import TextClassifier  # noqa: PLC0415
+
+    classifier = TextClassifier(setup)
+    pipe.send(Ready())
+    maximum_blob_bytes = _HEADER_BYTES + sum(4 * prod(shape) for shape in setup.shapes.values())
+    while True:
+        request, blob = pipe.receive(maximum_blob_bytes)
+        pipe.send(*_answer(classifier, request, blob, pipe))
+
+
+def _answer(classifier: TextClassifier, request: Request, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
+    if isinstance(request, Setup):
+        raise TrainerError("a second setup was sent")
+    classifier.load_adapter(blob)
+    metrics = classifier.evaluate()
+    if not isinstance(request, Train):
+        return Done(metrics=metrics, records=0), b""
+    round_ = classifier.train(request.round, _Reporter(pipe))
+    return Done(metrics={**metrics, "train_loss": round_.loss}, records=round_.records), classifier.adapter()
+
+
+class _Reporter:
+    """Reports progress, at most twice a second."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._told = time.monotonic()
+
+    def __call__(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self._pipe.send(Progress(step=step, steps=steps))
