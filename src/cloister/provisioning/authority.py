@@ -23,6 +23,7 @@ from cloister.provisioning.lock import exclusively
 from cloister.provisioning.request import verified_key
 from cloister.roster import Federation
 
+AUTHORITY_FOLDER = "authority"
 KEY_FILE = "authority.key"
 CERTIFICATE_FILE = "authority.crt"
 ISSUED_FOLDER = "issued"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +11,20 @@ from typing import Literal
 
 from cryptography import x509
 
-from cloister.errors import ProvisioningError
-from cloister.provisioning import authority as authorities
-from cloister.provisioning import keys, pem, profile
+from cloister.provisioning import profile
+from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, KEY_FILE
 from cloister.provisioning.identity import Identity, Kind, identities, startup_folder
-from cloister.provisioning.kit import Fault, Finding, Kit, faults, read_kit
+from cloister.provisioning.kit import (
+    Fault,
+    Finding,
+    Kit,
+    KitPaths,
+    faults,
+    read_certificate,
+    read_kit,
+    read_public_key,
+    root_faults,
+)
 from cloister.roster import Federation
 
 
@@ -46,43 +56,47 @@ def inspect(state: Path, federation: Federation, now: datetime) -> list[Standing
     A machine that holds only its own kit has no authority folder; the kit's own root is believed there, and the
     authority has no line.
     """
-    folder = state / "authority"
     lines: list[Standing] = []
     root: x509.Certificate | None = None
-    if folder.exists():
-        findings: list[Finding] = []
-        try:
-            root = pem.read_certificate(folder / authorities.CERTIFICATE_FILE)
-        except ProvisioningError as error:
-            findings.append(Finding(Fault.MISSING, error.message, error.hint))
-        key_path = folder / authorities.KEY_FILE
-        if key_path.is_file() and keys.is_loose(key_path):
-            message = f"the authority's key `{key_path}` can be read by others"
-            findings.append(Finding(Fault.KEY_EXPOSED, message, "make a new authority"))
-        lines.append(authority_standing(federation, root, tuple(findings), now))
+    if (state / AUTHORITY_FOLDER).exists():
+        kit = _read_authority(state / AUTHORITY_FOLDER)
+        root = kit.root
+        lines.append(authority_standing(federation, kit, now))
     kits = [(identity, read_kit(startup_folder(state, identity), identity)) for identity in identities(federation)]
     return lines + [kit_standing(identity, kit, root, now) for identity, kit in kits]
 
 
+def _read_authority(folder: Path) -> Kit:
+    paths = KitPaths(folder / KEY_FILE, folder / CERTIFICATE_FILE, folder / CERTIFICATE_FILE)
+    findings: list[Finding] = []
+    # A key that is not here is kept offline, as it should be.
+    public_key = read_public_key(paths.key, findings) if paths.key.exists() else None
+    root = read_certificate(paths.root, findings)
+    return Kit(paths, public_key, root, root, tuple(findings))
+
+
 def kit_standing(identity: Identity, kit: Kit, root: x509.Certificate | None, now: datetime) -> Standing:
-    """The line of one participant (pure)."""
+    """The line of one participant, whose root must be ``root`` where that is known (pure)."""
     return Standing(identity.name, identity.kind, _days_left(kit.certificate, now), faults(kit, identity, now, root))
 
 
-def authority_standing(
-    federation: Federation, root: x509.Certificate | None, findings: tuple[Finding, ...], now: datetime
-) -> Standing:
-    """The line of the authority (pure)."""
-    if root is not None and root.subject != profile.authority_subject(federation.federation):
+def authority_standing(federation: Federation, kit: Kit, now: datetime) -> Standing:
+    """The line of the authority, whose certificate is both certificate and root of ``kit`` (pure)."""
+    return Standing(
+        federation.federation, "authority", _days_left(kit.root, now), tuple(_findings(federation, kit, now))
+    )
+
+
+def _findings(federation: Federation, kit: Kit, now: datetime) -> Iterator[Finding]:
+    yield from kit.findings
+    if kit.root is None:
+        return
+    if kit.public_key is not None and kit.public_key != kit.root.public_key():
+        yield Finding(Fault.OTHER_KEY, f"the certificate `{kit.paths.root}` does not belong to the key beside it")
+    if kit.root.subject != profile.authority_subject(federation.federation):
         message = f"the authority is not that of the federation `{federation.federation}`"
-        findings = (*findings, Finding(Fault.NOT_IN_ROSTER, message))
-    if root is not None and not profile.is_root(root):
-        findings = (*findings, Finding(Fault.NO_AUTHORITY, "the authority's certificate is not an authority's"))
-    if root is not None and now > root.not_valid_after_utc:
-        findings = (*findings, Finding(Fault.EXPIRED, f"the authority expired on {root.not_valid_after_utc:%Y-%m-%d}"))
-    if root is not None and now < root.not_valid_before_utc:
-        findings = (*findings, Finding(Fault.NOT_YET_VALID, "the authority is not valid yet", "check the clock"))
-    return Standing(federation.federation, "authority", _days_left(root, now), findings)
+        yield Finding(Fault.NOT_IN_ROSTER, message, "every federation has a state folder of its own")
+    yield from root_faults(kit.paths.root, kit.root, now)
 
 
 def _days_left(certificate: x509.Certificate | None, now: datetime) -> int | None:

@@ -101,5 +101,8 @@ def weakness(key: object) -> str:
 
 
 def is_loose(path: Path) -> bool:
-    """Whether anybody but the owner may read or change the file at ``path``."""
-    return bool(path.lstat().st_mode & _OTHERS)
+    """Whether anybody but the owner may read or change what is at ``path``; no, where nobody can tell."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False

@@ -21,7 +21,6 @@ from cloister.provisioning import keys, pem, profile
 from cloister.provisioning.identity import Identity
 
 ROOT_FILE = "rootCA.pem"
-_OTHERS = 0o077
 
 
 class Fault(StrEnum):
@@ -96,29 +95,34 @@ def read_kit(startup: Path, identity: Identity, key: keys.PrivateKey | None = No
     """
     paths = KitPaths.of(startup, identity)
     findings: list[Finding] = []
-    if startup.is_dir() and startup.stat().st_mode & _OTHERS:
+    if keys.is_loose(startup):
         message = f"the folder `{startup}` is open to others"
         findings.append(Finding(Fault.FOLDER_EXPOSED, message, f"chmod 700 {startup}"))
-    public_key: rsa.RSAPublicKey | None = None
-    try:
-        public_key = (key or keys.PrivateKey.load(paths.key)).public_key
-    except ProvisioningError as error:
-        exposed = paths.key.is_file() and keys.is_loose(paths.key)
-        findings.append(_unread(paths.key, error, Fault.KEY_EXPOSED if exposed else Fault.UNREADABLE))
-    certificate = _certificate(paths.certificate, findings)
-    return Kit(paths, public_key, certificate, _certificate(paths.root, findings), tuple(findings))
+    public_key = key.public_key if key else read_public_key(paths.key, findings)
+    certificate = read_certificate(paths.certificate, findings)
+    return Kit(paths, public_key, certificate, read_certificate(paths.root, findings), tuple(findings))
 
 
-def _certificate(path: Path, findings: list[Finding]) -> x509.Certificate | None:
+def read_public_key(path: Path, findings: list[Finding]) -> rsa.RSAPublicKey | None:
+    """The public half of the private key at ``path``; where it cannot be used, None and a finding more."""
     try:
-        return pem.read_certificate(path)
+        return keys.PrivateKey.load(path).public_key
     except ProvisioningError as error:
-        findings.append(_unread(path, error, Fault.UNREADABLE))
+        findings.append(_unread(error, Fault.KEY_EXPOSED if keys.is_loose(path) else Fault.UNREADABLE))
         return None
 
 
-def _unread(path: Path, error: ProvisioningError, fault: Fault) -> Finding:
-    missing = not path.exists() and not path.is_symlink()
+def read_certificate(path: Path, findings: list[Finding]) -> x509.Certificate | None:
+    """The certificate at ``path``; where it cannot be read, None and a finding more."""
+    try:
+        return pem.read_certificate(path)
+    except ProvisioningError as error:
+        findings.append(_unread(error, Fault.UNREADABLE))
+        return None
+
+
+def _unread(error: ProvisioningError, fault: Fault) -> Finding:
+    missing = isinstance(error.__cause__, FileNotFoundError)
     return Finding(Fault.MISSING if missing else fault, error.message, error.hint)
 
 
@@ -144,7 +148,7 @@ def _certificate_faults(
         message = f"`{kit.paths.root}` is not the certificate of this federation's authority"
         yield Finding(Fault.OTHER_AUTHORITY, message)
     if root is not None:
-        yield from _root_faults(kit.paths.root, root, now)
+        yield from root_faults(kit.paths.root, root, now)
     certificate, path = kit.certificate, kit.paths.certificate
     if certificate is None:
         return
@@ -163,7 +167,8 @@ def _certificate_faults(
         yield Finding(Fault.REFUSED, f"the certificate `{path}` does not pass path validation (RFC 5280, 6.1)")
 
 
-def _root_faults(path: Path, root: x509.Certificate, now: datetime) -> Iterator[Finding]:
+def root_faults(path: Path, root: x509.Certificate, now: datetime) -> Iterator[Finding]:
+    """What is wrong with the authority's certificate that was read from ``path``."""
     if not profile.is_root(root) or keys.weakness(root.public_key()):
         yield Finding(Fault.NO_AUTHORITY, f"`{path}` is not the certificate of a federation's authority")
     else:

@@ -20,7 +20,7 @@ from pathlib import Path
 from cloister.errors import ProvisioningError
 from cloister.files import write_atomically
 from cloister.provisioning import pem, profile
-from cloister.provisioning.authority import CERTIFICATE_FILE, Authority
+from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, Authority
 from cloister.provisioning.enrolment import needs_certificate, own_key
 from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
 from cloister.provisioning.keys import PrivateKey
@@ -28,7 +28,6 @@ from cloister.provisioning.kit import read_kit
 from cloister.provisioning.lock import exclusively
 from cloister.roster import Federation
 
-AUTHORITY_FOLDER = "authority"
 _MOST_WORKERS = 8
 
 
