@@ -51,9 +51,14 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def json_text(value: Any) -> bytes:
+    """``value`` as the JSON that Cloister writes into files: indented, sorted keys, one final newline."""
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
 def write_json(path: Path, value: Any, *, mode: int = PRIVATE_FILE) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), mode=mode)
+    """Write ``value`` as `json_text`, atomically."""
+    write_atomically(path, json_text(value), mode=mode)
 
 
 def canonical_json(value: Any) -> bytes:

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister check`: are all documents of the federation what they should be?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloister.cli.options import FolderOption, JsonOption, output, repository
+
+
+def check(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Validate every document of the four folders and what they say of each other."""
+    del as_json
+    repo = repository(folder)
+    out = output()
+    counts = {"silos": len(repo.silos), "jobs": len(repo.jobs), "policies": len(repo.policies)}
+    out.say(
+        f"{repo.federation.value.federation}: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ", all valid"
+    )
+    out.result({"federation": repo.federation.value.federation, "valid": True, **counts})

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a command's words and values go.
+
+With `--json`, standard output carries exactly one JSON value and people's text goes to standard error. Without it,
+people's text goes to standard output, and there is no JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from cloister.errors import CloisterError, InvalidDocumentsError
+
+
+@dataclass
+class Output:
+    """One command's output.
+
+    Attributes:
+        as_json: whether standard output carries JSON.
+    """
+
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+
+    def say(self, text: RenderableType = "") -> None:
+        """Say something to people; text is printed as it is, without markup."""
+        self.console.print(text, markup=False)
+
+    def result(self, value: Any) -> None:
+        """Give the command's value."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+            sys.stdout.flush()
+
+    def error(self, error: CloisterError) -> None:
+        """Say what went wrong, on standard error, and give it as JSON where JSON was asked for."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"cloister: {error}", markup=False)
+        value: dict[str, Any] = {
+            "error": {"message": error.message, "hint": error.hint, "exit_status": int(error.exit_status)}
+        }
+        if isinstance(error, InvalidDocumentsError):
+            value["error"]["problems"] = [vars(problem) for problem in error.problems]
+        self.result(value)
+
+
+current = Output()
+"""The running command's output; `cloister.cli.options` sets it before a command begins."""
+
+
+def use(output: Output) -> Output:
+    """Make ``output`` the running command's."""
+    current.as_json = output.as_json
+    current.console = output.console
+    return current

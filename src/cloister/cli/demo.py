@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister demo`: the reference federation, from nothing to a result, and what each site would reach alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cloister.cli.options import FolderOption, JsonOption, federation_of, job_of, output, person_of, repository
+from cloister.cli.run import run_job
+from cloister.demo import compare, make_material
+from cloister.errors import CloisterError
+from cloister.reports import Comparison, write_report
+from cloister.repository import find_root
+
+app = typer.Typer(help="The reference federation with invented records.", no_args_is_help=True, rich_markup_mode=None)
+
+JobOption = Annotated[str, typer.Option("--job", metavar="JOB", help="Which of the reference jobs.")]
+
+
+@app.command("prepare")
+def prepare(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Make the invented records and lay the base model where the silo documents expect it."""
+    del as_json
+    made = make_material(find_root(folder.resolve()))
+    out = output()
+    out.say("\n".join(f"made {path}" for path in made) or "everything is there already")
+    out.result({"made": [str(path) for path in made]})
+
+
+@app.command("run")
+def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Run a reference job in a real federation on this machine, then train each site alone and compare."""
+    del as_json
+    out = output()
+    root = find_root(folder.resolve())
+    for path in make_material(root):
+        out.say(f"made {path.relative_to(root)}")
+    repo = repository(root)
+    document = job_of(repo, job)
+    finished = run_job(repo, job, person_of(repo, ""), out)
+    out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
+    adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    comparison = compare(repo, document, adapter, out.say)
+    write_report(finished.folder, finished.result, comparison)
+    out.say(_table(comparison))
+    out.say(f"adapter, model card and result page: {finished.folder.relative_to(federation_of(repo).root)}")
+    out.result(vars(comparison) | {"folder": str(finished.folder), "job_id": finished.job_id})
+    if comparison.federated <= comparison.best_alone:
+        raise CloisterError(
+            f"federated {comparison.federated:.3f} is not above the best alone {comparison.best_alone:.3f}"
+        )
+
+
+def _table(comparison: Comparison) -> Table:
+    """Sites as rows: their records, and accuracy before, alone and federated."""
+    table = Table("site", "training records", "before", "alone", "federated", box=None, pad_edge=False)
+    for site, (records, alone) in sorted(comparison.alone.items()):
+        table.add_row(site, str(records), f"{comparison.before:.3f}", f"{alone:.3f}", f"{comparison.federated:.3f}")
+    return table

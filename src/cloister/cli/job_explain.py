@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister job explain`: may each site accept this job, and which rule and line say no?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from cloister.cli.options import (
+    FolderOption,
+    JobArgument,
+    JsonOption,
+    PersonOption,
+    job_of,
+    output,
+    person_of,
+    repository,
+)
+from cloister.errors import DeniedError
+from cloister.policies import Decision, Request, Submitter, decide
+from cloister.repository import Repository
+
+_SIGNS = {"allow": "yes", "deny": "NO", "not-applicable": "-"}
+
+
+def explain(
+    job: JobArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
+) -> None:
+    """Decide on a job for every site that it asks, on the policies in this folder; nothing is started or sent."""
+    del as_json
+    repo = repository(folder)
+    name = person_of(repo, person)
+    decisions = decide_everywhere(repo, job, name)
+    out = output()
+    rules = [outcome.rule for outcome in next(iter(decisions.values())).outcomes]
+    table = Table("rule", *decisions, box=None, pad_edge=False)
+    for index, rule in enumerate(dict.fromkeys(rules)):
+        del index
+        table.add_row(rule, *(_sign(decision, rule) for decision in decisions.values()))
+    out.say(table)
+    for site, decision in decisions.items():
+        for refusal in decision.refusals:
+            places = "; ".join(place for place in (refusal.policy_at, refusal.job_at) if place)
+            out.say(f"{site}: {refusal.rule}: {refusal.message}" + (f" ({places})" if places else ""))
+    allowed = sum(decision.allowed for decision in decisions.values())
+    out.say(f"{allowed} of {len(decisions)} sites would accept {job_of(repo, job).value.job} from {name}")
+    out.result({site: decision.to_json() for site, decision in decisions.items()})
+    if allowed < job_of(repo, job).value.federation.minimum_sites:
+        raise DeniedError(f"{allowed} sites would accept the job, and it needs more")
+
+
+def decide_everywhere(repo: Repository, job: str, person: str) -> dict[str, Decision]:
+    """The decision of every site that the job asks."""
+    document = job_of(repo, job)
+    entry = repo.federation.value.person(person)
+    role = entry.role.value if entry else ""
+    submitter = Submitter(person, entry.organisation if entry else "", role)
+    today = datetime.now(UTC).date()
+    return {
+        site: decide(Request(site, submitter, document, repo.silos[site]), repo.policies_of(site), today)
+        for site in repo.sites_of(document.value)
+    }
+
+
+def _sign(decision: Decision, rule: str) -> str:
+    effects = {outcome.effect.value for outcome in decision.outcomes if outcome.rule == rule}
+    return next(_SIGNS[effect] for effect in ("deny", "allow", "not-applicable") if effect in effects)

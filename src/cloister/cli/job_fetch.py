@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister job fetch`: bring a job's result home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloister.cli.console import Output
+from cloister.cli.job_list import resolve
+from cloister.cli.options import (
+    FolderOption,
+    JobIdArgument,
+    JsonOption,
+    PersonOption,
+    federation_of,
+    output,
+    person_of,
+    repository,
+)
+from cloister.flare.session import PersonSession, connect
+from cloister.reports import write_report
+
+ToOption = Annotated[str, typer.Option("--to", metavar="FOLDER", help="Where to; .cloister/results/JOB_ID otherwise.")]
+
+
+def fetch(
+    job_id: JobIdArgument,
+    to: ToOption = "",
+    person: PersonOption = "",
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Download the adapter and write its model card and result page."""
+    del as_json
+    repo = repository(folder)
+    name = person_of(repo, person)
+    state = federation_of(repo).state
+    out = output()
+    with connect(state.person(name), name) as session:
+        found = resolve(session, job_id)
+        place = Path(to).resolve() if to else state.result(found)
+        result = bring(session, found, place, out)
+    out.result({"job_id": found, "folder": str(place), "chosen": result["chosen"]})
+
+
+def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict[str, Any]:
+    """Fetch a result into ``place`` and write its report.
+
+    Raises:
+        CloisterError: where there is no result.
+    """
+    result = session.fetch(job_id, place)
+    write_report(place, result)
+    chosen = result["chosen"]
+    out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
+    out.say(f"result in {place}: adapter/, MODEL_CARD.md, result.html")
+    return result

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister job submit`: hand a job to the server, signed with your key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloister.cli.options import (
+    FolderOption,
+    JobArgument,
+    JsonOption,
+    PersonOption,
+    federation_of,
+    job_of,
+    output,
+    person_of,
+    repository,
+)
+from cloister.flare.session import connect
+
+
+def submit(
+    job: JobArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
+) -> None:
+    """Submit a job and print its identifier."""
+    del as_json
+    repo = repository(folder)
+    document, name = job_of(repo, job), person_of(repo, person)
+    local = federation_of(repo)
+    with connect(local.state.person(name), name) as session:
+        job_id = session.submit(document, list(repo.sites_of(document.value)))
+    out = output()
+    out.say(f"submitted {document.value.job} as {job_id}")
+    out.say(f"watch it with: cloister job watch {job_id}")
+    out.result({"job_id": job_id, "job": document.value.job, "submitter": name})

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `cloister`: its subcommands, and the one place where its errors become words and an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cloister import __version__
+from cloister.cli import check, demo, down, job, provision, run, status, up
+from cloister.cli.console import current
+from cloister.errors import CloisterError
+
+app = typer.Typer(
+    name="cloister",
+    help="Federated fine-tuning across sites, under policies that each site owns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"cloister {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    del version
+
+
+app.command("check")(check.check)
+app.command("provision")(provision.provision)
+app.command("up")(up.up)
+app.command("status")(status.status)
+app.command("down")(down.down)
+app.command("run")(run.run)
+app.add_typer(job.app, name="job")
+app.add_typer(demo.app, name="demo")
+
+
+def main() -> None:
+    """Run the command line; ends the process with an exit status that docs/exit-status.md explains."""
+    try:
+        app()
+    except CloisterError as error:
+        current.error(error)
+        sys.exit(int(error.exit_status))
+    except KeyboardInterrupt:
+        sys.stderr.write("cloister: interrupted\n")
+        sys.exit(130)

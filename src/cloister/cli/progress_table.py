@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's progress for people: a table on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cloister.flare.session import JobView
+
+_STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted by the sites", "RUNNING": "running"}
+
+
+def table_of(view: JobView) -> RenderableType:
+    """The whole progress, to be drawn again and again."""
+    progress = view.progress
+    if not progress:
+        return Text(f"{view.name}: {state_of(view)}")
+    number, last = progress["round"], progress["rounds"]
+    head = Text(f"{progress['job_name']}: {progress['phase']}, round {number} of {last}, {progress['seconds']:.0f} s")
+    bar = ProgressBar(total=last, completed=len(progress["history"]), width=60)
+    table = Table("site", "state", "records", "loss", "metric", "sent", "rounds", box=None, pad_edge=False)
+    for name, site in progress["sites"].items():
+        table.add_row(
+            name,
+            _state(site),
+            _text(site["training"]),
+            _number(site["metrics"].get("loss")),
+            _metric(site["metrics"]),
+            size_of(site["bytes"]),
+            str(site["rounds"]),
+        )
+    return Group(head, bar, table)
+
+
+def lines_of(view: JobView) -> list[str]:
+    """What there is to say so far; each line stays the same once it can be said."""
+    lines = [] if view.finished else [f"{view.name}: {state_of(view)}"]
+    lines += [f"  {site} did not admit the job: {reason}" for site, reason in sorted(view.refusals.items())]
+    progress = view.progress
+    if not progress:
+        return lines
+    for name, site in progress["sites"].items():
+        if site["training"] is not None:
+            counts = f"{site['training']} training and {site['validation']} validation records"
+            unsafe = "" if site["sandbox"] == "bubblewrap" else f", sandbox: {site['sandbox']}"
+            lines.append(f"  {name}: {counts}{unsafe}")
+        if site["reason"]:
+            lines.append(f"  {name}: {site['state']}: {site['reason']}")
+        if site["restarts"]:
+            lines.append(f"  {name}: its trainer died and was started again ({site['restarts']})")
+    for entry in progress["history"]:
+        measured = ", ".join(f"{name} {value:.3f}" for name, value in entry["before"].items())
+        loss = "" if entry["train_loss"] is None else f", training loss {entry['train_loss']:.3f}"
+        sites = f"{len(entry['sites'])} of {len(progress['sites'])} sites"
+        lines.append(
+            f"  round {entry['round']} of {progress['rounds']}: {sites}{loss}; came in with {measured or '-'}"
+            f" ({entry['seconds']:.1f} s)"
+        )
+    return lines
+
+
+def state_of(view: JobView) -> str:
+    """A job's state in words."""
+    return _STATES.get(view.status, view.status.lower())
+
+
+def size_of(count: int) -> str:
+    """Bytes in a unit that people read."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _state(site: dict[str, Any]) -> str:
+    return f"{site['state']}: {site['reason']}" if site["reason"] else str(site["state"])
+
+
+def _metric(metrics: dict[str, float]) -> str:
+    return next((f"{name} {metrics[name]:.3f}" for name in ("accuracy", "macro_f1") if name in metrics), "-")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)

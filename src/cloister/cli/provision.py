@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister provision`: keys and certificates for everybody in the roster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.provisioning import provision as make_identities
+
+
+def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Make the authority, and a key and certificate for the server, each site and each person of the roster.
+
+    What is there and still right is kept; no key is ever overwritten.
+    """
+    del as_json
+    repo = repository(folder)
+    local = federation_of(repo)
+    local.state.make()
+    out = output()
+    out.say("making keys and certificates …")
+    issued = make_identities(repo.federation.value, local.state.folder, datetime.now(UTC))
+    table = Table("name", "kind", "valid until", "", box=None, pad_edge=False)
+    for entry in issued:
+        table.add_row(
+            entry.identity.name, entry.identity.kind, f"{entry.not_after:%Y-%m-%d}", "made" if entry.created else "kept"
+        )
+    out.say(table)
+    out.result(
+        [
+            {
+                "name": entry.identity.name,
+                "kind": entry.identity.kind,
+                "not_after": entry.not_after.isoformat(),
+                "fingerprint": entry.fingerprint,
+                "created": entry.created,
+            }
+            for entry in issued
+        ]
+    )

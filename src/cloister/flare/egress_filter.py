@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last look at a reply inside a site's job process: NVFlare's result filter, named in the site's `privacy.json`.
+
+The executor's reply passed the gate in `cloister.egress` as bytes. The filter takes those bytes out of whatever it is
+handed, sees that they are the ones that passed, and puts them into a fresh Shareable. Headers, meta, stray keys and
+whatever another component may have added stay behind. It raises where anything is amiss: NVFlare then sends an error
+code and nothing else.
+"""
+
+from __future__ import annotations
+
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+
+from cloister.errors import EgressError
+from cloister.files import sha256_of
+from cloister.flare.exchange import content_of, reply_with
+
+_PASSED = "cloister_passed_the_gate"
+
+
+def digest_of(message: bytes, tensors: bytes) -> str:
+    """What identifies a reply."""
+    return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
+
+
+def note_passed(fl_ctx: FLContext, reply: Shareable) -> Shareable:
+    """Remember that ``reply`` passed the gate; returns it."""
+    fl_ctx.set_prop(_PASSED, digest_of(*content_of(reply)), private=True, sticky=False)
+    return reply
+
+
+class EgressFilter(Filter):
+    """Lets out what passed the gate, as it passed, and nothing else."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """The reply, built anew.
+
+        Raises:
+            EgressError: where the reply is not the one that passed the gate.
+        """
+        code = shareable.get_return_code()
+        if code != ReturnCode.OK:
+            return make_reply(code)
+        message, tensors = content_of(shareable)
+        if fl_ctx.get_prop(_PASSED) != digest_of(message, tensors):
+            raise EgressError("the reply is not the one that passed the gate")
+        fl_ctx.set_prop(_PASSED, None, private=True, sticky=False)
+        return reply_with(message, tensors)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server and a site's job process say to each other in a job.
+
+A task or its reply is a JSON message and, beside it, an adapter as safetensors. Both travel as bytes in an NVFlare
+FLModel, so that neither side ever builds an object that the other one named.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from nvflare.apis.shareable import Shareable
+from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+from pydantic import Field, TypeAdapter, ValidationError
+
+from cloister.documents import Model
+from cloister.errors import JobError
+from cloister.names import Sha256
+
+MAXIMUM_MESSAGE_BYTES = 4 << 20
+
+_MESSAGE, _ADAPTER = "message", "adapter"
+
+
+class TaskName(StrEnum):
+    """What the server may ask of a site."""
+
+    PREPARE = "prepare"  # write the governed view, start the trainer, say what there is
+    TRAIN = "train"  # measure the adapter, train it for one round, send the update
+    EVALUATE = "evaluate"  # measure the adapter
+
+
+class Ask(Model):
+    """The message of a task.
+
+    Attributes:
+        round: 1-based; 0 for `prepare`.
+    """
+
+    round: int = Field(ge=0)
+
+
+class Prepared(Model):
+    """A site is ready: the manifest of its view, and what it will send.
+
+    Attributes:
+        training: records it will train on.
+        validation: records it will measure on.
+        view: digest of the view's manifest.
+        policy: digest of the policy it was admitted under.
+        sandbox: how its trainer is isolated.
+        layout: the adapter's tensors, as the site worked them out from its base model.
+    """
+
+    kind: Literal["prepared"] = "prepared"
+    training: int = Field(ge=1)
+    validation: int = Field(ge=0)
+    view: Sha256
+    policy: Sha256
+    sandbox: Literal["bubblewrap", "unsafe-none"]
+    layout: dict[str, Any]
+
+
+class Update(Model):
+    """A site's answer to `train` (with tensors) and `evaluate` (without).
+
+    Attributes:
+        round: the round that was asked.
+        records: training records behind the update.
+        metrics: of the adapter as it came, and `train_loss` of the round.
+        restarts: how often the trainer died and was started again so far.
+    """
+
+    kind: Literal["update"] = "update"
+    round: int = Field(ge=0)
+    records: int = Field(ge=0)
+    metrics: dict[str, float]
+    restarts: int = Field(ge=0)
+
+
+class Refusal(Model):
+    """A site says no, and why: a sentence of Cloister's own that quotes no record."""
+
+    kind: Literal["refusal"] = "refusal"
+    denied: bool
+    reason: Annotated[str, Field(max_length=2000)]
+
+
+Reply = Prepared | Update | Refusal
+
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
+
+
+def task_of(ask: Ask, adapter: bytes, *, total_rounds: int) -> FLModel:
+    """What the server sends."""
+    params = {_MESSAGE: ask.model_dump_json().encode(), _ADAPTER: adapter}
+    return FLModel(params_type=ParamsType.FULL, params=params, current_round=ask.round, total_rounds=total_rounds)
+
+
+def read_task(shareable: Shareable) -> tuple[Ask, bytes]:
+    """What a site received.
+
+    Raises:
+        JobError: where it is not a task of Cloister's.
+    """
+    message, adapter = _read(FLModelUtils.from_shareable(shareable))
+    try:
+        return Ask.model_validate_json(message), adapter
+    except ValidationError as error:
+        raise JobError("the server sent a task that is not one") from error
+
+
+def reply_of(reply: Reply, tensors: bytes = b"") -> Shareable:
+    """What a site sends: a Shareable that holds the message and the tensors, and nothing else."""
+    params = {_MESSAGE: reply.model_dump_json().encode(), _ADAPTER: tensors}
+    return FLModelUtils.to_shareable(FLModel(params_type=ParamsType.FULL, params=params))
+
+
+def content_of(shareable: Shareable) -> tuple[bytes, bytes]:
+    """Message and tensors of a reply, as bytes.
+
+    Raises:
+        JobError: where the Shareable is not a reply of Cloister's.
+    """
+    return _read(FLModelUtils.from_shareable(shareable))
+
+
+def reply_with(message: bytes, tensors: bytes) -> Shareable:
+    """A fresh Shareable around a reply's bytes."""
+    return FLModelUtils.to_shareable(
+        FLModel(params_type=ParamsType.FULL, params={_MESSAGE: message, _ADAPTER: tensors})
+    )
+
+
+def read_reply(model: FLModel) -> tuple[Reply, bytes]:
+    """What the server received.
+
+    Raises:
+        JobError: where it is not a reply of Cloister's.
+    """
+    message, tensors = _read(model)
+    try:
+        return _REPLY.validate_json(message), tensors
+    except ValidationError as error:
+        raise JobError("the site sent a reply that is not one") from error
+
+
+def _read(model: FLModel) -> tuple[bytes, bytes]:
+    params = model.params
+    if not isinstance(params, dict) or set(params) != {_MESSAGE, _ADAPTER}:
+        raise JobError("the message has parts that do not belong in it")
+    message, adapter = params[_MESSAGE], params[_ADAPTER]
+    if not isinstance(message, bytes) or not isinstance(adapter, bytes):
+        raise JobError("the message has parts that are not bytes")
+    if len(message) > MAXIMUM_MESSAGE_BYTES:
+        raise JobError("the message is too long")
+    return message, adapter

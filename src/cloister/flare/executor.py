@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A site's part in a job: NVFlare's executor in the client job process, which is trusted and runs no code of the job's.
+
+`prepare` checks the base model, writes the governed view, asks the policy again now that the records are counted, and
+starts the trainer in its sandbox. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
+Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+
+from cloister.egress import read_adapter
+from cloister.errors import CloisterError, DeniedError, JobError
+from cloister.flare.app_check import files_in
+from cloister.flare.egress_filter import note_passed
+from cloister.flare.exchange import Refusal, TaskName, read_task, reply_of
+from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.site_job import SiteJob
+from cloister.flare.state import SiteSettings
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_ABORT_POLL_SECONDS = 0.2
+
+
+class TrainingExecutor(Executor):
+    """Does what the server asks of a site, or refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._job: SiteJob | None = None
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Answer one task."""
+        try:
+            reply = self._answer(task_name, shareable, fl_ctx, abort_signal)
+        except CloisterError as error:
+            _log.warning("task `%s` refused: %s", task_name, error)
+            reply = reply_of(Refusal(denied=isinstance(error, DeniedError), reason=str(error)[:2000]))
+        except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
+            _log.exception("task `%s` failed", task_name)
+            reason = "the site's job process failed; its administrator finds the reason in the site's log"
+            reply = reply_of(Refusal(denied=False, reason=reason))
+        return note_passed(fl_ctx, reply)
+
+    def _answer(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        ask, adapter = read_task(shareable)
+        task = TaskName(task_name)
+        if task is TaskName.PREPARE:
+            self._close()
+            self._job = _open(fl_ctx)
+            return reply_of(self._watched(abort_signal, self._job.prepare))
+        job = self._job
+        if job is None:
+            raise JobError("the server asked for a round before the site was ready")
+        received = read_adapter(adapter, job.layout)
+        if task is TaskName.TRAIN:
+            return reply_of(*self._watched(abort_signal, lambda: job.train(ask.round, adapter, received)))
+        return reply_of(self._watched(abort_signal, lambda: job.evaluate(ask.round, adapter)))
+
+    def _watched(self, abort_signal: Signal, work: Callable[[], T]) -> T:
+        """Do ``work``, and stop the trainer when the job is aborted meanwhile."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_ABORT_POLL_SECONDS):
+                if abort_signal.triggered:
+                    self._close()
+                    return
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            return work()
+        finally:
+            done.set()
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:  # noqa: ARG002 - NVFlare's signature
+        """Stop the trainer and remove the view when the job ends."""
+        if event_type in (EventType.END_RUN, EventType.ABORT_TASK):
+            self._close()
+
+    def _close(self) -> None:
+        job, self._job = self._job, None
+        if job:
+            job.close()
+
+
+def _open(fl_ctx: FLContext) -> SiteJob:
+    workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
+    job_id = str(fl_ctx.get_job_id())
+    settings = SiteSettings.read(Path(workspace.get_root_dir()))
+    app = files_in(Path(workspace.get_app_dir(job_id)))
+    private = Path(workspace.get_run_dir(job_id)) / "private"
+    shutil.rmtree(private, ignore_errors=True)
+    return SiteJob.open(settings, job_id, read_app(SITE_APP, app), private, datetime.now(UTC).date())

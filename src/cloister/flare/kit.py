@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration that NVFlare reads at start: built as values, written as JSON, read back.
+
+Keys and certificates are made by `cloister.provisioning`; this module writes what stands beside them. Every start
+writes it anew, so what somebody edited in a kit does not last, and a file that NVFlare would read but Cloister does not
+write is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cloister.errors import ProvisioningError
+from cloister.files import private_folder, write_json
+from cloister.flare.job_folder import CONTROLLER, EXECUTOR
+from cloister.flare.state import SiteSettings
+from cloister.roster import Federation, Role
+
+Files = Mapping[str, Any]
+"""Content of each file of a kit by its path inside it, such as `local/resources.json`."""
+
+_SCHEME = "grpc"
+_KEYS = frozenset(
+    {"startup/rootCA.pem", "startup/server.key", "startup/server.crt", "startup/client.key", "startup/client.crt"}
+)
+
+# NVFlare asks "may this role do this?"; a right that is not listed is not given.
+_NOTHING = "none"
+_RIGHTS_OF_A_DATA_SCIENTIST = {
+    "submit_job": "any",
+    "clone_job": _NOTHING,
+    "manage_job": "n:submitter",
+    "download_job": "n:submitter",
+    "view": "any",
+    "operate": _NOTHING,
+    "shell_commands": _NOTHING,
+    "byoc": _NOTHING,
+    "server-predeployed-flwr": _NOTHING,
+}
+_AUTHORIZATION = {
+    "format_version": "1.0",
+    "permissions": {
+        Role.DATA_SCIENTIST.value: _RIGHTS_OF_A_DATA_SCIENTIST,
+        Role.COMPLIANCE_OFFICER.value: {"view": "any"},
+        Role.IT_ADMIN.value: {"view": "any"},
+    },
+}
+
+
+def server_files(federation: Federation, workspace: Path, port: int) -> Files:
+    """Configuration of the coordinating server."""
+    target = f"{federation.server.host}:{port}"
+    server = {
+        "name": federation.federation,
+        "service": {"target": target, "scheme": _SCHEME},
+        "admin_server": federation.server.host,
+        "admin_port": port,
+        "ssl_private_key": "server.key",
+        "ssl_cert": "server.crt",
+        "ssl_root_cert": "rootCA.pem",
+        "connection_security": "mtls",
+        "check_engine_frequency": 0.2,
+    }
+    storage = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
+    resources = {
+        "format_version": 2,
+        "class_list_enforcement_mode": "enforce",
+        "class_allow_list": [CONTROLLER],
+        "servers": [
+            {
+                "admin_storage": "transfer",
+                "max_num_clients": len(federation.sites),
+                "heart_beat_timeout": 30,
+                "admin_timeout": 20.0,
+            }
+        ],
+        "snapshot_persistor": {
+            "path": "nvflare.app_common.state_persistors.storage_state_persistor.StorageStatePersistor",
+            "args": {
+                "uri_root": "/",
+                "storage": {"path": storage, "args": {"root_dir": str(workspace / "snapshots"), "uri_root": "/"}},
+            },
+        },
+        "app_validator": {"path": "cloister.flare.app_check.ServerAppCheck", "args": {}},
+        "components": [
+            {
+                "id": "job_scheduler",
+                "path": "nvflare.app_common.job_schedulers.job_scheduler.DefaultJobScheduler",
+                "args": {"max_jobs": 1},
+            },
+            {
+                "id": "job_manager",
+                "path": "nvflare.apis.impl.job_def_manager.SimpleJobDefManager",
+                "args": {"uri_root": str(workspace / "jobs"), "job_store_id": "job_store"},
+            },
+            {"id": "job_store", "path": storage},
+            {"id": "process_launcher", "path": "cloister.flare.launcher.ServerLauncher", "args": {}},
+        ],
+    }
+    return {
+        "startup/fed_server.json": {"format_version": 2, "require_signed_jobs": True, "servers": [server]},
+        "local/resources.json": resources,
+        "local/authorization.json": _AUTHORIZATION,
+        "local/log_config.json": _LOGGING,
+    }
+
+
+def site_files(federation: Federation, site: str, port: int) -> Files:
+    """Configuration of a site."""
+    server = {
+        "name": federation.federation,
+        "service": {"target": f"{federation.server.host}:{port}", "scheme": _SCHEME},
+        "identity": federation.server.name,
+    }
+    client = {
+        "ssl_private_key": "client.key",
+        "ssl_cert": "client.crt",
+        "ssl_root_cert": "rootCA.pem",
+        "fqsn": site,
+        "is_leaf": True,
+        "connection_security": "mtls",
+    }
+    resources = {
+        "format_version": 2,
+        "class_list_enforcement_mode": "enforce",
+        "class_allow_list": [EXECUTOR],
+        "allow_log_streaming": False,
+        "client": {"retry_timeout": 30, "compression": "Gzip"},
+        "app_validator": {"path": "cloister.flare.app_check.SiteAppCheck", "args": {}},
+        "components": [
+            {
+                "id": "resource_manager",
+                "path": "nvflare.app_common.resource_managers.gpu_resource_manager.GPUResourceManager",
+                "args": {"num_of_gpus": 0, "mem_per_gpu_in_GiB": 0, "expiration_period": 300},
+            },
+            {
+                "id": "resource_consumer",
+                "path": "nvflare.app_common.resource_consumers.gpu_resource_consumer.GPUResourceConsumer",
+                "args": {},
+            },
+            {"id": "process_launcher", "path": "cloister.flare.launcher.SiteLauncher", "args": {}},
+            {"id": "app_deployer", "path": "cloister.flare.admission.Admission", "args": {}},
+        ],
+    }
+    privacy = {
+        "scopes": [
+            {
+                "name": "cloister",
+                "properties": {},
+                "task_data_filters": [],
+                "task_result_filters": [{"path": "cloister.flare.egress_filter.EgressFilter", "args": {}}],
+            }
+        ],
+        "default_scope": "cloister",
+        "components": [],
+    }
+    fed_client = {"format_version": 2, "require_signed_jobs": True, "servers": [server], "client": client}
+    return {
+        "startup/fed_client.json": fed_client,
+        "local/resources.json": resources,
+        "local/authorization.json": _AUTHORIZATION,
+        "local/privacy.json": privacy,
+        "local/log_config.json": _LOGGING,
+    }
+
+
+def person_files(federation: Federation, person: str, workspace: Path, port: int) -> Files:
+    """Configuration with which a person speaks to the server."""
+    admin = {
+        "project_name": federation.federation,
+        "username": person,
+        "server_identity": federation.server.name,
+        "scheme": _SCHEME,
+        "host": federation.server.host,
+        "port": port,
+        "connection_security": "mtls",
+        "uid_source": "user_input",
+        "with_file_transfer": True,
+        "upload_dir": str(workspace / "transfer"),
+        "download_dir": str(workspace / "transfer"),
+        "client_key": "client.key",
+        "client_cert": "client.crt",
+        "ca_cert": "rootCA.pem",
+    }
+    settings = {
+        "idle_timeout": 900.0,
+        "login_timeout": 10.0,
+        "with_debug": False,
+        "authenticate_msg_timeout": 2.0,
+        "prompt": "> ",
+    }
+    return {
+        "startup/fed_admin.json": {"format_version": 1, "admin": admin},
+        "local/resources.json": {"format_version": 1, "admin": settings},
+    }
+
+
+def write_kit(workspace: Path, files: Files, settings: SiteSettings | None = None) -> None:
+    """Write a kit's configuration and read it back.
+
+    Raises:
+        ProvisioningError: where the kit holds a file that NVFlare would read and Cloister did not write.
+    """
+    for folder in ("startup", "local", "transfer"):
+        private_folder(workspace / folder)
+    for name, content in files.items():
+        write_json(workspace / name, content)
+    if settings:
+        settings.write(workspace / "local")
+    check_kit_files(workspace, files, with_settings=settings is not None)
+
+
+def check_kit_files(workspace: Path, files: Files, *, with_settings: bool) -> None:
+    """See that the kit holds exactly ``files``, beside keys and certificates.
+
+    Raises:
+        ProvisioningError: where it does not.
+    """
+    known = set(files) | _KEYS | ({f"local/{SiteSettings.FILE}"} if with_settings else set())
+    for folder in ("startup", "local"):
+        for path in sorted((workspace / folder).rglob("*")):
+            name = str(path.relative_to(workspace))
+            if name not in known or path.is_symlink():
+                hint = "remove it; configuration comes from the documents only"
+                raise ProvisioningError(f"`{path}` is not part of a kit that Cloister writes", hint=hint)
+    for name, content in files.items():
+        try:
+            same = json.loads((workspace / name).read_text(encoding="utf-8")) == content
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise ProvisioningError(
+                f"`{workspace / name}` does not hold what was written", hint="run `cloister up` again"
+            )
+
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(fl_ctx)s %(message)s"
+
+# A log file per process, of at most 10 x 20 MB; nothing on the console but errors, which `up` would have to keep.
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "nvflare.fuel.utils.log_utils.BaseFormatter", "fmt": _FORMAT}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "level": "ERROR",
+            "formatter": "line",
+            "stream": "ext://sys.stdout",
+        },
+        "file": {
+            "class": "logging.handlers.RotatingFileHandler",
+            "level": "INFO",
+            "formatter": "line",
+            "filename": "log.txt",
+            "mode": "a",
+            "maxBytes": 20971520,
+            "backupCount": 10,
+        },
+    },
+    "loggers": {"root": {"level": "INFO", "handlers": ["console", "file"]}},
+}

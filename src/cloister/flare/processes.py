@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The federation's processes on this machine: a server and its sites, started, found again and stopped.
+
+Every process bears the federation's random mark in its environment, and so do the processes that it starts. `down`
+looks for the mark, not only for the process numbers that were written down: so it also finds what a killed `up`, or a
+crashed parent, left behind, and never touches another federation's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from cloister.errors import FederationError, ProvisioningError
+from cloister.files import private_folder, write_json
+from cloister.flare.kit import person_files, server_files, site_files, write_kit
+from cloister.flare.launcher import MARKER
+from cloister.flare.state import SiteSettings, State
+from cloister.provisioning import Identity, check_kit, identities
+from cloister.roster import Federation
+
+_STOP_SECONDS = 5.0
+_PORT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process of the federation.
+
+    Attributes:
+        name: of the server or site.
+        pid: its process number.
+        started: when, in seconds since the epoch, to tell it from a later process with the same number.
+    """
+
+    name: str
+    pid: int
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+class LocalFederation:
+    """Server and sites of one federation, as processes of this machine.
+
+    Args:
+        root: the federation's folder.
+        federation: its roster.
+    """
+
+    def __init__(self, root: Path, federation: Federation) -> None:
+        self.root = root.resolve()
+        self.federation = federation
+        self.state = State(self.root)
+
+    @property
+    def names(self) -> list[str]:
+        """The server's name, then the sites'."""
+        return [self.federation.server.name, *(site.name for site in self.federation.sites)]
+
+    def running(self) -> dict[str, Running]:
+        """The processes that were started and still run, by name."""
+        return {entry.name: entry for entry in self._recorded() if entry.alive}
+
+    def _recorded(self) -> list[Running]:
+        try:
+            entries = json.loads(self.state.processes.read_text(encoding="utf-8"))
+            return [Running(str(each["name"]), int(each["pid"]), float(each["started"])) for each in entries]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []  # `down` finds processes by their mark, so a damaged record costs nothing but names
+
+    def _record(self, entries: list[Running]) -> None:
+        write_json(self.state.processes, [vars(entry) for entry in entries])
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep two commands from starting or stopping at once."""
+        self.state.make()
+        with (self.state.folder / "lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FederationError("another `cloister` command is starting or stopping this federation") from error
+            yield
+
+    def start(self, sites: list[str] | None = None) -> list[str]:
+        """Start what does not run yet.
+
+        Args:
+            sites: which sites; all where not given.
+
+        Returns:
+            Names of what was started.
+
+        Raises:
+            CloisterError: where a kit is not in order or a process cannot be started.
+        """
+        with self._locked():
+            wanted = [self.federation.server.name, *(sites if sites is not None else self.names[1:])]
+            running = self.running()
+            to_start = [name for name in wanted if name not in running]
+            if not to_start:
+                return []
+            port = self._port(taken_by_us=self.federation.server.name in running)
+            self._write_kits(port)
+            entries = list(running.values())
+            for name in to_start:
+                entries.append(self._spawn(name, port))
+                self._record(entries)
+            return to_start
+
+    def _port(self, *, taken_by_us: bool) -> int:
+        """The federation's port: the document's, or the remembered one, or a free one."""
+        configured = self.federation.server.port
+        remembered = self.remembered_port()
+        if isinstance(configured, int):
+            if not taken_by_us and not _is_free(configured):
+                hint = "stop what listens there, or set another `port` in provisioning/federation.yaml"
+                raise FederationError(f"port {configured} is taken by another program", hint=hint)
+            port = configured
+        elif remembered and (taken_by_us or _is_free(remembered)):
+            port = remembered
+        else:
+            port = _free_port()
+        write_json(self.state.port, {"port": port})
+        return port
+
+    def remembered_port(self) -> int | None:
+        """The port that was chosen last, if any."""
+        try:
+            return int(json.loads(self.state.port.read_text(encoding="utf-8"))["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write_kits(self, port: int) -> None:
+        now = datetime.now(UTC)
+        for identity in identities(self.federation):
+            workspace = self._workspace(identity)
+            try:
+                check_kit(workspace / "startup", identity, now)
+            except ProvisioningError as error:
+                raise ProvisioningError(error.message, hint=error.hint or "run `cloister provision`") from error
+            if identity.kind == "server":
+                private_folder(workspace / "jobs")
+                private_folder(workspace / "snapshots")
+                write_kit(workspace, server_files(self.federation, workspace, port))
+            elif identity.kind == "site":
+                settings = SiteSettings(identity.name, self.root, workspace, self.state.folder)
+                write_kit(workspace, site_files(self.federation, identity.name, port), settings)
+            else:
+                write_kit(workspace, person_files(self.federation, identity.name, workspace, port))
+
+    def _workspace(self, identity: Identity) -> Path:
+        places = {"server": self.state.server, "site": self.state.site(identity.name)}
+        return places.get(identity.kind, self.state.person(identity.name))
+
+    def _spawn(self, name: str, port: int) -> Running:
+        is_server = name == self.federation.server.name
+        workspace = self.state.server if is_server else self.state.site(name)
+        command = [
+            sys.executable,
+            "-m",
+            "cloister.flare.start",
+            "server" if is_server else "site",
+            str(workspace),
+            str(self.root),
+            str(port),
+        ]
+        environment = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if key in os.environ}
+        environment |= {
+            MARKER: self.mark(),
+            "TMPDIR": str(private_folder(workspace / "tmp")),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        log = self.state.log(name)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as stream:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                close_fds=True,
+            )
+        return Running(name, process.pid, psutil.Process(process.pid).create_time())
+
+    def mark(self) -> str:
+        """The federation's random mark."""
+        path = self.state.folder / "mark"
+        if not path.exists():
+            write_json(path, secrets.token_hex(16))
+        return str(json.loads(path.read_text(encoding="utf-8")))
+
+    def marked(self) -> list[psutil.Process]:
+        """Every process of this machine that bears the federation's mark."""
+        if not (self.state.folder / "mark").exists():
+            return []
+        mark = self.mark()
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and process.environ().get(MARKER) == mark:
+                    found.append(process)
+        return found
+
+    def stop(self) -> list[str]:
+        """Stop everything that bears the federation's mark, and what it started.
+
+        Returns:
+            Names of the server and sites that were stopped.
+
+        Raises:
+            FederationError: where a process outlives SIGKILL.
+        """
+        if not self.state.folder.exists():
+            return []
+        with self._locked():
+            names = sorted(self.running())
+            for _ in range(3):  # a dying parent may start one more child while it is being stopped
+                victims = _with_children(self.marked())
+                if not victims:
+                    break
+                _end(victims)
+            left = _with_children(self.marked())
+            if left:
+                raise FederationError(f"process {left[0].pid} cannot be stopped", hint=f"try `kill -9 {left[0].pid}`")
+            self._record([])
+            return names
+
+    def wait_until_listening(self, seconds: float) -> None:
+        """Wait for the server's port.
+
+        Raises:
+            FederationError: where it does not open, or the server dies; quotes the end of its log.
+        """
+        port = self.remembered_port()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if port and not _is_free(port):
+                return
+            self.check_alive([self.federation.server.name])
+            time.sleep(0.1)
+        raise FederationError(f"the server did not open port {port} within {seconds:.0f} s")
+
+    def check_alive(self, names: list[str]) -> None:
+        """See that processes still run.
+
+        Raises:
+            FederationError: where one has ended; quotes the end of its log.
+        """
+        running = self.running()
+        for name in names:
+            if name not in running:
+                raise FederationError(f"`{name}` ended: {self.last_words(name)}", hint=f"see {self.state.log(name)}")
+
+    def last_words(self, name: str) -> str:
+        """The last line that a process printed."""
+        try:
+            lines = self.state.log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1][:500] if lines else "it printed nothing"
+
+
+def _with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = {process.pid: process for process in processes}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found |= {child.pid: child for child in process.children(recursive=True)}
+    return [process for process in found.values() if process.is_running() and not _is_zombie(process)]
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_STOP_SECONDS)
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens on ``port`` of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether any address is taken; listens to none
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    for _ in range(_PORT_TRIES):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if _is_free(port):
+            return port
+    raise FederationError("this machine has no free port")

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server knows of one job, round by round, and what it writes down; no NVFlare in here.
+
+An update counts only if it is what the site announced: tensors of the agreed layout, all finite, and no more records
+than the manifest of the site's view said at the start. A site cannot buy itself weight by claiming records.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloister.aggregation import WeightedMean, mean_of_metrics
+from cloister.documents import Document
+from cloister.egress import permitted_metrics, read_adapter, write_adapter
+from cloister.errors import CloisterError, DeniedError, EgressError, JobError
+from cloister.files import json_text, private_folder, sha256_of, write_atomically, write_json
+from cloister.flare.exchange import Prepared, Refusal, Reply, TaskName, Update
+from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter
+from cloister.jobs.adapter import Arrays
+
+METRICS = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
+
+
+@dataclass
+class SiteProgress:
+    """What the server knows of one site.
+
+    Attributes:
+        state: a word for people.
+        reason: why, where the state needs a reason.
+        prepared: what the site announced.
+        metrics: its last ones.
+        bytes_received: tensors that came from it, in all rounds.
+        rounds: rounds that its update counted in.
+        restarts: of its trainer.
+    """
+
+    state: str = "invited"
+    reason: str = ""
+    prepared: Prepared | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    bytes_received: int = 0
+    rounds: int = 0
+    restarts: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        prepared = self.prepared
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "training": prepared.training if prepared else None,
+            "validation": prepared.validation if prepared else None,
+            "policy": prepared.policy if prepared else None,
+            "view": prepared.view if prepared else None,
+            "sandbox": prepared.sandbox if prepared else None,
+            "metrics": self.metrics,
+            "bytes": self.bytes_received,
+            "rounds": self.rounds,
+            "restarts": self.restarts,
+        }
+
+
+class Rounds:
+    """The rounds of one job.
+
+    Args:
+        document: the job.
+        job_id: NVFlare's identifier.
+        sites: those that were invited and admitted the job.
+        folder: where state and result are written.
+    """
+
+    def __init__(self, document: Document[Job], job_id: str, sites: list[str], folder: Path) -> None:
+        self._document = document
+        self.job = document.value
+        self.last = self.job.federation.rounds
+        self._job_id = job_id
+        self._folder = private_folder(folder)
+        self._lock = threading.RLock()
+        self._sites = {site: SiteProgress() for site in sites}
+        self._phase = "preparing"
+        self._reason = ""
+        self._round = 0
+        self._started = time.time()
+        self._round_started = self._started
+        self._layout: AdapterLayout | None = None
+        self._adapter: Arrays = {}
+        self._mean: WeightedMean | None = None
+        self._measured: dict[str, tuple[dict[str, float], int]] = {}
+        self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
+        self._history: list[dict[str, Any]] = []
+        self._best: tuple[int, float, bytes] | None = None
+
+    @property
+    def invited(self) -> list[str]:
+        """Every site that admitted the job."""
+        return sorted(self._sites)
+
+    @property
+    def taking_part(self) -> list[str]:
+        """Sites that are prepared; one that refused a round is asked again in the next."""
+        with self._lock:
+            return sorted(name for name, site in self._sites.items() if site.prepared)
+
+    def ask(self, task: TaskName, number: int, sites: list[str]) -> None:
+        """Note that ``sites`` are being asked."""
+        with self._lock:
+            self._phase = {"prepare": "preparing", "train": "training", "evaluate": "measuring"}[task.value]
+            self._round = min(number, self.last)
+            self._round_started = time.time()
+            self._measured, self._train_losses = {}, {}
+            for name in sites:
+                self._sites[name].state, self._sites[name].reason = self._phase, ""
+
+    def absent(self, site: str, reason: str) -> None:
+        """Note that no answer came from ``site``."""
+        with self._lock:
+            self._sites[site].state, self._sites[site].reason = "absent", reason
+
+    def take(self, site: str, reply: Reply, tensors: bytes) -> bool:
+        """Take one site's answer; returns whether it counts."""
+        with self._lock:
+            progress = self._sites[site]
+            try:
+                if isinstance(reply, Refusal):
+                    progress.state, progress.reason = "refused", reply.reason
+                    return False
+                if isinstance(reply, Prepared):
+                    self._take_prepared(progress, reply)
+                else:
+                    self._take_update(site, progress, reply, tensors)
+            except CloisterError as error:
+                progress.state, progress.reason = "refused", f"by the server: {error}"
+                return False
+            return True
+
+    def _take_prepared(self, progress: SiteProgress, reply: Prepared) -> None:
+        if self._phase != "preparing":
+            raise EgressError("the site announced itself in the middle of the job")
+        try:
+            AdapterLayout.from_json(reply.layout)
+        except ValueError as error:
+            raise EgressError("the site announced tensors that are not an adapter's") from error
+        progress.prepared, progress.state = reply, "ready"
+
+    def _take_update(self, site: str, progress: SiteProgress, reply: Update, tensors: bytes) -> None:
+        prepared, layout = progress.prepared, self._agreed()
+        if prepared is None:
+            raise EgressError("the site sent an update without having announced its records")
+        if reply.round != (self._round if self._phase == "training" else self.last + 1):
+            raise EgressError("the update is of another round")
+        metrics = permitted_metrics(reply.metrics, METRICS)
+        if self._phase == "training":
+            if not 1 <= reply.records <= prepared.training:
+                raise EgressError(f"the site claims {reply.records} records and announced {prepared.training}")
+            update = read_adapter(tensors, layout)
+            if self._mean is None:
+                raise JobError("no round is open")
+            self._mean.add(update, reply.records)
+            progress.bytes_received += len(tensors)
+            progress.rounds += 1
+            if "train_loss" in metrics:
+                self._train_losses[site] = ({"train_loss": metrics.pop("train_loss")}, reply.records)
+        elif tensors:
+            raise EgressError("the site sent tensors where none were asked for")
+        self._measured[site] = (metrics, prepared.validation)
+        progress.metrics, progress.state, progress.restarts = metrics, "done", reply.restarts
+
+    def _agreed(self) -> AdapterLayout:
+        if self._layout is None:
+            raise JobError("the sites have not agreed on an adapter")
+        return self._layout
+
+    def begin(self) -> None:
+        """Agree on the adapter's tensors, and draw the first adapter.
+
+        Raises:
+            CloisterError: where too few sites are prepared.
+        """
+        with self._lock:
+            groups: dict[str, list[str]] = {}
+            for name, site in self._sites.items():
+                if site.prepared and site.state == "ready":
+                    digest = AdapterLayout.from_json(site.prepared.layout).digest
+                    groups.setdefault(digest, []).append(name)
+            chosen = max(groups.values(), key=len, default=[])
+            for name in (name for group in groups.values() if group is not chosen for name in group):
+                self._sites[name].state, self._sites[name].prepared = "refused", None
+                self._sites[name].reason = "by the server: its adapter has other tensors than most sites'"
+            self._enough(len(chosen), "are ready")
+            first = self._sites[chosen[0]].prepared
+            if first is None:
+                raise JobError("no site is ready")
+            self._layout = AdapterLayout.from_json(first.layout)
+            self._adapter = initial_adapter(self._layout, self.job.training.seed)
+            self._write_state()
+
+    def _enough(self, count: int, what: str) -> None:
+        if count >= self.job.federation.minimum_sites:
+            return
+        reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(self._sites.items()) if site.reason)
+        message = f"{count} of {len(self._sites)} sites {what}, and the job needs {self.job.federation.minimum_sites}"
+        message += f": {reasons}" if reasons else ""
+        denied = any(site.prepared is None and site.state == "refused" for site in self._sites.values())
+        raise (DeniedError if denied and self._phase == "preparing" else JobError)(message)
+
+    def next_round(self) -> int | None:
+        """Open the next round and give its number, or None after the last."""
+        with self._lock:
+            if len(self._history) >= self.last:
+                return None
+            self._mean = WeightedMean(self._agreed())
+            return len(self._history) + 1
+
+    def adapter_bytes(self) -> bytes:
+        """The current adapter as safetensors."""
+        return write_adapter(self._adapter)
+
+    def finish_round(self) -> None:
+        """Close the round: choose, aggregate, write.
+
+        Raises:
+            JobError: where too few updates came.
+        """
+        with self._lock:
+            mean, self._mean = self._mean, None
+            if mean is None:
+                raise JobError("no round is open")
+            self._enough(mean.updates, f"gave an update in round {self._round}")
+            self._score(self._round - 1)
+            self._adapter = mean.applied_to(self._adapter)
+            loss = mean_of_metrics(self._train_losses).get("train_loss")
+            self._history.append(
+                {
+                    "round": self._round,
+                    "before": mean_of_metrics(self._measured),
+                    "before_by_site": self._by_site(),
+                    "train_loss": loss,
+                    "sites": sorted(name for name, site in self._sites.items() if site.state == "done"),
+                    "seconds": round(time.time() - self._round_started, 3),
+                }
+            )
+            self._write_state()
+
+    def _by_site(self) -> dict[str, dict[str, float]]:
+        return {site: metrics for site, (metrics, _) in sorted(self._measured.items())}
+
+    def _score(self, version: int) -> None:
+        """Keep the current adapter if it measured best so far; ``version`` is the round that made it."""
+        value = mean_of_metrics(self._measured).get(self.job.select_by.metric)
+        if value is None:
+            return
+        better = self._best is None or (
+            value > self._best[1] if self.job.select_by.mode == "maximum" else value < self._best[1]
+        )
+        if better:
+            self._best = (version, value, self.adapter_bytes())
+
+    def finish(self) -> None:
+        """Measure the last adapter, choose the best and write the result.
+
+        Raises:
+            JobError: where nothing can be chosen.
+        """
+        with self._lock:
+            final = mean_of_metrics(self._measured)
+            self._score(self.last)
+            if self._best is None:
+                message = f"no site may tell `{self.job.select_by.metric}`, so no round can be chosen"
+                raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
+            self._phase = "completed"
+            version, value, blob = self._best
+            folder = self._folder / "adapter.new"
+            shutil.rmtree(folder, ignore_errors=True)
+            private_folder(folder)
+            write_atomically(folder / "adapter_model.safetensors", blob)
+            write_json(folder / "adapter_config.json", adapter_config(self.job, self._agreed()))
+            folder.replace(self._folder / "adapter")
+            chosen = {"round": version, "metric": self.job.select_by.metric, "value": value}
+            result = self.progress() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
+            result["after_by_site"] = self._by_site()
+            result["job"] = self.job.model_dump(mode="json")
+            result["job_sha256"] = sha256_of(self._document.text)
+            write_json(self._folder / "result.json", result)
+
+    def fail(self, reason: str) -> None:
+        """Note why the job failed."""
+        with self._lock:
+            self._phase, self._reason = "failed", reason
+            write_json(self._folder / "failure.json", self.progress())
+
+    def _write_state(self) -> None:
+        """Write adapter, then state: a server that dies between the two still finds the round before."""
+        blob = self.adapter_bytes()
+        name = f"adapter-{len(self._history):04d}.safetensors"
+        write_atomically(self._folder / name, blob)
+        state = {"adapter": name, "sha256": sha256_of(blob), "history": self._history}
+        write_atomically(self._folder / "state.json", json_text(state))
+        for old in self._folder.glob("adapter-*.safetensors"):
+            if old.name != name:
+                old.unlink()
+
+    def progress(self) -> dict[str, Any]:
+        """Everything that may be told about the job, as plain values."""
+        with self._lock:
+            return {
+                "job_id": self._job_id,
+                "job_name": self.job.job,
+                "phase": self._phase,
+                "reason": self._reason,
+                "round": self._round,
+                "rounds": self.last,
+                "seconds": round(time.time() - self._started, 1),
+                "history": list(self._history),
+                "sites": {name: site.to_json() for name, site in sorted(self._sites.items())},
+            }

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job at one site, from its admission to its end; knows nothing of how NVFlare carries its messages."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from cloister import egress
+from cloister.documents import Document
+from cloister.egress import Allowance
+from cloister.errors import DeniedError, JobError, RecordsError
+from cloister.files import private_folder, sha256_of, sha256_of_file
+from cloister.flare.admission import Admitted
+from cloister.flare.exchange import Prepared, Update
+from cloister.flare.state import SiteSettings
+from cloister.jobs import AdapterLayout, Job, layout_of
+from cloister.jobs.adapter import Arrays
+from cloister.messages import Evaluate, Setup, Train
+from cloister.policies import Policies, Request, decide
+from cloister.records import ViewManifest, ViewRequest, write_view
+from cloister.repository import SiteDocuments, load_site
+from cloister.sandbox import Enclosure, Limits, Trainer
+from cloister.silos import Silo
+
+_START_SECONDS = 300.0
+
+
+@dataclass
+class SiteJob:
+    """The job's state at this site.
+
+    Attributes:
+        settings: where the site's things lie.
+        document: the job.
+        admitted: under whom and which policy it was admitted.
+        site: the site's documents, as they were when the job's process started.
+        layout: the adapter's tensors, worked out from the site's own base model.
+        private: folder for view and trainer's log; removed at the end, except for the log.
+        today: the date that policies are judged by.
+    """
+
+    settings: SiteSettings
+    document: Document[Job]
+    admitted: Admitted
+    site: SiteDocuments
+    layout: AdapterLayout
+    private: Path
+    today: date
+    _trainer: Trainer | None = None
+    _closing: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, settings: SiteSettings, job_id: str, document: Document[Job], private: Path, today: date) -> SiteJob:
+        """Take up an admitted job.
+
+        Raises:
+            CloisterError: where it was not admitted as it now is, or the site cannot serve it.
+        """
+        admitted = Admitted.read(settings.workspace, job_id)
+        if admitted.document != sha256_of(document.text):
+            raise DeniedError("the job's document is not the one that was admitted")
+        site = load_site(settings.root, settings.site)
+        base_model = _base_model(settings.root, site.silo.value, document.value)
+        private_folder(private)
+        return cls(settings, document, admitted, site, layout_of(base_model, document.value), private, today)
+
+    @property
+    def job(self) -> Job:
+        """The job itself."""
+        return self.document.value
+
+    def prepare(self) -> Prepared:
+        """Write the view, ask the policy again, start the trainer.
+
+        Raises:
+            CloisterError: where any of it cannot be done or is not allowed.
+        """
+        base_model = _base_model(self.settings.root, self.site.silo.value, self.job)
+        found = sha256_of_file(base_model / "model.safetensors")
+        if found != self.job.base_model.sha256:
+            raise DeniedError(
+                f"base model `{self.job.base_model.name}` at this site has sha256 {found[:16]}…, "
+                f"and the job asks for {self.job.base_model.sha256[:16]}…",
+                hint="one of the two is not the file that was approved",
+            )
+        manifest = self._write_view()
+        self._trainer = Trainer(
+            Enclosure(
+                view=self.private / "view",
+                base_model=base_model,
+                protected=(self.settings.state, self.settings.workspace),
+                limits=self._limits(),
+                log=self.private / "trainer.log",
+            ),
+            self._setup(),
+            mode=self.admitted.sandbox,
+            maximum_blob_bytes=egress.maximum_blob_bytes(self.layout),
+        )
+        self._trainer.start(_START_SECONDS)
+        return Prepared(
+            training=manifest.training,
+            validation=manifest.validation,
+            view=manifest.digest,
+            policy=self.site.policies.digest,
+            sandbox=self.admitted.sandbox.value,
+            layout=self.layout.to_json(),
+        )
+
+    def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
+        """One round.
+
+        Args:
+            number: the round, from 1.
+            adapter: what the server sent, as safetensors.
+            received: the same as arrays.
+
+        Raises:
+            CloisterError: where the trainer fails twice, or what it gives may not leave.
+        """
+        done, blob = self._running().ask(Train(round=number), adapter, self._round_seconds())
+        update = egress.difference(egress.read_adapter(blob, self.layout), received)
+        released = egress.release(self._allowance(), done.metrics, update)
+        return self._update(number, done.records, dict(released.metrics)), released.tensors
+
+    def evaluate(self, number: int, adapter: bytes) -> Update:
+        """Measure the adapter.
+
+        Raises:
+            CloisterError: where the trainer fails twice, or what it gives may not leave.
+        """
+        done, _ = self._running().ask(Evaluate(), adapter, self._round_seconds())
+        released = egress.release(self._allowance(), done.metrics, None)
+        return self._update(number, done.records, dict(released.metrics))
+
+    def close(self) -> None:
+        """Stop the trainer and remove the view; may be called from any thread, more than once."""
+        with self._closing:
+            if self._trainer:
+                self._trainer.close()
+            shutil.rmtree(self.private / "view", ignore_errors=True)
+
+    def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
+        return Update(round=number, records=records, metrics=metrics, restarts=self._running().restarts)
+
+    def _running(self) -> Trainer:
+        if self._trainer is None:
+            raise JobError("the server asked for a round before the site was ready")
+        return self._trainer
+
+    def _write_view(self) -> ViewManifest:
+        wanted = self.job.dataset
+        dataset = self.site.silo.value.datasets[wanted.name]
+        request = ViewRequest(
+            text=wanted.text,
+            label=wanted.label,
+            labels=wanted.labels,
+            validation_share=wanted.validation_share,
+            seed=self.job.training.seed,
+        )
+        self._decide(records=None)
+        manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)
+        self._decide(records=manifest.records)
+        return manifest
+
+    def _decide(self, *, records: int | None) -> None:
+        request = Request(self.settings.site, self.admitted.submitter, self.document, self.site.silo, records)
+        decision = decide(request, self.site.policies, self.today)
+        if not decision.allowed:
+            shutil.rmtree(self.private / "view", ignore_errors=True)
+            raise DeniedError(decision.sentence())
+
+    def _setup(self) -> Setup:
+        wanted = self.job.dataset
+        return Setup(
+            view=str(self.private / "view"),
+            base_model=".",
+            text=wanted.text,
+            label=wanted.label,
+            labels=wanted.labels,
+            lora=self.job.method.lora,
+            training=self.job.training,
+            shapes=self.layout.shapes(),
+            head_modules=self.layout.head_modules,
+            threads=self.site.silo.value.capacity.threads,
+        )
+
+    def _limits(self) -> Limits:
+        capacity = self.site.silo.value.capacity
+        return Limits(int(capacity.memory_gib * 2**30), capacity.processes, capacity.threads)
+
+    def _round_seconds(self) -> float:
+        return float(self.site.silo.value.capacity.round_seconds)
+
+    def _allowance(self) -> Allowance:
+        policies: Policies = self.site.policies
+        return Allowance(self.layout, frozenset(policies.allowed_metrics), policies.maximum_bytes_per_round)
+
+
+def _base_model(root: Path, silo: Silo, job: Job) -> Path:
+    place = silo.base_models.get(job.base_model.name)
+    if place is None:
+        raise RecordsError(f"base model `{job.base_model.name}` is not in the site's silo document")
+    folder = (root / place.path).resolve()
+    if not folder.is_dir():
+        raise RecordsError(f"base model `{job.base_model.name}` does not lie where the silo document says")
+    return folder

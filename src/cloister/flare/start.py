@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts NVFlare's server or site process, if the kit is exactly what Cloister wrote.
+
+NVFlare allows everything to everybody when `authorization.json` is missing, and filters nothing when `privacy.json` is.
+So a process of ours starts from here: it works out again what its kit must hold, compares, and stops where they differ.
+
+Usage: python -m cloister.flare.start server|site WORKSPACE ROOT PORT
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+from cloister.documents import load
+from cloister.errors import CloisterError, ProvisioningError, UsageError
+from cloister.flare.kit import check_kit_files, server_files, site_files
+from cloister.flare.state import SiteSettings
+from cloister.roster import Federation
+
+_SERVER = "nvflare.private.fed.app.server.server_train"
+_SITE = "nvflare.private.fed.app.client.client_train"
+
+
+def main(arguments: list[str]) -> int:
+    """Check the kit and become the NVFlare process."""
+    try:
+        module, argv = prepare(arguments)
+    except CloisterError as error:
+        print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
+        return int(error.exit_status)
+    sys.argv = [module, *argv]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+def prepare(arguments: list[str]) -> tuple[str, list[str]]:
+    """Check the kit; returns the NVFlare module to run and its arguments.
+
+    Raises:
+        CloisterError: where the kit is not what Cloister wrote.
+    """
+    if len(arguments) != 4 or arguments[0] not in ("server", "site"):
+        raise UsageError("usage: python -m cloister.flare.start server|site WORKSPACE ROOT PORT")
+    kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
+    federation = load(root / "provisioning" / "federation.yaml", Federation).value
+    if kind == "server":
+        check_kit_files(workspace, server_files(federation, workspace, port), with_settings=False)
+        settings = f"org={federation.server.organisation}"
+        return _SERVER, [
+            "-m",
+            str(workspace),
+            "-s",
+            "fed_server.json",
+            "--set",
+            "secure_train=true",
+            settings,
+            "config_folder=config",
+        ]
+    site = SiteSettings.read(workspace).site
+    entry = federation.site(site)
+    if entry is None:
+        raise ProvisioningError(f"site `{site}` is not in the roster")
+    check_kit_files(workspace, site_files(federation, site, port), with_settings=True)
+    return _SITE, [
+        "-m",
+        str(workspace),
+        "-s",
+        "fed_client.json",
+        "--set",
+        "secure_train=true",
+        f"uid={site}",
+        f"org={entry.organisation}",
+        "config_folder=config",
+        "heart_beat_interval=2",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
