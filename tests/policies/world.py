@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -158,4 +159,9 @@ def text_of(tree: Tree) -> bytes:
 
 def document(tree: Tree, model: type[T], name: str) -> Document[T]:
     """``tree`` as a document that was read from a file called ``name``."""
-    return parse(text_of(tree), model, name=name)
+    return _parse(text_of(tree), model, name)
+
+
+@functools.cache  # most tests change one of four documents
+def _parse(text: bytes, model: type[T], name: str) -> Document[T]:
+    return parse(text, model, name=name)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cloister.errors import InvalidDocumentsError, Problem
+from cloister.policies import Policy
+from tests.policies.world import Tree, World, document
+
+
+def problems(tree: Tree) -> list[Problem]:
+    with pytest.raises(InvalidDocumentsError) as caught:
+        document(tree, Policy, "site.yaml")
+    return list(caught.value.problems)
+
+
+def one_problem(world: World) -> Problem:
+    (problem,) = problems(world.site)
+    return problem
+
+
+def test_reads_every_key(world: World) -> None:
+    policy = document(world.site, Policy, "site.yaml").value
+    assert policy.model_fields_set == set(Policy.model_fields)
+    assert not policy.is_baseline
+    assert document(world.baseline, Policy, "baseline.yaml").value.is_baseline
+
+
+def test_an_empty_document_is_not_a_policy() -> None:
+    missing = {problem.message for problem in problems({})}
+    assert missing == {f"missing key `{key}`" for key in ("policy", "version", "owner", "valid_from", "valid_until")}
+
+
+def test_a_site_extends_the_baseline(world: World) -> None:
+    del world.site["extends"]
+    assert one_problem(world).message == "must say `extends: baseline`, because it is a site's policy"
+    world.site["extends"] = "hospital-river"
+    assert "should be 'baseline'" in one_problem(world).message
+
+
+def test_the_baseline_extends_nothing(world: World) -> None:
+    world.site = {**world.baseline, "extends": "baseline"}
+    assert one_problem(world).message == "may not say `extends`, because it is the baseline itself"
+
+
+def test_a_policy_begins_before_it_ends(world: World) -> None:
+    world.site["valid_until"] = "2025-12-31"
+    assert one_problem(world).message == "ends on 2025-12-31, before it begins on 2026-01-01"
+    world.site["valid_until"] = "2026-01-01"
+    assert (
+        document(world.site, Policy, "site.yaml").value.valid_until
+        == document(world.site, Policy, "site.yaml").value.valid_from
+    )
+
+
+EMPTY = [
+    ("extends",),
+    ("submitters",),
+    ("submitters", "people"),
+    ("submitters", "roles"),
+    ("submitters", "organisations"),
+    ("purposes",),
+    ("datasets",),
+    ("datasets", "clinical-notes", "columns"),
+    ("datasets", "clinical-notes", "purposes"),
+    ("base_models",),
+    ("methods",),
+    ("methods", "lora"),
+    ("methods", "lora", "targets"),
+    ("training",),
+    ("training", "maximum_steps_per_round"),
+    ("sandbox",),
+    ("may_leave",),
+    ("may_leave", "metrics"),
+    ("aggregation",),
+]
+
+
+@pytest.mark.parametrize("path", EMPTY, ids=".".join)
+def test_a_key_that_is_left_empty_is_a_mistake_and_not_an_absent_section(world: World, path: tuple[str, ...]) -> None:
+    for tree in (world.site, world.baseline):
+        if path == ("extends",) and tree is world.baseline:
+            continue
+        inner: Any = tree
+        for key in path[:-1]:
+            inner = inner[key]
+        for empty in (None, []) if isinstance(inner[path[-1]], list) else (None,):
+            inner[path[-1]] = empty
+            (problem, *more) = problems(tree)
+            assert not more
+            assert f"`{'.'.join(path)}`" in problem.message
+            assert "empty" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("submiters",), {}, "unknown key `submiters` (did you mean `submitters`?)"),
+        (("submitters", "person"), ["ada@x"], "unknown key `person` (did you mean `people`?)"),
+        (("submitters", "roles"), ["doctor"], "`submitters.roles.0` should be 'data-scientist'"),
+        (("submitters", "people"), ["ada"], "should match pattern"),
+        (("datasets",), {}, "at least 1 item"),
+        (("datasets", "clinical-notes", "minimum_records"), 0, "greater than or equal to 1"),
+        (("datasets", "clinical-notes", "minimum_records"), "100", "must be a whole number, not text"),
+        (("datasets", "clinical-notes", "minimum_records"), None, "must be a whole number, not empty"),
+        (("datasets", "clinical-notes", "minimum_record"), 5, "did you mean `minimum_records`?"),
+        (("base_models", 0, "sha256"), "abc", "should match pattern"),
+        (("methods", "full"), {}, "unknown key `full`"),
+        (("training", "maximum_rounds"), 0, "greater than or equal to 1"),
+        (("sandbox",), "none", "should be 'required' or 'unsafe-none'"),
+        (("may_leave", "metrics"), ["accuracy", "acuracy"], "`may_leave.metrics.1` should be 'accuracy'"),
+        (("may_leave", "maximum_bytes_per_round"), 1.5, "must be a whole number"),
+        (("valid_until",), 20271231, "should be a valid date"),
+        (("valid_until",), "2027-12-31T12:00:00", "date"),
+        (("valid_until",), "soon", "must be a date such as 2027-01-31, not text"),
+        (("version",), 0, "greater than or equal to 1"),
+        (("owner",), "two\nlines", "should match pattern"),
+    ],
+)
+def test_names_what_is_wrong(world: World, path: tuple[str | int, ...], value: Any, said: str) -> None:
+    inner: Any = world.site
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    assert said in str(one_problem(world))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("datasets", "clinical-notes", "columns"),
+        ("datasets", "clinical-notes", "minimum_records"),
+        ("base_models", 0, "licence"),
+        ("methods", "lora", "targets"),
+        ("methods", "lora", "maximum_rank"),
+        ("training", "maximum_rounds"),
+        ("training", "maximum_batch_size"),
+        ("may_leave", "metrics"),
+        ("may_leave", "maximum_bytes_per_round"),
+        ("aggregation", "minimum_sites"),
+    ],
+)
+def test_a_section_that_is_written_is_written_whole(world: World, path: tuple[str | int, ...]) -> None:
+    inner: Any = world.baseline
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    (problem,) = problems(world.baseline)
+    assert problem.message == f"missing key `{'.'.join(map(str, path))}`"

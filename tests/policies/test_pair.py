@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from cloister.documents import parse
+from cloister.errors import DeniedError
+from cloister.policies import Policies, Policy
+from tests.policies.world import World, text_of
+
+
+@pytest.mark.parametrize(
+    ("site", "baseline", "effective"),
+    [
+        ("required", "required", "required"),
+        ("required", "unsafe-none", "required"),
+        ("required", None, "required"),
+        ("unsafe-none", "required", "required"),
+        ("unsafe-none", "unsafe-none", "unsafe-none"),
+        ("unsafe-none", None, "unsafe-none"),
+        (None, "required", "required"),
+        (None, "unsafe-none", "required"),
+        (None, None, "required"),
+    ],
+)
+def test_the_sandbox_falls_only_where_nobody_holds_it(
+    world: World, site: str | None, baseline: str | None, effective: str
+) -> None:
+    for tree, said in ((world.site, site), (world.baseline, baseline)):
+        tree.pop("sandbox")
+        if said:
+            tree["sandbox"] = said
+    assert world.policies().sandbox == effective
+
+
+def test_metrics_are_those_that_both_let_out(world: World) -> None:
+    world.site["may_leave"]["metrics"] = ["accuracy", "loss"]
+    world.baseline["may_leave"]["metrics"] = ["loss", "train_loss"]
+    assert world.policies().allowed_metrics == {"loss"}
+    world.silence_baseline()
+    assert world.policies().allowed_metrics == {"accuracy", "loss"}
+    del world.site["may_leave"]
+    assert world.policies().allowed_metrics == frozenset()
+
+
+@pytest.mark.parametrize(("site", "baseline"), [(5, 7), (7, 5)])
+def test_the_smaller_number_of_bytes_counts(world: World, site: int, baseline: int) -> None:
+    world.site["may_leave"]["maximum_bytes_per_round"] = site
+    world.baseline["may_leave"]["maximum_bytes_per_round"] = baseline
+    assert world.policies().maximum_bytes_per_round == 5
+    world.silence_baseline()
+    assert world.policies().maximum_bytes_per_round == site
+
+
+def test_nothing_leaves_a_site_that_does_not_say_how_much(world: World) -> None:
+    del world.site["may_leave"]
+    assert world.policies().maximum_bytes_per_round == 0
+
+
+@pytest.mark.parametrize(("site", "baseline"), [(5, 7), (7, 5)])
+def test_the_larger_number_of_records_counts(world: World, site: int, baseline: int) -> None:
+    world.site["datasets"]["clinical-notes"]["minimum_records"] = site
+    world.baseline["datasets"]["clinical-notes"]["minimum_records"] = baseline
+    assert world.policies().minimum_records("clinical-notes") == 7
+    world.silence_baseline()
+    assert world.policies().minimum_records("clinical-notes") == site
+
+
+def test_no_number_of_records_is_enough_of_a_dataset_that_is_not_granted(world: World) -> None:
+    with pytest.raises(DeniedError, match=r"^site\.yaml:\d+ grants no dataset `x-rays`"):
+        world.policies().minimum_records("x-rays")
+    del world.baseline["datasets"]["clinical-notes"]
+    with pytest.raises(DeniedError, match=r"^baseline\.yaml:\d+ grants no dataset `clinical-notes`"):
+        world.policies().minimum_records("clinical-notes")
+    del world.site["datasets"]
+    with pytest.raises(DeniedError, match=r"^site\.yaml:1 grants no dataset `clinical-notes`"):
+        world.policies().minimum_records("clinical-notes")
+
+
+def test_the_digest_is_over_what_is_said(world: World) -> None:
+    before = world.policies()
+    commented = parse(b"# reviewed\n" + text_of(dict(reversed(world.site.items()))), Policy, name="moved.yaml")
+    assert Policies(commented, before.baseline).digest == before.digest
+    assert len(before.digest) == 64
+
+
+@pytest.mark.parametrize("which", ["site", "baseline"])
+def test_the_digest_changes_with_either_policy(world: World, which: str) -> None:
+    before = world.policies().digest
+    (world.site if which == "site" else world.baseline)["may_leave"]["maximum_bytes_per_round"] += 1
+    assert world.policies().digest != before
+
+
+def test_the_digest_tells_the_two_documents_apart(world: World) -> None:
+    policies = world.policies()
+    assert Policies(policies.baseline, policies.site).digest != policies.digest
