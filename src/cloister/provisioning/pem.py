@@ -31,11 +31,16 @@ def read(path: Path) -> tuple[bytes, int]:
         raise ProvisioningError(f"`{path}` is missing") from error
     except OSError as error:
         raise ProvisioningError(f"`{path}` cannot be read: {reason(error)}") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ProvisioningError(f"`{path}` is not a regular file")
-        content = stream.read(MAXIMUM_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
+    except OSError as error:
+        raise ProvisioningError(f"`{path}` cannot be read: {reason(error)}") from error
+    finally:
+        os.close(descriptor)
     if len(content) > MAXIMUM_BYTES:
         raise ProvisioningError(f"`{path}` is larger than {MAXIMUM_BYTES // 1024} KiB")
     return content, stat.S_IMODE(status.st_mode)
