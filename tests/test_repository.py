@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cloister.errors import InvalidDocumentsError, UsageError
 from cloister.repository import find_root, load_repository, load_site
-from tests.policies.world import Tree, World
+from tests.policies.world import Tree, World, text_of
 
 ROSTER = "provisioning/federation.yaml"
 FEDERATION: Tree = {
@@ -52,7 +51,7 @@ class Folder:
 
     def write(self) -> Path:
         for name, tree in self.trees.items():
-            self.texts.setdefault(name, yaml.safe_dump(tree, sort_keys=False, width=1000))
+            self.texts.setdefault(name, text_of(tree).decode())
         for name, text in self.texts.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -135,9 +135,10 @@ def test_taking_a_grant_from_the_baseline_never_allows_more(data: st.DataObject,
     assert decision(site, baseline).allowed or not decision(site, less).allowed
 
 
-@given(site=sites, baseline=floors, source=st.randoms(use_true_random=False))
+@given(site=sites, baseline=floors, seed=st.integers(0, 2**32))
 @settings(max_examples=100, deadline=None)
-def test_order_changes_nothing(site: Tree, baseline: Tree, source: random.Random) -> None:
+def test_order_changes_nothing(site: Tree, baseline: Tree, seed: int) -> None:
+    source = random.Random(seed)
     before = decision(site, baseline)
     after = decision(shuffled(site, source), shuffled(baseline, source))
     assert [(outcome.rule, outcome.effect) for outcome in before.outcomes] == [

@@ -18,6 +18,8 @@ from cloister.silos import Silo
 
 Tree = dict[str, Any]
 
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TODAY = date(2026, 6, 1)
 ADA = Submitter("ada@research.example", "research-institute", "data-scientist")
@@ -154,7 +156,7 @@ class World:
 
 def text_of(tree: Tree) -> bytes:
     """``tree`` as the YAML that a person would write, one entry a line."""
-    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=False, width=1000).encode()
+    return yaml.dump(tree, Dumper=_DUMPER, sort_keys=False, default_flow_style=False, width=1000).encode()
 
 
 def document(tree: Tree, model: type[T], name: str) -> Document[T]:
