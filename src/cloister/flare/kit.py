@@ -27,26 +27,25 @@ _KEYS = frozenset(
     {"startup/rootCA.pem", "startup/server.key", "startup/server.crt", "startup/client.key", "startup/client.crt"}
 )
 
-# NVFlare asks "may this role do this?"; a right that is not listed is not given.
-_NOTHING = "none"
-_RIGHTS_OF_A_DATA_SCIENTIST = {
-    "submit_job": "any",
-    "clone_job": _NOTHING,
-    "manage_job": "n:submitter",
-    "download_job": "n:submitter",
-    "view": "any",
-    "operate": _NOTHING,
-    "shell_commands": _NOTHING,
-    "byoc": _NOTHING,
-    "server-predeployed-flwr": _NOTHING,
-}
-_AUTHORIZATION = {
+# NVFlare asks "may this role do this?"; a right that is not listed is not given. `app_command` is how a job's progress
+# is asked for: the only such command that a job of ours answers.
+_AT_THE_SERVER: dict[str, Any] = {
     "format_version": "1.0",
     "permissions": {
-        Role.DATA_SCIENTIST.value: _RIGHTS_OF_A_DATA_SCIENTIST,
-        Role.COMPLIANCE_OFFICER.value: {"view": "any"},
-        Role.IT_ADMIN.value: {"view": "any"},
+        Role.DATA_SCIENTIST.value: {
+            "submit_job": "any",
+            "manage_job": "n:submitter",
+            "download_job": "n:submitter",
+            "view": "any",
+            "app_command": "any",
+        },
+        Role.COMPLIANCE_OFFICER.value: {"view": "any", "app_command": "any"},
+        Role.IT_ADMIN.value: {"view": "any", "app_command": "any"},
     },
+}
+_AT_A_SITE: dict[str, Any] = {
+    "format_version": "1.0",
+    "permissions": {Role.DATA_SCIENTIST.value: {"submit_job": "any", "manage_job": "n:submitter"}},
 }
 
 
@@ -103,7 +102,7 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
     return {
         "startup/fed_server.json": {"format_version": 2, "require_signed_jobs": True, "servers": [server]},
         "local/resources.json": resources,
-        "local/authorization.json": _AUTHORIZATION,
+        "local/authorization.json": _AT_THE_SERVER,
         "local/log_config.json": _LOGGING,
     }
 
@@ -161,7 +160,7 @@ def site_files(federation: Federation, site: str, port: int) -> Files:
     return {
         "startup/fed_client.json": fed_client,
         "local/resources.json": resources,
-        "local/authorization.json": _AUTHORIZATION,
+        "local/authorization.json": _AT_A_SITE,
         "local/privacy.json": privacy,
         "local/log_config.json": _LOGGING,
     }

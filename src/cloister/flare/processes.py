@@ -98,7 +98,8 @@ class LocalFederation:
     def _locked(self) -> Iterator[None]:
         """Keep two commands from starting or stopping at once."""
         self.state.make()
-        with (self.state.folder / "lock").open("w") as stream:
+        descriptor = os.open(self.state.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -9,6 +9,7 @@ Usage: python -m cloister.flare.start server|site WORKSPACE ROOT PORT
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
+    os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0

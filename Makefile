@@ -1,0 +1,59 @@
+# make demo    three hospitals and a server on this machine, from nothing to a trained adapter
+# make test    every test
+# make check   ruff, mypy, import-linter
+# make bench   the benchmarks, one after another
+#
+# Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap where it may be installed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install bubblewrap demo test unit check format bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -4
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "cloister needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing into $(VENV); this takes a minute or two the first time …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+install: $(INSTALLED)
+
+bubblewrap:
+	@sh scripts/bubblewrap.sh
+
+demo: $(INSTALLED) bubblewrap
+	@$(BIN)/cloister demo run
+
+test: $(INSTALLED) bubblewrap
+	@$(BIN)/python -m pytest
+
+unit: $(INSTALLED) bubblewrap
+	@$(BIN)/python -m pytest -m 'not flare and not slow and not gpu'
+
+check: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(INSTALLED) bubblewrap
+	@for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+
+clean:
+	@test ! -d .cloister || $(BIN)/cloister down
+	rm -rf $(VENV) .cloister demo
