@@ -313,6 +313,14 @@ def test_only_targeted_sites_count_for_a_job(folder: Folder, named: bool) -> Non
     ]
 
 
+def test_every_organisation_of_the_roster_may_be_named(folder: Folder) -> None:
+    """Those of the server, of a person and of a site; only people ask, yet an organisation may gain one any day."""
+    folder.trees[ROSTER]["server"]["organisation"] = "host-institute"
+    folder.trees[NORTH]["submitters"]["organisations"] = ["host-institute", "other-institute", "riverside-clinics"]
+    folder.trees["policies/baseline.yaml"]["submitters"] = {"roles": ["data-scientist"]}
+    load_repository(folder.write())
+
+
 def test_all_problems_of_all_files_at_once(folder: Folder) -> None:
     folder.trees[RIVER]["organisation"] = "riverside"
     folder.trees[RIVER]["colour"] = "red"

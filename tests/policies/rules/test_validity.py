@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 from datetime import date, datetime
 
 import pytest
 
+from cloister.policies import Policies, decide
 from tests.policies.world import World
 
 FIRST, LAST = date(2026, 1, 1), date(2027, 12, 31)
@@ -45,3 +47,10 @@ def test_denies_a_sites_policy_in_the_place_of_the_baseline(world: World) -> Non
 def test_a_moment_is_not_a_day(world: World) -> None:
     world.today = datetime(2026, 6, 1, 12, 0)
     assert world.refusal("validity").message == "the rule failed: TypeError"
+
+
+def test_denies_a_sites_policy_that_extends_nothing_even_past_the_model(world: World) -> None:
+    policies = world.policies()
+    alone = dataclasses.replace(policies.site, value=policies.site.value.model_copy(update={"extends": None}))
+    (refusal,) = decide(world.request(), Policies(alone, policies.baseline), world.today).refusals
+    assert (refusal.rule, refusal.message) == ("validity", "the policy does not extend the baseline")
