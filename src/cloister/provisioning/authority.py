@@ -37,10 +37,10 @@ class Authority:
         certificate: its own certificate, the federation's root of trust.
     """
 
-    def __init__(self, folder: Path, certificate: x509.Certificate) -> None:
+    def __init__(self, folder: Path, certificate: x509.Certificate, key: PrivateKey | None = None) -> None:
         self.folder = folder
         self.certificate = certificate
-        self._key: PrivateKey | None = None
+        self._key = key
 
     @classmethod
     def create(cls, folder: Path, federation: Federation, now: datetime) -> Authority:
@@ -62,13 +62,15 @@ class Authority:
             pem.remove_drafts(key_path)
             pem.remove_drafts(certificate_path)
             private_folder(folder / ISSUED_FOLDER)
-            if not key_path.exists():
-                PrivateKey.generate(federation.authority.key_bits).write(key_path)
-            key = PrivateKey.load(key_path)
+            if key_path.exists():
+                key = PrivateKey.load(key_path)
+            else:
+                key = PrivateKey.generate(federation.authority.key_bits)
+                key.write(key_path)
             days = federation.authority.valid_days
             certificate = key.certify(profile.root_builder(federation.federation, key.public_key, days, now))
             write_atomically(certificate_path, pem.certificate_pem(certificate))
-        return cls(folder, certificate)
+        return cls(folder, certificate, key)
 
     @classmethod
     def open(cls, folder: Path) -> Authority:

@@ -22,7 +22,7 @@ from cloister.files import private_folder, write_atomically
 from cloister.provisioning import pem
 from cloister.provisioning.authority import Authority
 from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
-from cloister.provisioning.keys import MINIMUM_BITS, PrivateKey
+from cloister.provisioning.keys import MINIMUM_BITS, PrivateKey, read_public_key
 from cloister.provisioning.kit import Kit, KitPaths, faults
 from cloister.provisioning.lock import exclusively
 from cloister.provisioning.request import requested_name
@@ -36,16 +36,14 @@ def request_certificate(state: Path, identity: Identity) -> bytes:
         ProvisioningError: if the key that is there is unsafe or unusable.
     """
     with exclusively(state):
-        return own_key(state, identity).request(identity)
+        key = make_key(state, identity) or own_key(state, identity)
+        return key.request(identity)
 
 
-def own_key(state: Path, identity: Identity) -> PrivateKey:
-    """The key of ``identity``, made now where there is none; folders and file are for the owner alone.
+def make_key(state: Path, identity: Identity) -> PrivateKey | None:
+    """Make folders and key of ``identity``, for the owner alone; None if there is a key, which is left as it is.
 
     The caller holds the lock of ``state``.
-
-    Raises:
-        ProvisioningError: if the key that is there is unsafe or unusable.
     """
     startup = startup_folder(state, identity)
     for folder in reversed([parent for parent in (startup, *startup.parents) if parent.is_relative_to(state)]):
@@ -54,10 +52,19 @@ def own_key(state: Path, identity: Identity) -> PrivateKey:
     for path in (paths.key, paths.certificate, paths.root):
         pem.remove_drafts(path)
     if paths.key.exists() or paths.key.is_symlink():
-        return PrivateKey.load(paths.key)
+        return None
     key = PrivateKey.generate(MINIMUM_BITS)
     key.write(paths.key)
     return key
+
+
+def own_key(state: Path, identity: Identity) -> PrivateKey:
+    """The key that ``identity`` has.
+
+    Raises:
+        ProvisioningError: if it is missing, unsafe or unusable.
+    """
+    return PrivateKey.load(KitPaths.of(startup_folder(state, identity), identity).key)
 
 
 def grant_certificate(federation: Federation, authority: Authority, csr_pem: bytes, now: datetime) -> bytes:
@@ -99,7 +106,7 @@ def accept_certificate(
         raise ProvisioningError("the authority's certificate does not have the expected fingerprint", hint=hint)
     paths = KitPaths.of(startup_folder(state, identity), identity)
     with exclusively(state):
-        kit = Kit(paths, PrivateKey.load(paths.key).public_key, certificate, root)
+        kit = Kit(paths, read_public_key(paths.key), certificate, root)
         if found := faults(kit, identity, now):
             raise ProvisioningError(found[0].message, hint=found[0].hint)
         write_atomically(paths.root, pem.certificate_pem(root))

@@ -46,22 +46,7 @@ class PrivateKey:
         Raises:
             ProvisioningError: if the file is missing, readable by others, encrypted, or no sufficient RSA key.
         """
-        content, mode = pem.read(path)
-        if mode & _OTHERS:
-            hint = f"chmod 600 {path}, and make a new key if somebody may have read this one"
-            raise ProvisioningError(f"the key `{path}` can be read by others (mode {mode:04o})", hint=hint)
-        try:
-            key = serialization.load_pem_private_key(content, password=None)
-        except TypeError as error:
-            hint = "NVFlare cannot ask for a passphrase; the file's mode is its protection"
-            raise ProvisioningError(f"the key `{path}` is encrypted", hint=hint) from error
-        except Exception as error:
-            raise ProvisioningError(f"`{path}` does not hold a private key in PEM form") from error
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise ProvisioningError(f"the key `{path}` is not an RSA key", hint="NVFlare 2.9 signs with RSA only")
-        if fault := weakness(key.public_key()):
-            raise ProvisioningError(f"the key `{path}` {fault}")
-        return cls(key)
+        return cls(_read(path, trusted=False))
 
     def write(self, path: Path) -> None:
         """Write the key to a new file of mode 0600 (PKCS #8, RFC 5958).
@@ -85,6 +70,36 @@ class PrivateKey:
     def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Sign what ``builder`` says, with RSA PKCS #1 v1.5 and SHA-256 (RFC 4055)."""
         return builder.sign(self._key, hashes.SHA256())
+
+
+def read_public_key(path: Path) -> rsa.RSAPublicKey:
+    """The public half of the key at ``path``, about a hundred times faster than loading the key.
+
+    The primes are not proven here, so this is for comparing only; whoever signs loads the key.
+
+    Raises:
+        ProvisioningError: as `PrivateKey.load` does.
+    """
+    return _read(path, trusted=True).public_key()
+
+
+def _read(path: Path, *, trusted: bool) -> rsa.RSAPrivateKey:
+    content, mode = pem.read(path)
+    if mode & _OTHERS:
+        hint = f"chmod 600 {path}, and make a new key if somebody may have read this one"
+        raise ProvisioningError(f"the key `{path}` can be read by others (mode {mode:04o})", hint=hint)
+    try:
+        key = serialization.load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=trusted)
+    except TypeError as error:
+        hint = "NVFlare cannot ask for a passphrase; the file's mode is its protection"
+        raise ProvisioningError(f"the key `{path}` is encrypted", hint=hint) from error
+    except Exception as error:
+        raise ProvisioningError(f"`{path}` does not hold a private key in PEM form") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ProvisioningError(f"the key `{path}` is not an RSA key", hint="NVFlare 2.9 signs with RSA only")
+    if fault := weakness(key.public_key()):
+        raise ProvisioningError(f"the key `{path}` {fault}")
+    return key
 
 
 def weakness(key: object) -> str:

@@ -88,17 +88,14 @@ class Kit:
     findings: tuple[Finding, ...] = ()
 
 
-def read_kit(startup: Path, identity: Identity, key: keys.PrivateKey | None = None) -> Kit:
-    """Read the files of ``identity`` from ``startup``; what cannot be read is a finding, not an error.
-
-    A ``key`` that the caller has loaded from there already is not loaded again: checking its primes takes 0.1 s.
-    """
+def read_kit(startup: Path, identity: Identity) -> Kit:
+    """Read the files of ``identity`` from ``startup``; what cannot be read is a finding, not an error."""
     paths = KitPaths.of(startup, identity)
     findings: list[Finding] = []
     if keys.is_loose(startup):
         message = f"the folder `{startup}` is open to others"
         findings.append(Finding(Fault.FOLDER_EXPOSED, message, f"chmod 700 {startup}"))
-    public_key = key.public_key if key else read_public_key(paths.key, findings)
+    public_key = read_public_key(paths.key, findings)
     certificate = read_certificate(paths.certificate, findings)
     return Kit(paths, public_key, certificate, read_certificate(paths.root, findings), tuple(findings))
 
@@ -106,7 +103,7 @@ def read_kit(startup: Path, identity: Identity, key: keys.PrivateKey | None = No
 def read_public_key(path: Path, findings: list[Finding]) -> rsa.RSAPublicKey | None:
     """The public half of the private key at ``path``; where it cannot be used, None and a finding more."""
     try:
-        return keys.PrivateKey.load(path).public_key
+        return keys.read_public_key(path)
     except ProvisioningError as error:
         findings.append(_unread(error, Fault.KEY_EXPOSED if keys.is_loose(path) else Fault.UNREADABLE))
         return None
@@ -211,6 +208,7 @@ def check_kit(startup: Path, identity: Identity, now: datetime) -> None:
     Raises:
         ProvisioningError: naming the first thing that is wrong.
     """
-    found = faults(read_kit(startup, identity), identity, now)
-    if found:
+    kit = read_kit(startup, identity)
+    if found := faults(kit, identity, now):
         raise ProvisioningError(found[0].message, hint=found[0].hint)
+    keys.PrivateKey.load(kit.paths.key)  # proves the primes, which reading the public half did not

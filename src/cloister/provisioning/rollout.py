@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from cloister.errors import ProvisioningError
 from cloister.files import write_atomically
 from cloister.provisioning import pem, profile
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, Authority
-from cloister.provisioning.enrolment import needs_certificate, own_key
+from cloister.provisioning.enrolment import make_key, needs_certificate, own_key
 from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
 from cloister.provisioning.keys import PrivateKey
 from cloister.provisioning.kit import read_kit
@@ -69,13 +71,11 @@ def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issue
         profile.leaf_extensions(identity)  # a host that cannot be certified is refused before anything is made
     with exclusively(state):
         authority = _authority(federation, state / AUTHORITY_FOLDER, now)
-        # Finding primes is all of the work, and it runs outside the interpreter's lock.
+        # Finding primes is most of the work, and it runs outside the interpreter's lock.
         with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
-            keys = list(pool.map(lambda identity: own_key(state, identity), everybody))
-        return tuple(
-            _issue(federation, authority, state, (identity, key), now)
-            for identity, key in zip(everybody, keys, strict=True)
-        )
+            made = list(pool.map(lambda identity: make_key(state, identity), everybody))
+        renewal = _Renewal(federation, state, authority, now)
+        return tuple(map(renewal.issue, everybody, made))
 
 
 def _authority(federation: Federation, folder: Path, now: datetime) -> Authority:
@@ -89,21 +89,43 @@ def _authority(federation: Federation, folder: Path, now: datetime) -> Authority
     return authority
 
 
-def _issue(
-    federation: Federation, authority: Authority, state: Path, who: tuple[Identity, PrivateKey], now: datetime
-) -> Issued:
-    identity, key = who
-    kit = read_kit(startup_folder(state, identity), identity, key)
-    certificate = kit.certificate
-    if kit.root != authority.certificate:
-        write_atomically(kit.paths.root, authority.certificate_pem)
-    created = certificate is None or needs_certificate(kit, identity, authority.certificate, now)
-    if certificate is None or created:
-        content = authority.sign(key.request(identity), identity, lifetime(federation, identity), now)
+@dataclass(frozen=True)
+class _Renewal:
+    """What one call works with.
+
+    Attributes:
+        federation: the roster.
+        state: its state folder.
+        authority: its authority.
+        now: aware time.
+    """
+
+    federation: Federation
+    state: Path
+    authority: Authority
+    now: datetime
+
+    def issue(self, identity: Identity, made: PrivateKey | None) -> Issued:
+        """See that ``identity`` has the right certificate; ``made`` is its key if that is new."""
+        kit = read_kit(startup_folder(self.state, identity), identity)
+        if kit.public_key is None:
+            own_key(self.state, identity)  # tells what is wrong with it
+        root = self.authority.certificate
+        if kit.root != root:
+            write_atomically(kit.paths.root, self.authority.certificate_pem)
+        certificate = kit.certificate
+        if certificate is not None and not needs_certificate(kit, identity, root, self.now):
+            return _issued(identity, kit.paths.certificate, certificate, created=False)
+        key = made or own_key(self.state, identity)
+        lasting = lifetime(self.federation, identity)
+        content = self.authority.sign(key.request(identity), identity, lasting, self.now)
         write_atomically(kit.paths.certificate, content)
         certificate = pem.parse_certificate(content, str(kit.paths.certificate))
-    end, fingerprint = certificate.not_valid_after_utc, pem.fingerprint(certificate)
-    return Issued(identity, kit.paths.certificate, end, fingerprint, created)
+        return _issued(identity, kit.paths.certificate, certificate, created=True)
+
+
+def _issued(identity: Identity, path: Path, certificate: x509.Certificate, *, created: bool) -> Issued:
+    return Issued(identity, path, certificate.not_valid_after_utc, pem.fingerprint(certificate), created)
 
 
 def retired(federation: Federation, state: Path) -> tuple[Path, ...]:
