@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -25,6 +27,8 @@ from cloister.records import ViewManifest, ViewRequest, write_view
 from cloister.repository import SiteDocuments, load_site
 from cloister.sandbox import Enclosure, Limits, Trainer
 from cloister.silos import Silo
+
+_log = logging.getLogger(__name__)
 
 _START_SECONDS = 300.0
 
@@ -121,7 +125,9 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
+        begun = time.monotonic()
         done, blob = self._running().ask(Train(round=number), adapter, self._round_seconds())
+        _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
         update = egress.difference(egress.read_adapter(blob, self.layout), received)
         released = egress.release(self._allowance(), done.metrics, update)
         return self._update(number, done.records, dict(released.metrics)), released.tensors

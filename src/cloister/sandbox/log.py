@@ -44,7 +44,7 @@ class Log:
 
     def note(self, text: str) -> None:
         """Add one line of the site's own."""
-        self._append(f"[sandbox] {text}\n".encode())
+        self._append(f"[sandbox] {text}\n".encode().translate(_PRINTABLE))
 
     def pump(self, stream: IO[bytes] | None) -> None:
         """Copy ``stream`` in a thread of its own until it ends; what is beyond the limit is read and dropped."""

@@ -30,6 +30,9 @@ class Trainer:
 
     One thread at a time may `start` and `ask`; any thread may `close`.
 
+    Raises:
+        SandboxError: where the log cannot be written.
+
     Args:
         enclosure: what it may see and use up.
         setup: the first message; its two folders are replaced by what they are called inside.
@@ -56,6 +59,7 @@ class Trainer:
         self._enclosure, self._mode, self._maximum_blob_bytes = enclosure, mode, maximum_blob_bytes
         self._argv = argv or [sys.executable, "-I", "-m", "cloister.training"]
         self._on_progress = on_progress
+        self._log = Log(enclosure.log)
         self._process: UntrustedProcess | None = None
         self._start_seconds = 0.0
         self._restarts = 0
@@ -141,7 +145,7 @@ class Trainer:
         with self._processes:
             if self._closed.is_set():
                 raise TrainerError("the trainer was closed")
-            self._process = UntrustedProcess(argv, variables, self._enclosure.limits, Log(self._enclosure.log))
+            self._process = UntrustedProcess(argv, variables, self._enclosure.limits, self._log)
         reply, _ = self._exchange(self._setup, b"", self._start_seconds)
         if not isinstance(reply, Ready):
             raise self._failure("did not get ready")
@@ -177,6 +181,7 @@ class Trainer:
             process.kill()  # request and reply may be out of step from here on
             raise
         if isinstance(reply, Failed):
+            self._log.note(f"the trainer failed: {reply.reason}")
             raise self._failure("failed")
         return reply, answer
 
