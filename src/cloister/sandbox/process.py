@@ -32,6 +32,7 @@ from cloister.sandbox.usage import broken, tree, usage_of
 
 _LOOK_SECONDS = 0.25
 _END_SECONDS = 10.0
+_COLLECT_SECONDS = 0.5
 _READ_BYTES = 1 << 20
 
 
@@ -196,15 +197,28 @@ def _descriptor(pipe: IO[bytes] | None) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    descendants = tree(process.pid)[1:]
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # In a PID namespace the kernel kills the others with the first. Without one, each is killed by its id.
-    for each in _processes(descendants):
+    # From the inside out: with the first process of a PID namespace the kernel kills all others in it, and bubblewrap
+    # then collects it and ends by itself. Killed outside first, it would leave that to the machine's init.
+    descendants = _processes(tree(process.pid)[1:])
+    for each in descendants:
         with contextlib.suppress(psutil.Error):
             each.kill()
+    if descendants:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_COLLECT_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait(_END_SECONDS)
-    psutil.wait_procs(_processes(descendants), timeout=_END_SECONDS)
+    deadline = time.monotonic() + _END_SECONDS
+    while any(_runs(each) for each in descendants) and time.monotonic() < deadline:
+        time.sleep(_COLLECT_SECONDS / 50)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _processes(pids: list[int]) -> list[psutil.Process]:

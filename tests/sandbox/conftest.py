@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real sandboxes around small programs that try to break out of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cloister.jobs import Lora, Training
+from cloister.messages import Setup
+from cloister.sandbox import Enclosure, Limits, SandboxMode, command, missing
+from cloister.sandbox.bubblewrap import environment
+
+# Frames by hand: importing `cloister.messages` in every probe would take most of the tests' time.
+SPEAK = """
+import json, os, struct, sys, time
+HEAD = struct.Struct("<4sQQ")
+READY = {"kind": "ready"}
+DONE = {"kind": "done", "metrics": {"loss": 0.5}, "records": 3}
+def receive():
+    head = sys.stdin.buffer.read(HEAD.size)
+    if len(head) < HEAD.size:
+        sys.exit(0)
+    _, text, blob = HEAD.unpack(head)
+    return json.loads(sys.stdin.buffer.read(text)), sys.stdin.buffer.read(blob)
+def send(message, blob=b""):
+    text = json.dumps(message).encode()
+    sys.stdout.buffer.write(HEAD.pack(b"CLS1", len(text), len(blob)) + text + blob)
+    sys.stdout.buffer.flush()
+setup, _ = receive()
+"""
+
+
+def speaking(code: str) -> list[str]:
+    """A trainer that runs ``code`` after it has read the setup."""
+    return [sys.executable, "-I", "-S", "-c", SPEAK + code]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Runs Python code inside an enclosure."""
+
+    enclosure: Enclosure
+
+    def __call__(self, code: str, mode: SandboxMode = SandboxMode.BUBBLEWRAP) -> str:
+        argv = command(self.enclosure, mode, [sys.executable, "-I", "-S", "-c", code])
+        variables = {} if mode is SandboxMode.BUBBLEWRAP else environment(self.enclosure.limits)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=variables, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> None:
+    """Fails, rather than skips, where there is no sandbox: these tests are the proof that it holds."""
+    if sentence := missing():
+        if os.environ.get("CLOISTER_WITHOUT_SANDBOX") == "1":
+            pytest.skip(sentence)
+        pytest.fail(f"{sentence}; set CLOISTER_WITHOUT_SANDBOX=1 to skip these tests")
+
+
+@pytest.fixture
+def enclosure(tmp_path: Path) -> Enclosure:
+    view, base_model, state = tmp_path / "state" / "view", tmp_path / "models" / "base", tmp_path / "state"
+    view.mkdir(parents=True)
+    base_model.mkdir(parents=True)
+    (view / "train.parquet").write_bytes(b"records")
+    for name in ("config.json", "model.safetensors", "modeling.py", "pytorch_model.bin"):
+        (base_model / name).write_bytes(b"weights")
+    (state / "client.key").write_text("-----BEGIN PRIVATE KEY-----")
+    (state / "client.key").chmod(0o600)
+    limits = Limits(memory_bytes=2 * 2**30, processes=64, threads=1)
+    return Enclosure(view, base_model, (state,), limits, tmp_path / "trainer.log")
+
+
+@pytest.fixture
+def inside(enclosure: Enclosure, bubblewrap: None) -> Inside:
+    return Inside(enclosure)
+
+
+@pytest.fixture
+def setup_message() -> Setup:
+    return Setup(
+        view="",
+        base_model="",
+        text="text",
+        label="label",
+        labels=("no", "yes"),
+        lora=Lora(rank=2, alpha=4, targets=("query",)),
+        training=Training(steps=1, batch_size=1, learning_rate=0.001),
+        shapes={"a": (1,)},
+        head_modules=("classifier",),
+        threads=1,
+    )

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversations with trainers that behave, die, lie, or say nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cloister.errors import SandboxError, TrainerError
+from cloister.messages import Done, Evaluate, Progress, Setup, Train
+from cloister.sandbox import Enclosure, SandboxMode, Trainer
+from cloister.sandbox.usage import tree
+
+from .conftest import speaking
+
+Make = Callable[..., Trainer]
+
+ANSWER = """
+send(READY)
+while True:
+    message, blob = receive()
+    send(DONE, blob if message["kind"] == "train" else b"")
+"""
+
+
+@pytest.fixture(params=[SandboxMode.BUBBLEWRAP, SandboxMode.UNSAFE_NONE])
+def mode(request: pytest.FixtureRequest) -> SandboxMode:
+    if request.param is SandboxMode.BUBBLEWRAP:
+        request.getfixturevalue("bubblewrap")
+    return SandboxMode(request.param)
+
+
+@pytest.fixture
+def trainer(enclosure: Enclosure, setup_message: Setup, mode: SandboxMode) -> Iterator[Make]:
+    made: list[Trainer] = []
+
+    def make(code: str, **changes: Any) -> Trainer:
+        changed = replace(enclosure, limits=changes.pop("limits", enclosure.limits))
+        one = Trainer(changed, setup_message, mode=mode, maximum_blob_bytes=10**6, argv=speaking(code), **changes)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def innermost(one: Trainer) -> int:
+    assert one.pid is not None
+    return tree(one.pid)[-1]
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 5
+    while any(runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(runs(pid) for pid in pids)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_answers(trainer: Make) -> None:
+    with trainer(ANSWER) as one:
+        one.start(20)
+        blob = os.urandom(500_000)  # more than a pipe holds
+        assert one.ask(Train(round=0), blob, 20) == (Done(metrics={"loss": 0.5}, records=3), blob)
+        assert one.ask(Evaluate(), blob, 20)[1] == b""
+        assert one.restarts == 0
+        pids = tree(one.pid or 0)
+    assert gone(pids)
+    assert one.pid is None
+    one.close()
+
+
+def test_is_told_its_folders_as_it_sees_them(trainer: Make, mode: SandboxMode, enclosure: Enclosure) -> None:
+    one = trainer("print(setup['view'], setup['base_model'], os.listdir(setup['view']), file=sys.stderr)\n" + ANSWER)
+    one.start(20)
+    one.close()
+    inside = mode is SandboxMode.BUBBLEWRAP
+    view, base_model = ("/view", "/base-model") if inside else (enclosure.view, enclosure.base_model)
+    assert f"{view} {base_model} ['train.parquet']\n" in enclosure.log.read_text()
+
+
+def test_gets_three_descriptors_and_no_file(trainer: Make, enclosure: Enclosure) -> None:
+    with (enclosure.protected[0] / "client.key").open() as key:
+        os.set_inheritable(key.fileno(), True)
+        one = trainer("print([os.readlink(f'/proc/self/fd/{n}')[:4] for n in range(3)], file=sys.stderr)\n" + ANSWER)
+        one.start(20)
+        assert len(list(Path(f"/proc/{innermost(one)}/fd").iterdir())) == 3
+        one.close()
+    assert "['pipe', 'pipe', 'pipe']" in enclosure.log.read_text()
+
+
+def test_reports_progress(trainer: Make) -> None:
+    told: list[Progress] = []
+    code = "send(READY)\nreceive()\nsend({'kind': 'progress', 'step': 1, 'steps': 2})\nsend(DONE)"
+    trainer_ = trainer(code, on_progress=told.append)
+    trainer_.start(20)
+    trainer_.ask(Train(round=0), b"", 20)
+    assert told == [Progress(step=1, steps=2)]
+
+
+def test_outlives_the_thread_that_started_it(trainer: Make) -> None:
+    one = trainer(ANSWER)
+    thread = threading.Thread(target=one.start, args=(20,))
+    thread.start()
+    thread.join()
+    time.sleep(0.1)
+    one.ask(Train(round=0), b"", 20)
+    assert one.restarts == 0
+
+
+class TestDeath:
+    SLOW = "send(READY)\nwhile True:\n    receive()\n    send({'kind': 'progress', 'step': 1, 'steps': 1})\n    "
+    SLOW += "time.sleep(0.3)\n    send(DONE, b'answer')"
+
+    def test_once_is_survived(self, trainer: Make) -> None:
+        def kill_first(_: Progress) -> None:
+            if one.restarts == 0:
+                os.kill(innermost(one), signal.SIGKILL)
+
+        one = trainer(self.SLOW, on_progress=kill_first)
+        one.start(20)
+        assert one.ask(Train(round=0), b"", 20)[1] == b"answer"
+        assert one.restarts == 1
+
+    def test_between_requests_is_survived(self, trainer: Make) -> None:
+        one = trainer(ANSWER)
+        one.start(20)
+        os.kill(innermost(one), signal.SIGKILL)
+        assert one.ask(Train(round=0), b"x" * 500_000, 20)[1] == b"x" * 500_000
+        assert one.restarts == 1
+
+    def test_twice_is_an_error(self, trainer: Make) -> None:
+        one = trainer(self.SLOW, on_progress=lambda _: os.kill(innermost(one), signal.SIGKILL))
+        one.start(20)
+        with pytest.raises(TrainerError, match="died twice"):
+            one.ask(Train(round=0), b"", 20)
+        assert one.restarts == 1
+        assert one.pid is None
+
+    def test_before_it_is_ready_is_an_error(self, trainer: Make) -> None:
+        one = trainer("sys.exit(3)")
+        with pytest.raises(TrainerError, match="before it was ready"):
+            one.start(20)
+
+    def test_with_a_child_that_holds_the_pipe_is_noticed(self, trainer: Make) -> None:
+        one = trainer("send(READY)\nreceive()\nif os.fork(): os._exit(1)\ntime.sleep(60)")
+        one.start(20)
+        before = time.monotonic()
+        with pytest.raises(TrainerError, match="died twice"):
+            one.ask(Train(round=0), b"", 30)
+        assert time.monotonic() - before < 10
+
+
+# What is read and when does not depend on the isolation, so these run without it, in half the time.
+quick = pytest.mark.parametrize("mode", [SandboxMode.UNSAFE_NONE], indirect=True)
+
+NONSENSE = {
+    "garbage": "sys.stdout.buffer.write(os.urandom(4096)); sys.stdout.flush()",
+    "frame too long": "sys.stdout.buffer.write(HEAD.pack(b'CLS1', 2, 2**60)); sys.stdout.flush()",
+    "message too long": "sys.stdout.buffer.write(HEAD.pack(b'CLS1', 2**30, 0)); sys.stdout.flush()",
+    "NaN": "send({'kind': 'done', 'metrics': {'loss': float('nan')}, 'records': 1})",
+    "unknown": "send({'kind': 'exfiltrate'})",
+    "extra key": "send({**DONE, 'note': 'patient'})",
+    "not asked for": "send(READY)",
+    "unasked blob": "send(DONE, b'records')",
+}
+
+
+@quick
+class TestNonsense:
+    @pytest.mark.parametrize("code", NONSENSE.values(), ids=NONSENSE.keys())
+    def test_ends_the_trainer(self, trainer: Make, code: str) -> None:
+        one = trainer(f"send(READY)\nreceive()\n{code}\ntime.sleep(60)")
+        one.start(20)
+        pids = tree(one.pid or 0)
+        with pytest.raises(TrainerError) as caught:
+            one.ask(Evaluate(), b"", 20)
+        assert "patient" not in str(caught.value)
+        assert gone(pids)
+        assert one.restarts == 0
+        with pytest.raises(TrainerError):
+            one.ask(Evaluate(), b"", 1)
+
+    def test_instead_of_ready_ends_the_trainer(self, trainer: Make) -> None:
+        one = trainer("send(DONE)\ntime.sleep(60)")
+        with pytest.raises(TrainerError, match="did not get ready"):
+            one.start(20)
+        assert one.pid is None
+
+    def test_a_failure_is_told_to_the_site_alone(self, trainer: Make, enclosure: Enclosure) -> None:
+        one = trainer(
+            "send(READY)\nreceive()\nsend({'kind': 'failed', 'reason': 'Jane Doe, HIV\\x1b[2J'})\ntime.sleep(60)"
+        )
+        one.start(20)
+        with pytest.raises(TrainerError) as caught:
+            one.ask(Train(round=0), b"", 20)
+        assert "Jane" not in str(caught.value)
+        assert "Jane" not in str(caught.value.__cause__)
+        assert "Jane Doe, HIV?[2J" in enclosure.log.read_text()
+        assert one.pid is None
+
+
+@quick
+class TestSilence:
+    def test_is_ended_by_the_deadline(self, trainer: Make) -> None:
+        one = trainer("send(READY)\ntime.sleep(60)")
+        one.start(20)
+        with pytest.raises(TrainerError, match=r"did not answer within 0\.3 seconds"):
+            one.ask(Train(round=0), b"", 0.3)
+        assert one.pid is None
+        assert one.restarts == 0
+
+    def test_while_more_is_written_than_the_pipe_holds_is_ended_too(self, trainer: Make) -> None:
+        one = trainer("send(READY)\ntime.sleep(60)")
+        one.start(20)
+        with pytest.raises(TrainerError, match="did not answer"):
+            one.ask(Train(round=0), b"x" * 10**6, 0.3)
+
+    def test_in_the_middle_of_a_frame_is_ended_too(self, trainer: Make) -> None:
+        one = trainer("sys.stdout.buffer.write(HEAD.pack(b'CLS1', 100, 0)); sys.stdout.flush(); time.sleep(60)")
+        with pytest.raises(TrainerError, match="did not answer"):
+            one.start(0.5)
+
+    def test_ends_when_another_thread_closes(self, trainer: Make) -> None:
+        one = trainer("send(READY)\ntime.sleep(60)")
+        one.start(20)
+        threading.Timer(0.2, one.close).start()
+        before = time.monotonic()
+        with pytest.raises(TrainerError, match="closed"):
+            one.ask(Train(round=0), b"", 30)
+        assert time.monotonic() - before < 10
+        assert one.restarts == 0
+
+    def test_an_error_of_the_callers_own_ends_it(self, trainer: Make) -> None:
+        def abort(_: Progress) -> None:
+            raise KeyboardInterrupt
+
+        one = trainer(TestDeath.SLOW, on_progress=abort)
+        one.start(20)
+        with pytest.raises(KeyboardInterrupt):
+            one.ask(Train(round=0), b"", 20)
+        assert one.pid is None
+
+
+class TestLimits:
+    def test_memory(self, trainer: Make, enclosure: Enclosure) -> None:
+        code = "send(READY)\nreceive()\nheld = []\nwhile True:\n    held.append(b'x' * 20_000_000); time.sleep(0.01)"
+        one = trainer(code, limits=replace(enclosure.limits, memory_bytes=200 * 2**20))
+        one.start(20)
+        with pytest.raises(TrainerError, match=r"used more than 0\.2 GiB memory"):
+            one.ask(Train(round=0), b"", 30)
+        assert one.restarts == 1
+        assert one.pid is None
+
+    def test_processes(self, trainer: Make, enclosure: Enclosure) -> None:
+        code = "send(READY)\nreceive()\nfor _ in range(300):\n    if not os.fork():\n        time.sleep(60)\n"
+        one = trainer(code + "time.sleep(60)", limits=replace(enclosure.limits, processes=32))
+        one.start(20)
+        before = {process.pid for process in psutil.process_iter()}
+        with pytest.raises(TrainerError, match="ran more than 32 processes and threads"):
+            one.ask(Train(round=0), b"", 30)
+        left = {process.pid for process in psutil.process_iter()} - before
+        assert gone([pid for pid in left if _is_probe(pid)])
+
+    def test_threads_count_as_processes(self, trainer: Make, enclosure: Enclosure) -> None:
+        code = "send(READY)\nreceive()\nimport threading\nfor _ in range(60):\n    "
+        code += "threading.Thread(target=time.sleep, args=(60,)).start()"
+        one = trainer(code, limits=replace(enclosure.limits, processes=32))
+        one.start(20)
+        with pytest.raises(TrainerError, match="ran more than 32"):
+            one.ask(Train(round=0), b"", 30)
+
+
+def _is_probe(pid: int) -> bool:
+    try:
+        return "CLS1" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+HOST = """
+import sys, time
+from pathlib import Path
+from cloister.messages import Setup
+from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
+from cloister.sandbox.usage import tree
+limits = Limits(2**31, 64, 1)
+enclosure = Enclosure(Path({view!r}), Path({base!r}), (), limits, Path({log!r}))
+setup = Setup.model_validate_json({setup!r})
+one = Trainer(enclosure, setup, mode=SandboxMode({mode!r}), maximum_blob_bytes=10, argv={argv!r})
+one.start(20)
+print(*tree(one.pid), flush=True)
+time.sleep(60)
+"""
+
+
+def test_dies_with_its_host(enclosure: Enclosure, setup_message: Setup, mode: SandboxMode) -> None:
+    code = HOST.format(
+        view=str(enclosure.view),
+        base=str(enclosure.base_model),
+        log=str(enclosure.log),
+        setup=setup_message.model_dump_json(),
+        mode=mode.value,
+        # It does not look at its standard input, whose end would tell it.
+        argv=speaking("send(READY)\ntime.sleep(60)"),
+    )
+    with psutil.Popen([sys.executable, "-c", code], stdout=-1) as host:
+        pids = [int(pid) for pid in host.stdout.readline().split()]
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        assert pids
+        host.kill()
+    assert gone(pids)
+
+
+def test_refuses_where_bubblewrap_does_not_work(
+    enclosure: Enclosure, setup_message: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloister.sandbox.trainer.missing", lambda: "bubblewrap is not installed")
+    one = Trainer(enclosure, setup_message, mode=SandboxMode.BUBBLEWRAP, maximum_blob_bytes=10)
+    with pytest.raises(SandboxError, match="not installed"):
+        one.start(1)
+    assert one.pid is None
+
+
+def test_refuses_a_program_that_is_not_there(
+    enclosure: Enclosure, setup_message: Setup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("cloister.sandbox.trainer.command", lambda *_: [str(tmp_path / "nothing")])
+    one = Trainer(enclosure, setup_message, mode=SandboxMode.UNSAFE_NONE, maximum_blob_bytes=10)
+    with pytest.raises(SandboxError, match="cannot be started"):
+        one.start(1)
