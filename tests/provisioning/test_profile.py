@@ -75,7 +75,7 @@ def assert_is_leaf(found: x509.Certificate, issuer: x509.Certificate, *purposes:
     constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert (constraints.value.ca, constraints.value.path_length) == (False, None)
-    assert_usages(found, "digital_signature", "key_encipherment")
+    assert_usages(found, "digital_signature")
     extended = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     assert not extended.critical
     assert set(extended.value) == set(purposes)

@@ -260,6 +260,7 @@ def test_a_bad_host_is_refused_before_anything_is_made(tmp_path: Path, now: date
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.usefixtures("pooled_keys")
 def test_who_left_is_reported_and_not_touched(state: Path, roster: Federation, now: datetime) -> None:
     assert retired(roster, state) == ()
     before = contents(state)

@@ -4,12 +4,13 @@
 | | authority | server | site | person |
 |---|---|---|---|---|
 | basicConstraints, critical (4.2.1.9) | CA, pathlen 0 | no CA | no CA | no CA |
-| keyUsage, critical (4.2.1.3) | keyCertSign, cRLSign | digitalSignature, keyEncipherment | the same | the same |
+| keyUsage, critical (4.2.1.3) | keyCertSign, cRLSign | digitalSignature | digitalSignature | digitalSignature |
 | extendedKeyUsage (4.2.1.12) | none | serverAuth, clientAuth | clientAuth | clientAuth |
 | subjectAltName (4.2.1.6) | none | its hosts | DNS: its name | mail: its name |
 
-digitalSignature signs TLS handshakes, NVFlare's identity challenges and jobs; keyEncipherment lets NVFlare wrap message
-keys for the holder. The server also dials itself (job processes to their parent), hence its clientAuth.
+digitalSignature signs TLS handshakes, NVFlare's identity challenges and jobs. keyEncipherment is left out: it would
+allow TLS key exchange without forward secrecy, and NVFlare's own message encryption, which would need it, has room for
+RSA-2048 only. The server also dials itself (job processes to their parent), hence its clientAuth.
 NVFlare reads the common name as name, `O` as organisation and `unstructuredName` (PKCS #9, RFC 2985 5.4.1) as role.
 """
 
@@ -68,7 +69,7 @@ def leaf_extensions(identity: Identity) -> tuple[Extension, ...]:
         purposes.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
     return (
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_key_usage(digital_signature=True, key_encipherment=True), True),
+        (_key_usage(digital_signature=True), True),
         (x509.ExtendedKeyUsage(purposes), False),
         # Not critical, because the subject is not empty (RFC 5280, 4.2.1.6).
         (x509.SubjectAlternativeName(alternative_names(identity)), False),
