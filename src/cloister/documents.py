@@ -28,9 +28,12 @@ from cloister.errors import InvalidDocumentsError, Problem
 MAXIMUM_BYTES = 256 * 1024
 MAXIMUM_DEPTH = 32
 
+_SHOWN_CHARACTERS = 80
+
 KeyPath = tuple[str | int, ...]
 
 _UNRESOLVED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*|__[A-Z][A-Z0-9_]*__")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -157,8 +160,12 @@ class _Tree:
             mark = error.problem_mark or error.context_mark
             self._problem(mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}")
             return None
-        except yaml.YAMLError as error:
-            self._problem(1, f"is not YAML: {' '.join(str(error).split())}")
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            self._problem(line, f"is not YAML: holds the character U+{int(error.character):04X}, which text may not")
+            return None
+        except (yaml.YAMLError, ValueError, OverflowError):  # PyYAML computes with escapes and versions unchecked
+            self._problem(1, "is not YAML: holds an escape or a directive that means nothing")
             return None
         except _TooDeepError as error:
             self._problem(error.line, f"is nested deeper than {MAXIMUM_DEPTH} levels")
@@ -177,7 +184,7 @@ class _Tree:
             self._problem(line, "uses a YAML anchor or alias", "write the value out; documents may not expand")
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
-            self._problem(line, f"uses the YAML tag `{tag}`", "a document holds plain values only")
+            self._problem(line, f"uses the YAML tag {_quoted(tag)}", "a document holds plain values only")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path, depth)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -199,7 +206,7 @@ class _Tree:
                 key = event.value
             if key in result:
                 first = self.lines[(*path, key)]
-                self._problem(line, f"duplicate key `{key}`", f"first given on line {first}")
+                self._problem(line, f"duplicate key {_quoted(key)}", f"first given on line {first}")
             self.lines.setdefault((*path, key), line)
             value = self._node(next(iter(self._events)), (*path, key), depth + 1)
             result.setdefault(key, value)
@@ -215,11 +222,26 @@ class _Tree:
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> Any:
         text: str = event.value
+        if _SURROGATE.search(text):
+            self._problem(line, "holds half of a character", "an escape between `\\ud800` and `\\udfff` is no text")
+            return ""
         if found := _UNRESOLVED.search(text):
-            self._problem(line, f"`{found.group()}` was never filled in", "documents are data: write the value itself")
+            self._problem(
+                line, f"{_quoted(found.group())} was never filled in", "documents are data: write the value itself"
+            )
         if not event.implicit[0]:  # quoted, or a block scalar: text
             return text
         return _plain_scalar(text)
+
+
+def _quoted(text: str) -> str:
+    """What a document says, in backticks, short enough for one line and with nothing that would break it."""
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return f"`{_printable(shown)}`"
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
 def _line(event: yaml.Event) -> int:
@@ -269,21 +291,25 @@ _EXPECTED = {
 
 def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) -> Problem:
     kind, message = str(item["type"]), str(item["msg"])
-    path: KeyPath = _existing(tuple(item["loc"]), source)
-    key = item["loc"][-1] if item["loc"] else ""
+    path = _existing(tuple(item["loc"]), source)
     line = source.line(path)
+    key = str(item["loc"][-1]) if item["loc"] else ""
     if kind == "missing":
-        return Problem(source.file, line, f"missing key `{_dotted(item['loc'])}`")
+        return Problem(source.file, line, f"missing key {_dotted((*path, key))}")
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(key), _known_keys(model, tuple(item["loc"][:-1])), n=1, cutoff=0.5)
-        return Problem(source.file, line, f"unknown key `{key}`", f"did you mean `{near[0]}`?" if near else "")
+        near = difflib.get_close_matches(key, _known_keys(model, tuple(item["loc"][:-1])), n=1, cutoff=0.5)
+        return Problem(source.file, line, f"unknown key {_quoted(key)}", f"did you mean `{near[0]}`?" if near else "")
+    where = _dotted(path)
     if kind in _EXPECTED:
-        found = _kind_of(item.get("input"))
-        return Problem(source.file, line, f"`{_dotted(item['loc'])}` must be {_EXPECTED[kind]}, not {found}")
-    sentence = message.removeprefix("Value error, ").removeprefix("Input ")
-    sentence = sentence[:1].lower() + sentence[1:]
-    where = f"`{_dotted(item['loc'])}` " if item["loc"] else ""
-    return Problem(source.file, line, f"{where}{sentence}")
+        return Problem(source.file, line, f"{where} must be {_EXPECTED[kind]}, not {_kind_of(item.get('input'))}")
+    context = item.get("ctx", {})
+    if kind == "union_tag_not_found":
+        return Problem(source.file, line, f"missing key {_dotted((*path, context['discriminator'].strip(chr(39))))}")
+    if kind == "union_tag_invalid":
+        known = context["expected_tags"].replace("'", "`")
+        return Problem(source.file, line, f"{where} is of an unknown kind {_quoted(context['tag'])}", f"known: {known}")
+    sentence = _printable(message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String "))
+    return Problem(source.file, line, f"{where} {sentence[:1].lower()}{sentence[1:]}" if path else sentence)
 
 
 def _existing(path: KeyPath, source: Source) -> KeyPath:
@@ -296,7 +322,7 @@ def _existing(path: KeyPath, source: Source) -> KeyPath:
 
 
 def _dotted(path: Iterable[str | int]) -> str:
-    return ".".join(str(part) for part in path)
+    return _quoted(".".join(str(part) for part in path)) if path else "the document"
 
 
 def _kind_of(value: Any) -> str:
