@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloister.provisioning import Authority, PrivateKey, provision
 from cloister.roster import Federation
 from tests.provisioning.world import federation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def proven_once() -> Iterator[None]:
+    """Prove the primes of each key once in a session, because proving takes 0.1 s and nearly every test loads some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serialization, "load_pem_private_key", functools.cache(serialization.load_pem_private_key))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +42,8 @@ def roster() -> Federation:
 @pytest.fixture(scope="session")
 def rsa_keys() -> tuple[rsa.RSAPrivateKey, ...]:
     """Three real keys that belong to nobody."""
-    return tuple(rsa.generate_private_key(65537, 3072) for _ in range(3))
+    with ThreadPoolExecutor(3) as pool:
+        return tuple(pool.map(lambda _: rsa.generate_private_key(65537, 3072), range(3)))
 
 
 @pytest.fixture(scope="session")
