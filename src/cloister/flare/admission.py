@@ -12,9 +12,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import stat
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +42,11 @@ from cloister.sandbox import SandboxMode, missing
 _log = logging.getLogger(__name__)
 
 ROSTER = "provisioning/federation.yaml"
+
+# NVFlare's identifiers are UUIDs. The server names one, and it becomes a folder that NVFlare empties before it unpacks.
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_MAXIMUM_ENTRIES = 100
 
 # What a job's meta may not ask of a site, with the values that ask for nothing.
 _META_THAT_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
@@ -148,6 +155,8 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
     Raises:
         CloisterError: where the job may not run here.
     """
+    if not _JOB_ID.fullmatch(job_id):
+        raise DeniedError("the server names the job by something that is not a job's identifier")
     settings = SiteSettings.read(place)
     if app_name != SITE_APP:
         raise DeniedError("the job sends this site an app that is not a site's")
@@ -182,20 +191,40 @@ def files_of(app_data: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(app_data)) as archive:
-            entries = archive.infolist()
-            if len(entries) > 100 or sum(entry.file_size for entry in entries) > MAXIMUM_APP_BYTES:
+            if len(archive.infolist()) > _MAXIMUM_ENTRIES:
                 raise DeniedError("the job is larger than a job may be")
-            for entry in entries:
-                parts = entry.filename.rstrip("/").split("/")
-                if stat.S_ISLNK(entry.external_attr >> 16) or ".." in parts or "" in parts or "\\" in entry.filename:
-                    raise DeniedError("the job carries a file with an unsafe name or kind")
+            left = MAXIMUM_APP_BYTES
+            for entry in archive.infolist():
+                _check_entry(entry)
+                if entry.filename in files:
+                    raise DeniedError("the job carries two files of one name")
                 if not entry.is_dir():
-                    if entry.filename in files:
-                        raise DeniedError("the job carries two files of one name")
-                    files[entry.filename] = archive.read(entry)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+                    files[entry.filename] = _content_of(archive, entry, left)
+                    left -= len(files[entry.filename])
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise DeniedError("the job is not a ZIP archive that can be read") from error
     return files
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    """See that an entry is a plain file inside the app, or a folder that one of them lies in."""
+    parts = entry.filename.rstrip("/").split("/")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or {"..", "."}.intersection(parts) or "" in parts:
+        raise DeniedError("the job carries a file with an unsafe name or kind")
+    if "\\" in entry.filename or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DeniedError("the job carries a file with an unsafe name or kind")
+    if entry.is_dir() and entry.filename != "config/":
+        raise DeniedError("the job carries a folder beside `config`", hint="jobs carry a document and no code")
+
+
+def _content_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, maximum: int) -> bytes:
+    """Content of an entry; never inflates more than ``maximum`` bytes, whatever size the archive declares."""
+    with archive.open(entry) as stream:
+        content = stream.read(maximum + 1)
+    if len(content) > maximum or entry.file_size > maximum:
+        raise DeniedError("the job is larger than a job may be")
+    return content
 
 
 def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter:
