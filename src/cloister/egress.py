@@ -2,8 +2,8 @@
 """The gate on what leaves a site, and its twin on what the server takes in.
 
 1. Only the tensors that the job's layout names leave: same names, same shapes, float32, every value finite.
-2. Only metrics that the policy lists leave, each a finite number. Others are dropped, not refused: a trainer may
-   measure more than it may tell.
+2. Only metrics that the policy lists leave, each a finite number that such a metric can be. Others are dropped, not
+   refused: a trainer may measure more than it may tell.
 3. Nothing leaves above the policy's limit of bytes per round.
 4. What leaves is written anew from the checked values. Metadata, padding, stray keys and the order in which the trainer
    wrote its file do not get through.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,12 @@ from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import Arrays
 
 _HEADER_BYTES_PER_TENSOR = 512
+
+_LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and so do whole numbers beyond it
+
+# What each metric can be: shares lie between 0 and 1; a mean cross-entropy (nats) above 1e6 is no measurement. Without
+# bounds one site could claim any number and so decide alone which round is best.
+_RANGES = {"accuracy": (0.0, 1.0), "macro_f1": (0.0, 1.0), "loss": (0.0, 1e6), "train_loss": (0.0, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,11 @@ def read_adapter(blob: bytes, layout: AdapterLayout) -> Arrays:
         arrays: Arrays = load(blob)
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise EgressError("the adapter is not a safetensors file") from error
-    for name, array in arrays.items():
+    for name, shape in expected.items():
+        array = arrays.get(name)
+        # The header was read twice, by two parsers; nothing passes on which they disagree.
+        if array is None or len(arrays) != len(expected) or array.shape != shape or array.dtype != np.float32:
+            raise EgressError("the adapter is not a safetensors file")
         if not np.isfinite(array).all():
             raise EgressError(f"tensor `{name}` holds a value that is not finite")
     return arrays
@@ -137,12 +148,15 @@ def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) ->
     """Those of ``metrics`` that may leave.
 
     Raises:
-        EgressError: where one of them is not a finite number.
+        EgressError: where one of them is not a finite number, or one that such a metric cannot be.
     """
     kept: dict[str, float] = {}
     for name in sorted(set(metrics) & set(allowed)):
         value = metrics[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
             raise EgressError(f"metric `{name}` is not a finite number")
+        least, most = _RANGES.get(name, (-math.inf, math.inf))
+        if not least <= value <= most:
+            raise EgressError(f"metric `{name}` is not between {least:g} and {most:g}")
         kept[name] = float(value)
     return kept
