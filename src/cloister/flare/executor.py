@@ -45,6 +45,7 @@ class TrainingExecutor(Executor):
     def __init__(self) -> None:
         super().__init__()
         self._job: SiteJob | None = None
+        self._opened = False
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answer one task."""
@@ -63,7 +64,9 @@ class TrainingExecutor(Executor):
         ask, adapter = read_task(shareable)
         task = TaskName(task_name)
         if task is TaskName.PREPARE:
-            self._close()
+            if self._opened:  # a second beginning would let the server ask for every round again
+                raise DeniedError("the server asks the site to prepare a second time")
+            self._opened = True
             self._job = _open(fl_ctx)
             return reply_of(self._watched(abort_signal, self._job.prepare))
         job = self._job

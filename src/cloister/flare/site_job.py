@@ -14,7 +14,7 @@ from pathlib import Path
 from cloister import egress
 from cloister.documents import Document
 from cloister.egress import Allowance
-from cloister.errors import DeniedError, JobError, RecordsError
+from cloister.errors import DeniedError, EgressError, JobError, RecordsError
 from cloister.files import private_folder, sha256_of, sha256_of_file
 from cloister.flare.admission import Admitted
 from cloister.flare.exchange import Prepared, Update
@@ -25,7 +25,7 @@ from cloister.messages import Evaluate, Setup, Train
 from cloister.policies import Policies, Request, decide
 from cloister.records import ViewManifest, ViewRequest, write_view
 from cloister.repository import SiteDocuments, load_site
-from cloister.sandbox import Enclosure, Limits, Trainer
+from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.silos import Silo
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ class SiteJob:
     private: Path
     today: date
     _trainer: Trainer | None = None
+    _training: int = 0  # records of the view that may be trained on
+    _asked: int = 0  # the last round that was asked for
+    _closed: bool = False  # guarded by _closing
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -92,27 +95,37 @@ class SiteJob:
                 hint="one of the two is not the file that was approved",
             )
         manifest = self._write_view()
-        self._trainer = Trainer(
-            Enclosure(
-                view=self.private / "view",
-                base_model=base_model,
-                protected=(self.settings.state, self.settings.workspace),
-                limits=self._limits(),
-                log=self.private / "trainer.log",
-            ),
-            self._setup(),
-            mode=self.admitted.sandbox,
-            maximum_blob_bytes=egress.maximum_blob_bytes(self.layout),
-        )
-        self._trainer.start(_START_SECONDS)
+        self._training = manifest.training
+        self._new_trainer(base_model).start(_START_SECONDS)
         return Prepared(
             training=manifest.training,
             validation=manifest.validation,
             view=manifest.digest,
             policy=self.site.policies.digest,
-            sandbox=self.admitted.sandbox.value,
+            sandbox=self._mode().value,
             layout=self.layout.to_json(),
         )
+
+    def _mode(self) -> SandboxMode:
+        """How the trainer is isolated: without a sandbox only where that held at admission and still holds."""
+        unsafe = self.site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
+        return self.admitted.sandbox if unsafe else SandboxMode.BUBBLEWRAP
+
+    def _new_trainer(self, base_model: Path) -> Trainer:
+        enclosure = Enclosure(
+            view=self.private / "view",
+            base_model=base_model,
+            protected=(self.settings.state, self.settings.workspace),
+            limits=self._limits(),
+            log=self.private / "trainer.log",
+        )
+        most = egress.maximum_blob_bytes(self.layout)
+        with self._closing:
+            if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
+                shutil.rmtree(self.private / "view", ignore_errors=True)
+                raise JobError("the job was stopped")
+            self._trainer = Trainer(enclosure, self._setup(), mode=self._mode(), maximum_blob_bytes=most)
+            return self._trainer
 
     def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
         """One round.
@@ -125,8 +138,10 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
+        trainer = self._running()
+        self._take_turn(number, range(1, self.job.federation.rounds + 1))
         begun = time.monotonic()
-        done, blob = self._running().ask(Train(round=number), adapter, self._round_seconds())
+        done, blob = trainer.ask(Train(round=number), adapter, self._round_seconds())
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
         update = egress.difference(egress.read_adapter(blob, self.layout), received)
         released = egress.release(self._allowance(), done.metrics, update)
@@ -138,18 +153,30 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        done, _ = self._running().ask(Evaluate(), adapter, self._round_seconds())
+        trainer = self._running()
+        after = self.job.federation.rounds + 1
+        self._take_turn(number, range(after, after + 1))
+        done, _ = trainer.ask(Evaluate(), adapter, self._round_seconds())
         released = egress.release(self._allowance(), done.metrics, None)
         return self._update(number, done.records, dict(released.metrics))
 
     def close(self) -> None:
         """Stop the trainer and remove the view; may be called from any thread, more than once."""
         with self._closing:
+            self._closed = True
             if self._trainer:
                 self._trainer.close()
             shutil.rmtree(self.private / "view", ignore_errors=True)
 
+    def _take_turn(self, number: int, due: range) -> None:
+        """Count a round. The policy limits how many there are, so a server may neither add any nor repeat one."""
+        if number not in due or number <= self._asked:
+            raise DeniedError(f"the server asks for round {number} out of turn")
+        self._asked = number
+
     def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
+        if records > self._training:
+            raise EgressError("the trainer claims more records than its view holds")
         return Update(round=number, records=records, metrics=metrics, restarts=self._running().restarts)
 
     def _running(self) -> Trainer:
