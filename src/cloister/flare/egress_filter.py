@@ -20,6 +20,8 @@ from cloister.flare.exchange import content_of, reply_with
 
 _PASSED = "cloister_passed_the_gate"
 
+_CODES = frozenset(value for name, value in vars(ReturnCode).items() if name.isupper())
+
 
 def digest_of(message: bytes, tensors: bytes) -> str:
     """What identifies a reply."""
@@ -43,7 +45,8 @@ class EgressFilter(Filter):
         """
         code = shareable.get_return_code()
         if code != ReturnCode.OK:
-            return make_reply(code)
+            # A code is a word of NVFlare's; any other text in its place stays here.
+            return make_reply(code if code in _CODES else ReturnCode.EXECUTION_EXCEPTION)
         message, tensors = content_of(shareable)
         if fl_ctx.get_prop(_PASSED) != digest_of(message, tensors):
             raise EgressError("the reply is not the one that passed the gate")
