@@ -7,6 +7,7 @@ than the manifest of the site's view said at the start. A site cannot buy itself
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -22,6 +23,8 @@ from cloister.files import json_text, private_folder, sha256_of, write_atomicall
 from cloister.flare.exchange import Prepared, Refusal, Reply, TaskName, Update
 from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter
 from cloister.jobs.adapter import Arrays
+
+_log = logging.getLogger(__name__)
 
 METRICS = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
 
@@ -124,12 +127,14 @@ class Rounds:
             self._sites[site].state, self._sites[site].reason = "absent", reason
 
     def take(self, site: str, reply: Reply, tensors: bytes) -> bool:
-        """Take one site's answer; returns whether it counts."""
+        """Take one site's answer; returns whether it counts. A site answers once."""
         with self._lock:
             progress = self._sites[site]
+            if progress.state != self._phase:
+                return False
             try:
                 if isinstance(reply, Refusal):
-                    progress.state, progress.reason = "refused", reply.reason
+                    progress.state, progress.reason = "refused", _one_line(reply.reason)
                     return False
                 if isinstance(reply, Prepared):
                     self._take_prepared(progress, reply)
@@ -137,6 +142,10 @@ class Rounds:
                     self._take_update(site, progress, reply, tensors)
             except CloisterError as error:
                 progress.state, progress.reason = "refused", f"by the server: {error}"
+                return False
+            except Exception:  # noqa: BLE001 - a gate: what one site sends must not end the others' job
+                _log.exception("the answer of site %s could not be taken", site)
+                progress.state, progress.reason = "refused", "by the server: its answer cannot be understood"
                 return False
             return True
 
@@ -270,7 +279,9 @@ class Rounds:
         """
         with self._lock:
             final = mean_of_metrics(self._measured)
-            self._score(self.last)
+            # The other rounds were measured by at least so many; fewer would let one site decide what is best.
+            if len(self._measured) >= self.job.federation.minimum_sites:
+                self._score(self.last)
             if self._best is None:
                 message = f"no site may tell `{self.job.select_by.metric}`, so no round can be chosen"
                 raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
@@ -320,3 +331,8 @@ class Rounds:
                 "history": list(self._history),
                 "sites": {name: site.to_json() for name, site in sorted(self._sites.items())},
             }
+
+
+def _one_line(text: str) -> str:
+    """What a site says, fit for a terminal and a table: one line, without control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
