@@ -8,13 +8,12 @@ write is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cloister.errors import ProvisioningError
-from cloister.files import private_folder, write_json
+from cloister.files import json_text, private_folder, write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
 from cloister.flare.state import SiteSettings
 from cloister.roster import Federation, Role
@@ -227,8 +226,9 @@ def check_kit_files(workspace: Path, files: Files, *, with_settings: bool) -> No
                 raise ProvisioningError(f"`{path}` is not part of a kit that Cloister writes", hint=hint)
     for name, content in files.items():
         try:
-            same = json.loads((workspace / name).read_text(encoding="utf-8")) == content
-        except (OSError, ValueError):
+            # Byte for byte: of a key that stands twice, NVFlare's parser might read the other one.
+            same = (workspace / name).read_bytes() == json_text(content)
+        except OSError:
             same = False
         if not same:
             raise ProvisioningError(

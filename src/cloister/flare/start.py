@@ -17,7 +17,7 @@ from pathlib import Path
 from cloister.documents import load
 from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.kit import check_kit_files, server_files, site_files
-from cloister.flare.state import SiteSettings
+from cloister.flare.state import SiteSettings, State
 from cloister.roster import Federation
 
 _SERVER = "nvflare.private.fed.app.server.server_train"
@@ -45,11 +45,13 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     """
     if len(arguments) != 4 or arguments[0] not in ("server", "site"):
         raise UsageError("usage: python -m cloister.flare.start server|site WORKSPACE ROOT PORT")
+    if not arguments[3].isdecimal():
+        raise UsageError("the port is not a number")
     kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
     federation = load(root / "provisioning" / "federation.yaml", Federation).value
     if kind == "server":
         check_kit_files(workspace, server_files(federation, workspace, port), with_settings=False)
-        settings = f"org={federation.server.organisation}"
+        organisation = f"org={federation.server.organisation}"
         return _SERVER, [
             "-m",
             str(workspace),
@@ -57,10 +59,14 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
             "fed_server.json",
             "--set",
             "secure_train=true",
-            settings,
+            organisation,
             "config_folder=config",
         ]
-    site = SiteSettings.read(workspace).site
+    settings = SiteSettings.read(workspace)
+    site = settings.site
+    if settings != SiteSettings(site, root, workspace, State(root).folder):
+        hint = "run `cloister up` again"
+        raise ProvisioningError("the site's settings name another folder than it was started for", hint=hint)
     entry = federation.site(site)
     if entry is None:
         raise ProvisioningError(f"site `{site}` is not in the roster")
