@@ -34,6 +34,7 @@ from cloister.roster import Federation
 
 _STOP_SECONDS = 5.0
 _PORT_TRIES = 20
+_MARK_HINT = "stop this federation's processes by hand, then remove the file"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Running:
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except (psutil.Error, ValueError, OverflowError):  # the last two: a number that no process has
             return False
 
 
@@ -88,7 +89,7 @@ class LocalFederation:
             return [Running(str(each["name"]), int(each["pid"]), float(each["started"])) for each in entries]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return []  # `down` finds processes by their mark, so a damaged record costs nothing but names
 
     def _record(self, entries: list[Running]) -> None:
@@ -216,7 +217,13 @@ class LocalFederation:
         path = self.state.folder / "mark"
         if not path.exists():
             write_json(path, secrets.token_hex(16))
-        return str(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            mark = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FederationError(f"the federation's mark `{path}` cannot be read", hint=_MARK_HINT) from error
+        if not isinstance(mark, str) or not mark:
+            raise FederationError(f"the federation's mark `{path}` is not one", hint=_MARK_HINT)
+        return mark
 
     def marked(self) -> list[psutil.Process]:
         """Every process of this machine that bears the federation's mark."""
