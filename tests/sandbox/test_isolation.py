@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 import cloister
 from cloister.sandbox import SandboxMode
+from cloister.sandbox.confine import REFUSED_CALLS
 
 from .conftest import Inside
 
@@ -192,6 +194,28 @@ print(said.replace(chr(0), " "))
     @pytest.mark.parametrize("flags", [0x10000000, 0x10020000, 0x40000000])  # user; user and mount; network
     def test_makes_no_namespace(self, inside: Inside, flags: int) -> None:
         assert inside(f"import ctypes\nprint(ctypes.CDLL(None).unshare({flags}))") == "-1"
+
+    def test_has_no_memory_outside_of_its_processes(self, inside: Inside) -> None:
+        # Such memory would escape the watchdog, which adds up what processes have mapped.
+        code = f"{TRY}import ctypes\nlibc = ctypes.CDLL(None)\nsegment = libc.shmget(0, 4096, 0o1600)\n"
+        code += "libc.shmctl(segment, 0, 0)\nprint(tried(lambda: os.memfd_create('x')), segment >= 0)"
+        assert inside(code) == "PermissionError False"
+        assert inside(code, OUTSIDE) == "done True"
+
+    def test_refuses_calls_that_training_does_not_need(self, inside: Inside) -> None:
+        column = ["x86_64", "aarch64"].index(platform.machine())
+        numbers = [pair[column] for pair in REFUSED_CALLS.values()]
+        code = (
+            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nfound = set()\n"
+            f"for number in {numbers}:\n    ctypes.set_errno(0); libc.syscall(number, -1, 0, 0, 0, 0)\n"
+            "    found.add(ctypes.get_errno())\nprint(found)"
+        )
+        assert inside(code) == "{1}"  # EPERM
+        assert inside(code, OUTSIDE) != "{1}"
+
+    def test_refuses_the_other_numbering_of_system_calls(self, inside: Inside) -> None:
+        code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.syscall(0x40000000 + 39)\n"
+        assert inside(code + "print(ctypes.get_errno())") == "1"
 
     def test_leaves_no_core_dump_and_no_large_file(self, inside: Inside) -> None:
         code = "import resource as r\nprint(r.getrlimit(r.RLIMIT_CORE), r.getrlimit(r.RLIMIT_NOFILE))"

@@ -20,6 +20,7 @@ from cloister.sandbox.mounts import Kind, mounts
 _TMP_BYTES = 256 * 2**20
 _NOBODY = "65534"
 _TRIAL_SECONDS = 10
+_TRIAL_LIMITS = Limits(memory_bytes=2**30, processes=64, threads=1)
 
 _ISOLATION = [
     "--unshare-all",
@@ -87,7 +88,9 @@ def missing() -> str | None:
     """None where bubblewrap works here, otherwise one sentence with the remedy. Tried once per process."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (install the system package `bubblewrap`, 0.8 or newer)"
-    trial = [_program(), *_ISOLATION, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", "/usr/bin/true"]
+    root = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
+    program = [*_confinement(_TRIAL_LIMITS, SandboxMode.BUBBLEWRAP).argv(), "/usr/bin/true"]
+    trial = [_program(), *_ISOLATION, *root, "--", *program]
     try:
         done = subprocess.run(trial, capture_output=True, timeout=_TRIAL_SECONDS, env={}, check=False)
     except (OSError, subprocess.SubprocessError) as error:
@@ -133,5 +136,6 @@ def _confinement(limits: Limits, mode: SandboxMode) -> Confinement:
     return Confinement(
         python=sys.executable,
         address_space=4 * limits.memory_bytes + 16 * 2**30,
-        processes=2 * limits.processes if inside else None,
+        processes=2 * limits.processes if inside else 0,
+        filtered=inside,
     )
