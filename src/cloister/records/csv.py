@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from cloister.errors import RecordsError
-from cloister.records.interface import Store, as_text
+from cloister.records.interface import BATCH_ROWS, Store, as_text
 
 # A row that is longer than a block cannot be read; it bounds memory, too.
 _BLOCK_BYTES = 4 << 20
@@ -47,10 +47,12 @@ class CsvStore(Store):
         self.require_columns(columns)
         first_row = 1
         with self._reader(columns) as reader:
-            for batch in reader:
-                arrays = [as_text(batch.column(column), self, column, first_row) for column in columns]
-                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
-                first_row += batch.num_rows
+            for block in reader:
+                for start in range(0, block.num_rows, BATCH_ROWS):
+                    batch = block.slice(start, BATCH_ROWS)
+                    arrays = [as_text(batch.column(column), self, column, first_row) for column in columns]
+                    yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+                    first_row += batch.num_rows
 
     @contextmanager
     def _reader(self, columns: Sequence[str]) -> Iterator[Any]:
