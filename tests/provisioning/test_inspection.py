@@ -19,6 +19,11 @@ def problems(state: Path, roster: Federation, now: datetime) -> dict[str, tuple[
     return {each.name: each.problems for each in inspect(state, roster, now) if each.problems}
 
 
+def test_every_word_of_the_status_table_is_explained_to_people() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "provisioning.md").read_text()
+    assert [fault for fault in Fault if f"| `{fault}` |" not in page] == []
+
+
 def test_a_sound_federation(pristine: Path, roster: Federation, now: datetime) -> None:
     lines = inspect(pristine, roster, now)
     assert [(line.name, line.kind, line.days_left, line.problems) for line in lines] == [

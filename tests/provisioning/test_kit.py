@@ -103,6 +103,22 @@ def test_another_key_is_refused(state: Path, roster: Federation, keys: tuple[Pri
     refuse(path.parent, site, now, "does not belong to the key beside it")
 
 
+def test_a_key_that_was_bent_is_refused(state: Path, roster: Federation, now: datetime) -> None:
+    # The public half is whole, so that only proving the private one can tell.
+    site = identity(roster, SITE)
+    path = startup_folder(state, site) / "client.key"
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    true = key.private_numbers()
+    bent = rsa.RSAPrivateNumbers(
+        true.p, true.q, true.d + 2, true.dmp1, true.dmq1, true.iqmp, true.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(bent.private_bytes(*form))
+    assert faults(read_kit(path.parent, site), site, now) == ()
+    refuse(path.parent, site, now, "does not hold a private key")
+
+
 def test_another_authority_is_refused(
     state: Path, roster: Federation, other_authority: Authority, now: datetime
 ) -> None:
