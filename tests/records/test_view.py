@@ -266,7 +266,9 @@ class TestWholeOrNotAtAll:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_does_not_grow_with_the_rows(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloister.records.csv._BLOCK_BYTES", 1 << 18)  # so that the small file fills them, too
+    monkeypatch.setattr(
+        "cloister.records.csv._BLOCK_BYTES", 1 << 15
+    )  # so that the small file fills the read-ahead, too
     peaks = []
     for count in (5_000, 50_000):
         folder = tmp_path / str(count)

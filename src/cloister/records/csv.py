@@ -15,8 +15,8 @@ from pyarrow import csv as arrow_csv
 from cloister.errors import RecordsError
 from cloister.records.interface import BATCH_ROWS, Store, as_text
 
-# A row that is longer than a block cannot be read; it bounds memory, too.
-_BLOCK_BYTES = 4 << 20
+# A row that is longer than a block cannot be read. pyarrow reads up to 32 blocks ahead, which bounds memory.
+_BLOCK_BYTES = 1 << 20
 _MAXIMUM_HEADER_BYTES = 64 << 10
 
 
