@@ -7,10 +7,15 @@ for Model Reporting (https://arxiv.org/abs/1810.03993).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import yaml
+
+# What Markdown (https://spec.commonmark.org/0.31.2/#backslash-escapes) would take for more than text.
+_MARKUP = re.compile(r"([\\`*_\[\]|~#!])")
 
 
 def model_card(result: dict[str, Any]) -> str:
@@ -38,12 +43,15 @@ def model_card(result: dict[str, Any]) -> str:
         _table(
             ("", ""),
             [
-                ("base model", f"{job['base_model']['name']} ({job['base_model']['licence']})"),
+                ("base model", _plain(f"{job['base_model']['name']} ({job['base_model']['licence']})")),
                 ("base model sha256", f"`{job['base_model']['sha256']}`"),
                 ("adapter sha256", f"`{result['adapter_sha256']}`"),
-                ("method", f"LoRA, rank {lora['rank']}, alpha {lora['alpha']}, on {', '.join(lora['targets'])}"),
+                (
+                    "method",
+                    f"LoRA, rank {lora['rank']}, alpha {lora['alpha']}, on {_plain(', '.join(lora['targets']))}",
+                ),
                 ("each round at a site", f"{work} of {training['batch_size']} records, seed {training['seed']}"),
-                ("classes", ", ".join(job["dataset"]["labels"])),
+                ("classes", _plain(", ".join(job["dataset"]["labels"]))),
                 ("job", f"`{result['job_id']}`, document sha256 `{result['job_sha256']}`"),
             ],
         ),
@@ -51,7 +59,14 @@ def model_card(result: dict[str, Any]) -> str:
         _table(
             ("site", "training records", "validation records", "rounds", "sandbox", "policy digest"),
             [
-                (name, site["training"], site["validation"], site["rounds"], site["sandbox"], f"`{site['policy']}`")
+                (
+                    _plain(name),
+                    site["training"],
+                    site["validation"],
+                    site["rounds"],
+                    site["sandbox"],
+                    f"`{site['policy']}`",
+                )
                 for name, site in _took_part(result).items()
             ],
         ),
@@ -80,7 +95,9 @@ def _took_part(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _left_out(result: dict[str, Any]) -> list[str]:
-    reasons = [f"- {name}: {site['reason']}" for name, site in result["sites"].items() if site["reason"]]
+    reasons = [
+        f"- {_plain(name)}: {_plain(site['reason'])}" for name, site in result["sites"].items() if site["reason"]
+    ]
     return ["Not in every round:\n\n" + "\n".join(reasons)] if reasons else []
 
 
@@ -96,6 +113,12 @@ def _measured(result: dict[str, Any]) -> list[tuple[object, ...]]:
         ("0 (before)" if version == 0 else version, *(f"{m[n]:.3f}" if n in m else "-" for n in names))
         for version, m in versions
     ]
+
+
+def _plain(text: str) -> str:
+    """``text`` as one line that Markdown shows as it is; sites and documents may have put anything into it."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return _MARKUP.sub(r"\\\1", escape(line, quote=False))
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:

@@ -164,7 +164,7 @@ def _sites(sites: dict[str, Any]) -> str:
     rows = []
     for name, site in sorted(sites.items()):
         cells = [site["training"], site["validation"], site["rounds"], site["restarts"]]
-        numbers = "".join(f'<td class="n">{"-" if cell is None else cell}</td>' for cell in cells)
+        numbers = "".join(f'<td class="n">{"-" if cell is None else escape(str(cell))}</td>' for cell in cells)
         note = escape(site["reason"] or "")
         policy = f"<code>{escape(site['policy'][:16])}</code>" if site["policy"] else "-"
         rows.append(
