@@ -32,7 +32,7 @@ class Output:
 
     def say(self, text: RenderableType = "") -> None:
         """Say something to people; text is printed as it is, without markup."""
-        self.console.print(text, markup=False)
+        self.console.print(_without_controls(text) if isinstance(text, str) else text, markup=False)
 
     def result(self, value: Any) -> None:
         """Give the command's value."""
@@ -41,14 +41,25 @@ class Output:
             sys.stdout.flush()
 
     def error(self, error: CloisterError) -> None:
-        """Say what went wrong, on standard error, and give it as JSON where JSON was asked for."""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"cloister: {error}", markup=False)
+        """Say what went wrong on standard error, and give it as JSON."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            _without_controls(f"cloister: {error}"), markup=False
+        )
+        self.failed(error)
+
+    def failed(self, error: CloisterError) -> None:
+        """Give what went wrong as JSON, where JSON was asked for."""
         value: dict[str, Any] = {
             "error": {"message": error.message, "hint": error.hint, "exit_status": int(error.exit_status)}
         }
         if isinstance(error, InvalidDocumentsError):
             value["error"]["problems"] = [vars(problem) for problem in error.problems]
         self.result(value)
+
+
+def _without_controls(text: str) -> str:
+    """``text`` without what a terminal would obey; sites and servers may have put anything into it."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
 
 
 current = Output()

@@ -9,8 +9,8 @@ import typer
 
 from cloister import __version__
 from cloister.cli import check, demo, down, job, provision, run, status, up
-from cloister.cli.console import current
-from cloister.errors import CloisterError
+from cloister.cli.console import Output, current, use
+from cloister.errors import CloisterError, ExitStatus, UsageError
 
 app = typer.Typer(
     name="cloister",
@@ -52,6 +52,12 @@ def main() -> None:
     except CloisterError as error:
         current.error(error)
         sys.exit(int(error.exit_status))
+    except SystemExit as end:
+        # What typer finds wrong with a command line it says itself; a program still gets its one value.
+        if end.code == ExitStatus.USAGE and "--json" in sys.argv[1:]:
+            message = "the command line is not understood"
+            use(Output(as_json=True)).failed(UsageError(message, hint="see what stands on standard error"))
+        raise
     except KeyboardInterrupt:
         sys.stderr.write("cloister: interrupted\n")
         sys.exit(130)
