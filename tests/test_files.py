@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from cloister import files
+from cloister.files import canonical_json, json_text, private_folder, sha256_of, sha256_of_file, write_atomically
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_private_folder_and_its_new_parents_are_the_owners_alone(tmp_path: Path) -> None:
+    previous = os.umask(0o000)
+    try:
+        folder = private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(previous)
+    assert _mode(folder) == 0o700
+
+
+def test_an_open_folder_is_tightened(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    assert _mode(private_folder(folder)) == 0o700
+
+
+def test_content_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"old and longer")
+    path.chmod(0o644)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert _mode(path) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_symbolic_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"precious")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert target.read_bytes() == b"precious"
+    assert not link.is_symlink()
+    assert link.read_bytes() == b"new"
+
+
+def test_what_fails_half_way_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_canonical_json_has_one_spelling() -> None:
+    assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1}) == '{"a":"é","b":1}'.encode()
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json(float("nan"))
+
+
+def test_json_text_is_sorted_and_ends_with_a_newline() -> None:
+    assert json_text({"b": 1, "a": 2}) == b'{\n  "a": 2,\n  "b": 1\n}\n'
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_digests_of_bytes_and_of_files_are_the_same(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    path = tmp_path / "content"
+    path.write_bytes(content)
+    assert sha256_of(content) == sha256_of_file(path) == hashlib.sha256(content).hexdigest()
