@@ -195,6 +195,13 @@ print(said.replace(chr(0), " "))
     def test_makes_no_namespace(self, inside: Inside, flags: int) -> None:
         assert inside(f"import ctypes\nprint(ctypes.CDLL(None).unshare({flags}))") == "-1"
 
+    @pytest.mark.parametrize("flags", [0x10000000, 0x40000000])  # user; network
+    def test_starts_no_process_in_a_namespace_of_its_own(self, inside: Inside, flags: int) -> None:
+        clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+        code = "import ctypes, os, signal\n"
+        code += f"child = ctypes.CDLL(None).syscall({clone}, {flags} | signal.SIGCHLD, 0, 0, 0, 0)"
+        assert inside(f"{code}\nif child == 0: os._exit(0)\nprint(child)") == "-1"
+
     def test_has_no_memory_outside_of_its_processes(self, inside: Inside) -> None:
         # Such memory would escape the watchdog, which adds up what processes have mapped.
         code = f"{TRY}import ctypes\nlibc = ctypes.CDLL(None)\nsegment = libc.shmget(0, 4096, 0o1600)\n"

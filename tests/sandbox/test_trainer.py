@@ -106,6 +106,19 @@ def test_gets_three_descriptors_and_no_file(trainer: Make, enclosure: Enclosure)
     assert "['pipe', 'pipe', 'pipe']" in enclosure.log.read_text()
 
 
+def test_gets_no_environment_of_the_host(
+    trainer: Make, enclosure: Enclosure, mode: SandboxMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOISTER_TEST_SECRET", "hunter2")
+    # Process 1 inside is bubblewrap's own, which keeps what it was started with.
+    first = "1" if mode is SandboxMode.BUBBLEWRAP else "self"
+    one = trainer(f"print(dict(os.environ), open('/proc/{first}/environ').read(), file=sys.stderr)\n" + ANSWER)
+    one.start(20)
+    one.close()
+    assert "HF_HUB_OFFLINE" in enclosure.log.read_text()
+    assert "hunter2" not in enclosure.log.read_text()
+
+
 def test_reports_progress(trainer: Make) -> None:
     told: list[Progress] = []
     code = "send(READY)\nreceive()\nsend({'kind': 'progress', 'step': 1, 'steps': 2})\nsend(DONE)"
