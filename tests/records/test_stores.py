@@ -283,7 +283,7 @@ class TestCsv:
         refusal(self.written(tmp_path, self.HEADER + tail), "csv")
 
     def test_a_row_longer_than_a_block_is_refused(self, tmp_path: Path) -> None:
-        content = self.HEADER + b'1,2,"' + SECRET.encode() * 60_000 + b'",soon\n'
+        content = self.HEADER + b'1,2,"' + SECRET.encode() * 200_000 + b'",soon\n'
         assert "longer than 1 MiB" in refusal(self.written(tmp_path, content), "csv").message
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
