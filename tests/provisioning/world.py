@@ -46,3 +46,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def drafts(folder: Path) -> list[str]:
     """What half-finished writes left: every hidden thing but the locks."""
     return [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+
+
+def private_keys(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in contents(folder).items() if name.endswith(".key") and "/." not in name}
+
+
+def issued_count(state: Path) -> int:
+    return len(list((state / "authority" / "issued").iterdir()))
