@@ -45,9 +45,11 @@ class _Handle(JobHandleSpec):
         self._process = process
         self._run_folder = run_folder
         self._forgiving = forgiving
+        self._terminated = False
 
     def terminate(self) -> None:
         """Ask it to end, then make it."""
+        self._terminated = True
         self._process.terminate()
         try:
             self._process.wait(timeout=5)
@@ -61,7 +63,8 @@ class _Handle(JobHandleSpec):
             return int(JobReturnCode.SUCCESS)
         if code is None or self._forgiving:
             return int(JobReturnCode.UNKNOWN)
-        return int(JobReturnCode.ABORTED if code in (9, -9, -15) else JobReturnCode.EXECUTION_ERROR)
+        aborted = self._terminated or code == JobReturnCode.ABORTED
+        return int(JobReturnCode.ABORTED if aborted else JobReturnCode.EXECUTION_ERROR)
 
     def wait(self) -> None:
         """Wait for its end."""

@@ -30,12 +30,15 @@ from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from cloister.documents import Document
 from cloister.errors import DeniedError, FederationError, JobError, UsageError
-from cloister.files import private_folder
+from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
 from cloister.jobs import Job
 
 _CONNECT_SECONDS = 15.0
+
+_ADAPTER = "adapter/adapter_model.safetensors"
+_RESULT_FILES = ("result.json", "adapter/adapter_config.json", _ADAPTER)
 
 _FINISHED = "FINISHED"
 _DEPLOYED = "OK"
@@ -160,8 +163,7 @@ class PersonSession:
             if result.get("job_id") != job_id:
                 raise JobError(f"the server sent the result of another job than `{job_id}`")
             staged = private_folder(Path(name) / "staged")
-            for part in ("result.json", "adapter"):
-                shutil.move(str(found.parent / part), staged / part)
+            _take_over(found.parent, staged, str(result["adapter_sha256"]))
             shutil.rmtree(folder, ignore_errors=True)
             staged.replace(folder)
         return result
@@ -176,6 +178,23 @@ class PersonSession:
                 return failure_of(view, location)
             except (JobError, FederationError, OSError):
                 return failure_of(view, None)
+
+
+def _take_over(downloaded: Path, staged: Path, adapter_sha256: str) -> None:
+    """Copy the files of a result that are known, readable by their owner alone.
+
+    Raises:
+        JobError: where a file is missing, or the adapter is not the one that the result names.
+    """
+    private_folder(staged / "adapter")
+    try:
+        contents = {name: (downloaded / name).read_bytes() for name in _RESULT_FILES}
+    except OSError as error:
+        raise JobError("the server sent a result that is not complete") from error
+    if sha256_of(contents[_ADAPTER]) != adapter_sha256:
+        raise JobError("the server sent an adapter that is not the one its result names")
+    for name, content in contents.items():
+        write_atomically(staged / name, content)
 
 
 def failure_of(view: JobView, location: Path | None) -> JobError | DeniedError:
@@ -193,8 +212,9 @@ def failure_of(view: JobView, location: Path | None) -> JobError | DeniedError:
         return (DeniedError if denied else JobError)(f"job `{view.name}` failed: {progress['reason']}")
     if view.status == RunStatus.FINISHED_ABORTED.value:
         return JobError(f"job `{view.name}` was aborted")
-    hint = "the reason stands in the server's log, .cloister/server/<job>/log.txt"
-    return JobError(f"job `{view.name}` ended without a result: the server says {view.status}", hint=hint)
+    hint = f"the server's administrator finds the reason in its log, .cloister/server/{view.job_id}/log.txt"
+    said = view.status.removeprefix("FINISHED:").replace("_", " ").lower()
+    return JobError(f"job `{view.name}` ended without a result: the server's job process ended with {said}", hint=hint)
 
 
 def _view(meta: Any, progress: dict[str, Any] | None = None) -> JobView:

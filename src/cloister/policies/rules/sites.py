@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sites`: this site's updates are averaged with those of enough others."""
+"""`sites`: the job names this site, if it names any, and averages its updates with those of enough others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from cloister.policies.check import Check, Outcomes, Rule
 
 _STATED: KeyPath = ("aggregation", "minimum_sites")
 _ASKED: KeyPath = ("federation", "minimum_sites")
+_NAMED: KeyPath = ("federation", "sites")
 
 
 def judge(check: Check) -> Outcomes:
     """Allow a job that never averages over fewer than `aggregation.minimum_sites` sites."""
+    named = check.job.federation.sites
+    if named and check.request.site not in named:
+        return check.deny(f"the job does not ask site `{check.request.site}`", policy=_STATED, job=_NAMED)
     if check.policy.aggregation is None:
         return check.silent("aggregation", job=_ASKED)
     least, asked = check.policy.aggregation.minimum_sites, check.job.federation.minimum_sites
