@@ -56,6 +56,9 @@ _META_THAT_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "resource_spec": (None, {}),
     "stats_pool_config": (None, {}),
     "byoc": (None, False),
+    "flower_predeployed": (None, False),
+    "edge_method": (None, ""),
+    "custom_props": (None, {}),
 }
 
 
