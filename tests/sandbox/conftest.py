@@ -6,15 +6,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from cloister.jobs import Lora, Training
 from cloister.messages import Setup
-from cloister.sandbox import Enclosure, Limits, SandboxMode, command, missing
+from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, command, missing
 from cloister.sandbox.bubblewrap import environment
+from cloister.sandbox.usage import tree
+
+Make = Callable[..., Trainer]
 
 # Frames by hand: importing `cloister.messages` in every probe would take most of the tests' time.
 SPEAK = """
@@ -97,3 +104,44 @@ def setup_message() -> Setup:
         head_modules=("classifier",),
         threads=1,
     )
+
+
+@pytest.fixture(params=[SandboxMode.BUBBLEWRAP, SandboxMode.UNSAFE_NONE])
+def mode(request: pytest.FixtureRequest) -> SandboxMode:
+    if request.param is SandboxMode.BUBBLEWRAP:
+        request.getfixturevalue("bubblewrap")
+    return SandboxMode(request.param)
+
+
+@pytest.fixture
+def trainer(enclosure: Enclosure, setup_message: Setup, mode: SandboxMode) -> Iterator[Make]:
+    made: list[Trainer] = []
+
+    def make(code: str, **changes: Any) -> Trainer:
+        changed = replace(enclosure, limits=changes.pop("limits", enclosure.limits))
+        one = Trainer(changed, setup_message, mode=mode, maximum_blob_bytes=10**6, argv=speaking(code), **changes)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def innermost(one: Trainer) -> int:
+    assert one.pid is not None
+    return tree(one.pid)[-1]
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 5
+    while any(runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(runs(pid) for pid in pids)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

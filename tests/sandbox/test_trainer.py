@@ -5,15 +5,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from cloister.errors import SandboxError, TrainerError
@@ -21,9 +16,7 @@ from cloister.messages import Done, Evaluate, Progress, Setup, Train
 from cloister.sandbox import Enclosure, SandboxMode, Trainer
 from cloister.sandbox.usage import tree
 
-from .conftest import speaking
-
-Make = Callable[..., Trainer]
+from .conftest import Make, gone, innermost
 
 ANSWER = """
 send(READY)
@@ -31,47 +24,6 @@ while True:
     message, blob = receive()
     send(DONE, blob if message["kind"] == "train" else b"")
 """
-
-
-@pytest.fixture(params=[SandboxMode.BUBBLEWRAP, SandboxMode.UNSAFE_NONE])
-def mode(request: pytest.FixtureRequest) -> SandboxMode:
-    if request.param is SandboxMode.BUBBLEWRAP:
-        request.getfixturevalue("bubblewrap")
-    return SandboxMode(request.param)
-
-
-@pytest.fixture
-def trainer(enclosure: Enclosure, setup_message: Setup, mode: SandboxMode) -> Iterator[Make]:
-    made: list[Trainer] = []
-
-    def make(code: str, **changes: Any) -> Trainer:
-        changed = replace(enclosure, limits=changes.pop("limits", enclosure.limits))
-        one = Trainer(changed, setup_message, mode=mode, maximum_blob_bytes=10**6, argv=speaking(code), **changes)
-        made.append(one)
-        return one
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def innermost(one: Trainer) -> int:
-    assert one.pid is not None
-    return tree(one.pid)[-1]
-
-
-def gone(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 5
-    while any(runs(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(runs(pid) for pid in pids)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_answers(trainer: Make) -> None:
@@ -270,76 +222,6 @@ class TestSilence:
         with pytest.raises(KeyboardInterrupt):
             one.ask(Train(round=0), b"", 20)
         assert one.pid is None
-
-
-class TestLimits:
-    def test_memory(self, trainer: Make, enclosure: Enclosure) -> None:
-        code = "send(READY)\nreceive()\nheld = []\nwhile True:\n    held.append(b'x' * 20_000_000); time.sleep(0.01)"
-        one = trainer(code, limits=replace(enclosure.limits, memory_bytes=200 * 2**20))
-        one.start(20)
-        with pytest.raises(TrainerError, match=r"used more than 0\.2 GiB memory"):
-            one.ask(Train(round=0), b"", 30)
-        assert one.restarts == 1
-        assert one.pid is None
-
-    def test_processes(self, trainer: Make, enclosure: Enclosure) -> None:
-        code = "send(READY)\nreceive()\nfor _ in range(300):\n    if not os.fork():\n        time.sleep(60)\n"
-        one = trainer(code + "time.sleep(60)", limits=replace(enclosure.limits, processes=32))
-        one.start(20)
-        before = {process.pid for process in psutil.process_iter()}
-        with pytest.raises(TrainerError, match="ran more than 32 processes and threads"):
-            one.ask(Train(round=0), b"", 30)
-        left = {process.pid for process in psutil.process_iter()} - before
-        assert gone([pid for pid in left if _is_probe(pid)])
-
-    def test_threads_count_as_processes(self, trainer: Make, enclosure: Enclosure) -> None:
-        code = "send(READY)\nreceive()\nimport threading\nfor _ in range(60):\n    "
-        code += "threading.Thread(target=time.sleep, args=(60,)).start()"
-        one = trainer(code, limits=replace(enclosure.limits, processes=32))
-        one.start(20)
-        with pytest.raises(TrainerError, match="ran more than 32"):
-            one.ask(Train(round=0), b"", 30)
-
-
-def _is_probe(pid: int) -> bool:
-    try:
-        return "CLS1" in " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return False
-
-
-HOST = """
-import sys, time
-from pathlib import Path
-from cloister.messages import Setup
-from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
-from cloister.sandbox.usage import tree
-limits = Limits(2**31, 64, 1)
-enclosure = Enclosure(Path({view!r}), Path({base!r}), (), limits, Path({log!r}))
-setup = Setup.model_validate_json({setup!r})
-one = Trainer(enclosure, setup, mode=SandboxMode({mode!r}), maximum_blob_bytes=10, argv={argv!r})
-one.start(20)
-print(*tree(one.pid), flush=True)
-time.sleep(60)
-"""
-
-
-def test_dies_with_its_host(enclosure: Enclosure, setup_message: Setup, mode: SandboxMode) -> None:
-    code = HOST.format(
-        view=str(enclosure.view),
-        base=str(enclosure.base_model),
-        log=str(enclosure.log),
-        setup=setup_message.model_dump_json(),
-        mode=mode.value,
-        # It does not look at its standard input, whose end would tell it.
-        argv=speaking("send(READY)\ntime.sleep(60)"),
-    )
-    with psutil.Popen([sys.executable, "-c", code], stdout=-1) as host:
-        pids = [int(pid) for pid in host.stdout.readline().split()]
-        assert all(psutil.pid_exists(pid) for pid in pids)
-        assert pids
-        host.kill()
-    assert gone(pids)
 
 
 def test_refuses_where_bubblewrap_does_not_work(
