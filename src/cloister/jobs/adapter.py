@@ -11,7 +11,6 @@ Tensor names are those of `peft.get_peft_model_state_dict`.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +22,35 @@ import numpy.typing as npt
 from cloister.errors import RecordsError
 from cloister.files import canonical_json, sha256_of
 from cloister.jobs.model import Job, Lora
+from cloister.jobs.safetensors_header import read_header
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
-_MAXIMUM_HEADER_BYTES = 100_000_000  # the format's own limit
 _PREFIX = "base_model.model"
 
-# For each `model_type` of transformers: the name under which its sequence classifier holds the encoder, and the
-# head's layers as (name, output size), where None stands for the number of classes.
-_ARCHITECTURES: dict[str, tuple[str, tuple[tuple[str, int | None], ...]]] = {
-    "bert": ("bert", (("classifier", None),)),
-    "roberta": ("roberta", (("classifier.dense", -1), ("classifier.out_proj", None))),
-    "xlm-roberta": ("roberta", (("classifier.dense", -1), ("classifier.out_proj", None))),
-    "distilbert": ("distilbert", (("pre_classifier", -1), ("classifier", None))),
+
+@dataclass(frozen=True)
+class _Architecture:
+    """How one `model_type` of transformers is built as a sequence classifier.
+
+    Attributes:
+        encoder: the name under which it holds the base model.
+        adapted: how the names of the base model's linear layers start; a file may hold others, such as the head that
+            the base model was first trained with, which the classifier leaves out.
+        head: its layers as (name, output size), where None stands for the number of classes, -1 for the hidden size.
+    """
+
+    encoder: str
+    adapted: tuple[str, ...]
+    head: tuple[tuple[str, int | None], ...]
+
+
+_ROBERTA = _Architecture("roberta", ("encoder.layer.",), (("classifier.dense", -1), ("classifier.out_proj", None)))
+_ARCHITECTURES = {
+    "bert": _Architecture("bert", ("encoder.layer.", "pooler."), (("classifier", None),)),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "distilbert": _Architecture("distilbert", ("transformer.layer.",), (("pre_classifier", -1), ("classifier", None))),
 }
 
 
@@ -111,27 +126,6 @@ class AdapterLayout:
         return sha256_of(canonical_json(self.to_json()))
 
 
-def read_header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors in the safetensors file at ``path``; its values are not read.
-
-    Raises:
-        RecordsError: where the file is missing or its header is not one.
-    """
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _MAXIMUM_HEADER_BYTES:
-                raise ValueError("its header is too long")
-            header = json.loads(stream.read(length))
-        return {
-            str(name): tuple(int(size) for size in entry["shape"])
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise RecordsError(f"base model `{path}` is not a readable safetensors file: {error}") from error
-
-
 def layout_of(base_model: Path, job: Job) -> AdapterLayout:
     """The adapter of ``job`` on the base model in the folder ``base_model``.
 
@@ -140,25 +134,30 @@ def layout_of(base_model: Path, job: Job) -> AdapterLayout:
     """
     try:
         config = json.loads((base_model / "config.json").read_text(encoding="utf-8"))
-        kind, hidden = str(config["model_type"]), int(config.get("hidden_size") or config["dim"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind, hidden = config["model_type"], config.get("hidden_size") or config["dim"]
+        if type(hidden) is not int or hidden < 1 or not isinstance(kind, str):
+            raise ValueError("no sensible `model_type` or `hidden_size`")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordsError(f"base model `{base_model}` has no readable config.json: {error}") from error
     if kind not in _ARCHITECTURES:
         known = ", ".join(sorted(_ARCHITECTURES))
         raise RecordsError(f"base models of type `{kind}` cannot be adapted for {job.task}", hint=f"known: {known}")
-    encoder, head = _ARCHITECTURES[kind]
+    architecture = _ARCHITECTURES[kind]
+    header = read_header(base_model / "model.safetensors")
+    inner = {name.removeprefix(f"{architecture.encoder}."): shape for name, shape in header.items()}
     shapes = {
-        f"{encoder}.{name.removeprefix(encoder + '.')}": shape
-        for name, shape in read_header(base_model / "model.safetensors").items()
+        f"{architecture.encoder}.{name}": shape
+        for name, shape in inner.items()
+        if name.startswith(architecture.adapted)
     }
     tensors = _factors(shapes, job.method.lora, base_model)
-    for name, size in head:
+    for name, size in architecture.head:
         rows = len(job.dataset.labels) if size is None else hidden
         tensors += [
             TensorSpec(f"{_PREFIX}.{name}.weight", (rows, hidden), "normal"),
             TensorSpec(f"{_PREFIX}.{name}.bias", (rows,), "zeros"),
         ]
-    modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in head))
+    modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in architecture.head))
     return AdapterLayout(tuple(sorted(tensors, key=lambda tensor: tensor.name)), modules)
 
 
@@ -166,9 +165,7 @@ def _factors(shapes: Mapping[str, tuple[int, ...]], lora: Lora, base_model: Path
     tensors: list[TensorSpec] = []
     for target in lora.targets:
         layers = [
-            name
-            for name, shape in shapes.items()
-            if len(shape) == 2 and f".{name}".endswith(f".{target}.weight") and "embeddings" not in name
+            name for name, shape in shapes.items() if len(shape) == 2 and f".{name}".endswith(f".{target}.weight")
         ]
         if not layers:
             hint = "look at the base model's layers: for BERT they are `query`, `key`, `value`, `dense`"
