@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provisioned federation that runs no process, and jobs as its people sign and its server sends them."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import io
+import itertools
+import json
+import shutil
+import tempfile
+import uuid
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from nvflare.lighter.utils import sign_folders
+
+from cloister.documents import Document, parse
+from cloister.flare.job_folder import SITE_APP, write_job_folder
+from cloister.flare.state import SiteSettings, State
+from cloister.jobs import Job
+from cloister.provisioning import PrivateKey, provision
+from cloister.repository import load_repository
+from tests.federation_folder import JOB, OFFICER, PERSON, make_federation, merged
+
+SITE = "alpha"
+_TO_SEND = "jobs-to-send"
+META: Mapping[str, Any] = {
+    "name": JOB,
+    "resource_spec": {},
+    "study": "default",
+    "submitter_name": PERSON,
+    "deploy_map": {"server_app": ["server"], "site_app": ["alpha", "beta", "gamma"]},
+}
+
+# People whose certificates exist; the roster that a site reads may say otherwise of them.
+EXTRA = [
+    {"name": "eve@bank.example", "organisation": "other-institute", "role": "data-scientist"},
+    {"name": "ivan@research.example", "organisation": "institute", "role": "it-admin"},
+]
+
+
+@functools.cache
+def _provisioned(which: str) -> Path:
+    """Documents, keys and certificates of the federation called ``which``; made once a session, copied by tests."""
+    folder = tempfile.mkdtemp(prefix=f"{which}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root = make_federation(Path(folder), roster={"people": [*_people(), *EXTRA], "federation": which})
+    roster = load_repository(root).federation.value
+    # A real key takes up to two seconds to find. Nobody compares these, so each federation has two for all its names.
+    keys = itertools.cycle([PrivateKey.generate(), PrivateKey.generate()])
+    with mock.patch.object(PrivateKey, "generate", classmethod(lambda cls, bits=3072: next(keys))):
+        provision(roster, State(root).folder, datetime.now(UTC))
+    return root
+
+
+def _people() -> list[dict[str, str]]:
+    return [
+        {"name": PERSON, "organisation": "institute", "role": "data-scientist"},
+        {"name": OFFICER, "organisation": "institute", "role": "compliance-officer"},
+    ]
+
+
+def provisioned(folder: Path, which: str = "ours") -> Path:
+    """A federation of the test's own at ``folder``, with the settings of its site `alpha` written."""
+    root = Path(
+        shutil.copytree(_provisioned(which), folder / "federation", ignore=shutil.ignore_patterns(_TO_SEND))
+    ).resolve()
+    workspace = State(root).site(SITE)
+    (workspace / "local").mkdir(exist_ok=True)
+    SiteSettings(SITE, root, workspace, State(root).folder).write(workspace / "local")
+    return root
+
+
+def job_id() -> str:
+    return str(uuid.uuid4())
+
+
+def job_of(root: Path, **changes: Any) -> Document[Job]:
+    """The federation's job, with changes laid over it, as a person would write it."""
+    text = (root / "jobs" / f"{JOB}.yaml").read_text(encoding="utf-8")
+    if not changes:
+        return parse(text.encode(), Job, name=f"jobs/{JOB}.yaml")
+    changed = yaml.safe_dump(merged(yaml.safe_load(text), changes), sort_keys=False)
+    return parse(changed.encode(), Job, name=f"jobs/{JOB}.yaml")
+
+
+def site_app(root: Path, job: Document[Job]) -> Path:
+    """The unsigned app of ``job`` for a site, as a folder."""
+    return write_job_folder(job, ["alpha", "beta", "gamma"], root / _TO_SEND / job_id()) / SITE_APP
+
+
+def sign(app: Path, root: Path, person: str = PERSON) -> Path:
+    """Sign a folder as NVFlare's console does, with a person's own key; returns it."""
+    startup = State(root).person(person) / "startup"
+    sign_folders(str(app), _key((startup / "client.key").read_bytes()), str(startup / "client.crt"))
+    return app
+
+
+@functools.cache
+def _key(pem: bytes) -> Any:
+    return load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)  # validation takes longer than signing
+
+
+def zip_of(files: Mapping[str, bytes]) -> bytes:
+    """A ZIP archive of ``files``."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def files_of_folder(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def signed_app(*, person: str = PERSON, of: str = "ours", **changes: Any) -> bytes:
+    """The federation's job with ``changes``, signed by ``person``, as the bytes that a server sends to a site.
+
+    Args:
+        person: who signs.
+        of: the federation whose keys are used.
+        changes: to the job's document.
+    """
+    return _signed_app(person, of, json.dumps(changes))
+
+
+@functools.cache
+def _signed_app(person: str, of: str, changes: str) -> bytes:
+    root = _provisioned(of)
+    return zip_of(files_of_folder(sign(site_app(root, job_of(root, **json.loads(changes))), root, person)))
+
+
+def repacked(app: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """``app`` with its files changed after they were signed."""
+    with zipfile.ZipFile(io.BytesIO(app)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    return zip_of(files)
+
+
+def raw_zip(entries: Iterator[tuple[zipfile.ZipInfo, bytes]] | list[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
+    """A ZIP archive of entries as they are given, however odd."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for info, content in entries:
+            archive.writestr(info, content)
+    return stream.getvalue()
+
+
+def admitted_records(root: Path) -> list[dict[str, Any]]:
+    """What the site wrote down of jobs that it let in."""
+    folder = State(root).site(SITE) / "admitted"
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*"))]
