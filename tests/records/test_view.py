@@ -280,4 +280,4 @@ def test_memory_does_not_grow_with_the_rows(kind: str, tmp_path: Path, monkeypat
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert pa.total_allocated_bytes() - arrow < 1 << 20
-    assert peaks[1] < 2 * peaks[0] + (1 << 20)  # what is written is thirteen times as much
+    assert peaks[1] < 2 * peaks[0] + (1 << 20)  # ten times the rows

@@ -21,16 +21,6 @@ _ROUTINE = (
     "needs travel vaccines before a trip in {months} months",
     "an old scar on the {limb} that itches at times",
     "mild hay fever as in every spring",
-    "blood pressure at home well in range, brings the diary",
-    "stitches in the {limb} due to come out, wound dry",
-    "asks what the normal results of last month mean",
-    "stable {side} knee ache after gardening, walks well",
-    "fungal nail on the {side} foot, no pain",
-    "would like a new contraceptive pill, feels well",
-    "snores according to the partner, rested by day",
-    "a small soft lump on the {limb}, same size for years",
-    "wants advice on losing weight",
-    "dandruff that the usual shampoo does not settle",
 )
 
 _SOON = (
@@ -44,16 +34,6 @@ _SOON = (
     "pressure over the cheeks and blocked nose for {days} days",
     "low mood and poor sleep for {days} weeks, no plans of harm",
     "red sticky eyes, sight as before",
-    "{side} ankle turned on the stairs, swollen, bears weight",
-    "heartburn most nights that tablets no longer help",
-    "painful shingles rash in one band on the {side} flank",
-    "new dizziness on standing since the {drug} was raised",
-    "a gum boil with a swollen {side} cheek, opens mouth fully",
-    "tick bite on the {limb} with a ring that grows slowly",
-    "monthly bleeding heavier than usual for {days} months, tired",
-    "a stiff {side} shoulder that wakes at night",
-    "itching all over since a new washing powder",
-    "migraine twice this week, tablets help half the way",
 )
 
 _URGENT = (
@@ -67,16 +47,6 @@ _URGENT = (
     "vomited once after a knock on the head, a bit slow to answer",
     "sugar of {sugar} at home and very thirsty",
     "no water passed since yesterday, lower belly tight",
-    "{side} calf swollen and tender after a long flight",
-    "cannot keep a sip down for a day, mouth dry, dizzy",
-    "sudden floaters and a curtain in the {side} eye",
-    "{side} knee hot and swollen, cannot bend it, feverish",
-    "black stools for {days} days, pale, pulse {pulse}",
-    "scald over the {limb} with blisters larger than a palm",
-    "yellow eyes and pain under the right ribs after meals",
-    "swollen painful testicle since this morning",
-    "racing irregular heartbeat {pulse} since lunch, talks in full sentences",
-    "dog bite through the {limb}, fingers tingle",
 )
 
 _EMERGENCY = (
@@ -90,16 +60,6 @@ _EMERGENCY = (
     "took a whole box of {drug} an hour ago, drowsy",
     "tearing pain between the shoulder blades, pulses unequal",
     "mottled skin, pressure 70 over 40, confused with fever",
-    "car against tree, belly rigid, pulse {pulse}",
-    "worst headache ever within a second, neck stiff, light hurts",
-    "pulled out of the water, coughs froth",
-    "heart stopped at the bus stop, bystander pressed the chest",
-    "purple spots that do not fade under a glass, limp child",
-    "hanging breathing pauses after pills and alcohol, pinpoint pupils",
-    "waters broke and the cord is felt, eight months gone",
-    "burnt in a closed room, soot in the nose, hoarse",
-    "vomits bowls of fresh blood, liver trouble known",
-    "chokes on meat, no sound, hands at the neck",
 )
 
 WORDING = Wording(

@@ -21,14 +21,6 @@ _ACCOUNT = (
     "I cannot sign in since {month}, the app says the user is unknown",
     "my daughter turned eighteen and is still treated as a minor",
     "the joint holder was removed without my signature",
-    "the opening bonus of {amount} never arrived",
-    "you ask for my passport for the third time this year or you will block everything",
-    "the interest certificate for the tax office shows the wrong sum",
-    "letters with my balance go to the address I left {n} years ago",
-    "I cancelled in {month} and you still bill the package",
-    "cash I paid in over the counter was booked as {amount} too little",
-    "the branch lost the power of attorney for my mother",
-    "your overdraft limit was cut to zero overnight",
 )
 
 _CARD = (
@@ -42,14 +34,6 @@ _CARD = (
     "you turned down my chargeback against {shop} without looking at the photos",
     "the hotel deposit of {amount} is still held after {n} weeks",
     "the foreign purchase fee of {amount} was never mentioned",
-    "the chip has a crack after {n} months and you want {amount} for a new one",
-    "my points from shopping were wiped in {month}",
-    "I reported it stolen at once, yet {shop} was still paid",
-    "the yearly fee doubled and the lounge access is gone",
-    "the limit was lowered in the middle of my holiday, I could not pay the hire car",
-    "the phone wallet says it cannot add mine",
-    "a free trial at {shop} keeps drawing {amount} from it each month",
-    "my name is misspelt in the embossing and the airline refused it",
 )
 
 _LOAN = (
@@ -63,14 +47,6 @@ _LOAN = (
     "the fixed rate in the offer was not the one in the contract",
     "the land register entry has not been released {n} months after the last payment",
     "the valuation of the flat cost {amount} and was then not used",
-    "the sum for the car was paid out {n} weeks late and the dealer gave up",
-    "my co-signer gets reminders though we are never behind",
-    "you sold my debt to a collector while we were still talking",
-    "the interest was worked out on the full sum and not on what is left",
-    "the student borrowing should rest until I finish, yet you collect",
-    "your adviser promised a bridge until our house is sold and now denies it",
-    "a processing charge of {amount} was taken off before paying out",
-    "the last rate was booked in {month} but the contract still runs",
 )
 
 _TRANSFER = (
@@ -84,14 +60,6 @@ _TRANSFER = (
     "an instant payment hangs since {day}, marked as in progress",
     "a firm I never heard of collected {amount} by direct debit",
     "the payee's name check fails although the number is right",
-    "the daily ceiling for sending money cannot be raised in the app",
-    "the landlord was paid {n} days late although I set the date",
-    "money for the notary sits in your compliance check since {day}",
-    "a payment from overseas is said to have arrived, yet you cannot find it",
-    "the confirmation code by text message comes after the order has lapsed",
-    "a fraudster talked me into sending {amount} and you did not stop it within the hour",
-    "the reference line was cut off so the tax office cannot match it",
-    "the batch of salaries was executed without the last {n} lines",
 )
 
 WORDING = Wording(

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Job documents: what cannot be meant is refused before any site is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloister.documents import load, parse
+from cloister.errors import InvalidDocumentsError
+from cloister.jobs import Job
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = f"""\
+job: j
+purpose: p
+task: text-classification
+base_model: {{ name: m, sha256: {"0" * 64}, licence: apache-2.0 }}
+dataset: {{ name: d, text: t, label: l, labels: [a, b] }}
+method: {{ lora: {{ rank: 8, alpha: 16, targets: [query] }} }}
+training: {{ steps: 8, batch_size: 4, learning_rate: 0.001 }}
+federation: {{ rounds: 2, sites: [x, y, z] }}
+"""
+
+
+def read(old: str = "", new: str = "") -> Job:
+    assert old in TEXT
+    return parse(TEXT.replace(old, new).encode(), Job, name="j.yaml").value
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    job = read()
+    assert job.training.head_learning_rate is None
+    assert job.federation.minimum_sites == 2
+    assert (job.select_by.metric, job.select_by.mode) == ("accuracy", "maximum")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ("labels: [a, b]", "labels: [a, a]", "lists a label twice"),
+        ("labels: [a, b]", "labels: [yes, 1]", "`dataset.labels.1` must be text, not a number"),
+        ("labels: [a, b]", "labels: [a]", "`dataset.labels`"),
+        ("label: l,", "label: t,", "names one column as both `text` and `label`"),
+        ("text: t,", "text: 't; x',", "`dataset.text` should match pattern"),
+        ("steps: 8,", "steps: 8, epochs: 1,", "needs either `steps` or `epochs`, and not both"),
+        ("steps: 8,", "", "needs either `steps` or `epochs`, and not both"),
+        ("steps: 8,", "steps: 8.5,", "`training.steps` must be a whole number, not a number"),
+        ("learning_rate: 0.001", "learning_rate: .inf", "`training.learning_rate` must be a number, not text"),
+        ("sites: [x, y, z]", "sites: [x, y, x]", "names a site twice"),
+        ("sites: [x, y, z]", "sites: [x]", "asks 1 sites yet needs `minimum_sites: 2`"),
+        ("sha256: 0", "sha256: X", "`base_model.sha256` should match pattern"),
+        ("targets: [query]", "targets: ['.*']", "`method.lora.targets.0` should match pattern"),
+        ("task: text-classification", "task: os.system", "`task` should be 'text-classification'"),
+        ("job: j\n", "job: j\nselect_by: { metric: loss }\n", "picks the worst round"),
+        ("job: j\n", "job: j\nnetwork: true\n", "unknown key `network`"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(old: str, new: str, wrong: str) -> None:
+    with pytest.raises(InvalidDocumentsError) as caught:
+        read(old, new)
+    assert wrong in str(caught.value)
+
+
+def test_reference_jobs_are_named_like_their_files() -> None:
+    files = sorted((ROOT / "jobs").rglob("*.yaml"))
+    assert [load(file, Job).value.job for file in files] == [file.stem for file in files]
+    assert len(files) == 2
