@@ -24,7 +24,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     """Content of every file under ``folder`` by its path inside it.
 
     Raises:
-        DeniedError: where something is not a plain file or folder, or all together are too large.
+        DeniedError: where something is not a plain file or a folder with files, or all together are too large.
     """
     files: dict[str, bytes] = {}
     total = 0
@@ -32,6 +32,8 @@ def files_in(folder: Path) -> dict[str, bytes]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise DeniedError("the job carries something that is not a plain file")
         if path.is_dir():
+            if not any(path.iterdir()):  # nobody would see it among the files, and NVFlare judges by `custom`
+                raise DeniedError(f"the job carries an empty folder `{path.name[:200]}`")
             continue
         total += path.stat().st_size
         if total > MAXIMUM_APP_BYTES:
