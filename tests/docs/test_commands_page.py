@@ -15,7 +15,7 @@ from cloister.errors import ExitStatus
 from tests.docs.pages import PAGES, ROOT, sections, shell_lines, text_of
 
 COMMANDS_PAGE = text_of("docs/commands.md")
-CLOISTER = typer.main.get_command(app)
+CLOISTER: Any = typer.main.get_command(app)
 
 
 def leaves(command: Any, path: str) -> dict[str, Any]:
