@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A site with documents, records and a base model of a few bytes, and a job that it admitted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from cloister.documents import Document
+from cloister.files import private_folder, sha256_of
+from cloister.flare.admission import Admitted
+from cloister.flare.site_job import SiteJob
+from cloister.flare.state import SiteSettings, State
+from cloister.jobs import Job
+from cloister.policies import Submitter
+from cloister.sandbox import SandboxMode
+from tests.federation_folder import PERSON, make_federation, merged
+from tests.flare.signed_jobs import job_id, job_of
+
+SITE = "alpha"
+TODAY = date(2026, 6, 1)
+
+
+def tiny_base_model(folder: Path) -> str:
+    """Write what the header of a very small BERT holds; returns the SHA-256 of its tensors' file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    layer = "encoder.layer.0.attention.self"
+    tensors = {f"{layer}.{name}.weight": np.zeros((4, 4), np.float32) for name in ("query", "value")}
+    content = bytes(save(tensors))
+    (folder / "model.safetensors").write_bytes(content)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 4}))
+    return sha256_of(content)
+
+
+def make_site(
+    root: Path,
+    *,
+    records: list[tuple[str, str]] | None = None,
+    job: Mapping[str, Any] | None = None,
+    policy: Mapping[str, Any] | None = None,
+    silo: Mapping[str, Any] | None = None,
+    baseline: Mapping[str, Any] | None = None,
+) -> Path:
+    """A federation's folder whose base model is the tiny one; every piece can be changed, as in `make_federation`."""
+    sha256 = tiny_base_model(root / "models" / "tiny")
+    model = {"name": "all-minilm-l6-v2", "sha256": sha256, "licence": "apache-2.0"}
+    sites = None if records is None else {SITE: records, "beta": records, "gamma": records}
+    return make_federation(
+        root,
+        sites=sites,
+        job=merged({"base_model": model}, job),
+        policy=merged({"base_models": [model]}, policy),
+        silo=merged({"base_models": {"all-minilm-l6-v2": {"path": "models/tiny"}}}, silo),
+        baseline=baseline,
+    )
+
+
+def settings_of(root: Path) -> SiteSettings:
+    """The settings of the site, written where its processes look for them."""
+    state = State(root)
+    private_folder(state.folder)
+    workspace = private_folder(state.site(SITE))
+    settings = SiteSettings(SITE, root, workspace, state.folder)
+    settings.write(private_folder(workspace / "local"))
+    return settings
+
+
+def admitted_job(
+    root: Path, document: Document[Job] | None = None, *, sandbox: SandboxMode = SandboxMode.BUBBLEWRAP
+) -> tuple[SiteSettings, str, Document[Job]]:
+    """A job that the site has let in: settings, identifier, document."""
+    settings, identifier = settings_of(root), job_id()
+    document = document or job_of(root)
+    submitter = Submitter(PERSON, "institute", "data-scientist")
+    Admitted(identifier, sha256_of(document.text), submitter, "0" * 64, sandbox).write(settings.workspace)
+    return settings, identifier, document
+
+
+def open_job(root: Path, document: Document[Job] | None = None, **others: Any) -> SiteJob:
+    """The admitted job, opened; its private folder is `private` below the site's workspace."""
+    settings, identifier, document = admitted_job(root, document, **others)
+    return SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)

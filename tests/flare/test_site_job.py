@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from cloister.egress import read_adapter, write_adapter
+from cloister.errors import CloisterError, DeniedError, EgressError, JobError, RecordsError, TrainerError
+from cloister.flare import site_job
+from cloister.flare.exchange import Prepared
+from cloister.flare.site_job import SiteJob
+from cloister.jobs import AdapterLayout, initial_adapter
+from cloister.messages import Done, Evaluate, Setup, Train
+from cloister.sandbox import Enclosure, SandboxMode
+from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
+from tests.flare.signed_jobs import job_of
+from tests.flare.site_folder import TODAY, admitted_job, make_site, open_job
+
+
+class TrainerInMemory:
+    """Stands where the sandboxed process stands: adds one to every value, and says what it was told to say."""
+
+    def __init__(self, enclosure: Enclosure, setup: Setup, *, mode: SandboxMode, maximum_blob_bytes: int) -> None:
+        self.enclosure, self.setup, self.mode = enclosure, setup, mode
+        self.layout = AdapterLayout((), ())
+        self.restarts = 0
+        self.closed = 0
+        self.records = 4
+        self.metrics: dict[str, float] = {"accuracy": 0.5, "loss": 1.2, "names": 7.0}
+        self.answer: Callable[[bytes], bytes] = lambda blob: blob
+        TrainerInMemory.last = self
+
+    last: TrainerInMemory
+
+    def start(self, timeout_seconds: float) -> None:
+        assert (self.enclosure.view / "train.parquet").is_file()
+
+    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
+        if isinstance(message, Evaluate):
+            return Done(metrics=self.metrics, records=0), b""
+        return Done(metrics={**self.metrics, "train_loss": 1.5}, records=self.records), self.answer(blob)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> type[TrainerInMemory]:
+    monkeypatch.setattr(site_job, "Trainer", TrainerInMemory)
+    return TrainerInMemory
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_site(tmp_path / "federation").resolve()
+
+
+def view(job: SiteJob) -> Path:
+    return job.private / "view"
+
+
+def prepare(root: Path) -> tuple[SiteJob, Prepared]:
+    job = open_job(root)
+    return job, job.prepare()
+
+
+def train(job: SiteJob, number: int = 1) -> Any:
+    received = initial_adapter(job.layout, 7)
+    return job.train(number, write_adapter(received), received)
+
+
+# --- preparing
+
+
+def test_a_site_announces_its_view_its_policy_and_its_tensors(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, prepared = prepare(root)
+    assert prepared.training + prepared.validation == 24
+    assert prepared.policy == job.site.policies.digest
+    assert prepared.sandbox == "bubblewrap"
+    assert AdapterLayout.from_json(prepared.layout) == job.layout
+    assert view(job).stat().st_mode & 0o777 == 0o700
+
+
+def test_the_trainer_gets_view_and_base_model_and_is_kept_from_state_and_workspace(
+    root: Path, trainer: type[TrainerInMemory]
+) -> None:
+    job, _ = prepare(root)
+    enclosure = trainer.last.enclosure
+    assert enclosure.view == view(job)
+    assert enclosure.base_model == root / "models" / "tiny"
+    assert set(enclosure.protected) == {root / ".cloister", root / ".cloister" / "sites" / "alpha"}
+    assert trainer.last.mode is SandboxMode.BUBBLEWRAP
+
+
+def test_the_view_holds_two_columns_and_no_identifier(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    for name in ("train.parquet", "validation.parquet"):
+        assert parquet.read_table(view(job) / name).column_names == ["note", "triage"]
+
+
+def test_the_view_is_gone_after_the_close(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    job.close()
+    job.close()
+    assert not view(job).exists()
+    assert trainer.last.closed == 2
+
+
+def test_no_trainer_is_started_after_a_close(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is aborted while its view is being written: nothing may be left running, nothing lying about."""
+    job = open_job(root)
+    write = site_job.write_view
+
+    def aborted_meanwhile(*arguments: Any, **named: Any) -> Any:
+        manifest = write(*arguments, **named)
+        job.close()
+        return write(*arguments, **named) if not named["folder"].exists() else manifest
+
+    monkeypatch.setattr(site_job, "write_view", aborted_meanwhile)
+    monkeypatch.setattr(site_job, "Trainer", lambda *arguments, **named: pytest.fail("a trainer was made"))
+    with pytest.raises(JobError, match="stopped"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_a_wrong_base_model_is_refused_before_any_record_is_read(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job = open_job(root)
+    with (root / "models" / "tiny" / "model.safetensors").open("r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\x01")
+    (root / "records" / "alpha.csv").unlink()
+    with pytest.raises(DeniedError, match="base model `all-minilm-l6-v2` at this site has sha256"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_a_base_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    elsewhere = make_site(tmp_path / "a", silo={"base_models": {"all-minilm-l6-v2": {"path": "models/none"}}})
+    with pytest.raises(RecordsError, match="does not lie where the silo document says"):
+        open_job(elsewhere)
+    without = make_site(tmp_path / "b")
+    change_document(without, "silos/alpha.yaml", {"base_models": {"all-minilm-l6-v2": None, "other": {"path": "x"}}})
+    with pytest.raises(RecordsError, match="is not in the site's silo document"):
+        open_job(without)
+
+
+# --- the policy, asked again
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "rule"),
+    [
+        ("policies/alpha.yaml", {"purposes": ["service-improvement"]}, "`purpose`"),
+        ("policies/alpha.yaml", {"valid_until": "2026-02-01"}, "`validity`"),
+        ("policies/baseline.yaml", {"purposes": ["service-improvement"]}, "`purpose`"),
+        ("policies/alpha.yaml", {"datasets": {"clinical-notes": {"columns": ["triage"]}}}, "`columns`"),
+        ("policies/alpha.yaml", {"datasets": {"clinical-notes": {"minimum_records": 25}}}, "`records`"),
+        ("policies/alpha.yaml", {"submitters": {"people": ["olga@research.example"]}}, "`submitter`"),
+    ],
+)
+def test_what_the_policy_says_by_now_counts_and_leaves_no_view(
+    root: Path, trainer: type[TrainerInMemory], name: str, changes: dict[str, Any], rule: str
+) -> None:
+    settings, identifier, document = admitted_job(root)
+    change_document(root, name, changes)
+    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)
+    with pytest.raises(DeniedError, match=rule):
+        job.prepare()
+    assert not view(job).exists()
+    assert not list(job.private.rglob("*.parquet"))
+
+
+def test_fewer_records_than_the_policy_demands_are_counted_exactly(
+    tmp_path: Path, trainer: type[TrainerInMemory]
+) -> None:
+    grant = {"datasets": {"clinical-notes": {"minimum_records": 24}}}
+    job = open_job(make_site(tmp_path / "enough", policy=grant))
+    assert job.prepare().training > 0
+    few = open_job(make_site(tmp_path / "few", policy=grant, records=records_of("alpha")[1:]))
+    with pytest.raises(DeniedError, match="`records`"):
+        few.prepare()
+    assert not view(few).exists()
+
+
+def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, identifier, document = admitted_job(root)
+    change_document(root, "policies/alpha.yaml", {"purposes": ["service-improvement"]})
+    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)
+    monkeypatch.setattr(site_job, "write_view", lambda *arguments, **named: pytest.fail("the records were read"))
+    with pytest.raises(DeniedError):
+        job.prepare()
+
+
+def test_a_document_changed_after_admission_is_refused(root: Path) -> None:
+    settings, identifier, _ = admitted_job(root)
+    changed = job_of(root, training={"seed": 8})
+    with pytest.raises(DeniedError, match="not the one that was admitted"):
+        SiteJob.open(settings, identifier, changed, settings.workspace / "private", TODAY)
+
+
+def test_a_comment_changed_after_admission_is_refused_too(root: Path) -> None:
+    settings, identifier, document = admitted_job(root)
+    path = root / "jobs" / "tiny-triage.yaml"
+    path.write_bytes(document.text + b"# a comment\n")
+    with pytest.raises(DeniedError, match="not the one that was admitted"):
+        SiteJob.open(settings, identifier, job_of(root), settings.workspace / "private", TODAY)
+
+
+def test_a_job_that_was_never_admitted_is_refused(root: Path) -> None:
+    settings, _, document = admitted_job(root)
+    with pytest.raises(JobError, match="no record of having admitted"):
+        SiteJob.open(settings, "another", document, settings.workspace / "private", TODAY)
+
+
+@pytest.mark.parametrize(
+    ("admitted", "now", "mode"),
+    [
+        (SandboxMode.UNSAFE_NONE, "unsafe-none", SandboxMode.UNSAFE_NONE),
+        (SandboxMode.UNSAFE_NONE, "required", SandboxMode.BUBBLEWRAP),
+        (SandboxMode.BUBBLEWRAP, "unsafe-none", SandboxMode.BUBBLEWRAP),
+        (SandboxMode.BUBBLEWRAP, "required", SandboxMode.BUBBLEWRAP),
+    ],
+)
+def test_a_policy_tightened_since_admission_gets_its_sandbox(
+    tmp_path: Path, trainer: type[TrainerInMemory], admitted: SandboxMode, now: str, mode: SandboxMode
+) -> None:
+    root = make_site(tmp_path, policy={"sandbox": now}, baseline={"sandbox": None})
+    job = open_job(root, sandbox=admitted)
+    assert job.prepare().sandbox == mode.value
+    assert trainer.last.mode is mode
+
+
+# --- records
+
+
+def records(root: Path, rows: list[tuple[str, str]]) -> None:
+    write_records(root / "records" / "alpha.csv", rows)
+
+
+def test_an_empty_site_takes_no_part(root: Path, trainer: type[TrainerInMemory]) -> None:
+    records(root, [])
+    job = open_job(root)
+    with pytest.raises(RecordsError, match="is empty"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_a_site_with_one_class_takes_part(root: Path, trainer: type[TrainerInMemory]) -> None:
+    records(root, [(text, "urgent") for text, _ in records_of("alpha")])
+    _, prepared = prepare(root)
+    assert prepared.training + prepared.validation == 24
+
+
+def test_an_empty_note_is_left_out_and_too_many_end_it(root: Path, trainer: type[TrainerInMemory]) -> None:
+    rows = records_of("alpha")
+    records(root, [("   ", "soon"), *rows])
+    job, prepared = prepare(root)
+    assert prepared.training + prepared.validation == 24
+    job.close()
+    records(root, [("", "soon"), (" ", "soon"), *rows])
+    with pytest.raises(RecordsError, match="2 of 26 rows"):
+        open_job(root).prepare()
+
+
+def test_a_note_of_any_length_is_cut(root: Path, trainer: type[TrainerInMemory]) -> None:
+    records(root, [("x" * 100_000, "soon"), *records_of("alpha")])
+    job, _ = prepare(root)
+    texts = [
+        text
+        for name in ("train.parquet", "validation.parquet")
+        for text in parquet.read_table(view(job) / name)["note"].to_pylist()
+    ]
+    assert max(len(text) for text in texts) == 2000
+    assert len(texts) == 25
+
+
+def test_text_that_is_not_utf_8_is_refused_and_not_repeated(root: Path, trainer: type[TrainerInMemory]) -> None:
+    path = root / "records" / "alpha.csv"
+    path.write_bytes(path.read_bytes() + "P99999,Übelkeit bei Ada Lovelace,soon\r\n".encode("latin-1"))
+    job = open_job(root)
+    with pytest.raises(RecordsError) as caught:
+        job.prepare()
+    assert "Lovelace" not in str(caught.value)
+    assert not view(job).exists()
+    assert not list(job.private.rglob("*.parquet"))
+
+
+def test_a_column_that_the_records_lack_is_refused(root: Path, trainer: type[TrainerInMemory]) -> None:
+    path = root / "records" / "alpha.csv"
+    path.write_text(path.read_text().replace("patient_id,note,triage", "patient_id,notes,triage"))
+    with pytest.raises(RecordsError):
+        open_job(root).prepare()
+
+
+def test_a_column_that_the_silo_does_not_declare_is_refused(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    grants = {"datasets": {"clinical-notes": {"columns": ["letter", "triage"]}}}
+    job = open_job(make_site(tmp_path, job={"dataset": {"text": "letter"}}, policy=grants))
+    with pytest.raises(CloisterError):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_records_that_are_not_there_are_refused(root: Path, trainer: type[TrainerInMemory]) -> None:
+    (root / "records" / "alpha.csv").unlink()
+    with pytest.raises(RecordsError):
+        open_job(root).prepare()
+
+
+# --- rounds
+
+
+def test_an_update_is_what_the_trainer_added(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+
+    def add_one(blob: bytes) -> bytes:
+        return write_adapter({name: value + 1 for name, value in read_adapter(blob, job.layout).items()})
+
+    trainer.last.answer = add_one
+    update, tensors = train(job)
+    assert (update.round, update.records, update.restarts) == (1, 4, 0)
+    assert update.metrics == {"accuracy": 0.5, "loss": 1.2, "train_loss": 1.5}
+    for value in read_adapter(tensors, job.layout).values():
+        np.testing.assert_allclose(value, 1.0, rtol=1e-6)
+
+
+def test_only_metrics_of_the_policy_leave(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    chosen_by = {"select_by": {"metric": "loss", "mode": "minimum"}}
+    root = make_site(tmp_path, policy={"may_leave": {"metrics": ["loss"]}}, job=chosen_by)
+    job, _ = prepare(root)
+    assert train(job)[0].metrics == {"loss": 1.2}
+    train(job, 2)
+    assert job.evaluate(3, b"").metrics == {"loss": 1.2}
+
+
+def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_bytes_per_round": 100}}))
+    with pytest.raises(EgressError, match="more than the 100"):
+        train(job)
+
+
+@pytest.mark.parametrize("answer", [b"", b"junk", write_adapter({"x": np.zeros(1, np.float32)}), b"CLS1" + bytes(1000)])
+def test_what_is_no_adapter_stays(root: Path, trainer: type[TrainerInMemory], answer: bytes) -> None:
+    job, _ = prepare(root)
+    trainer.last.answer = lambda blob: answer
+    with pytest.raises(EgressError):
+        train(job)
+
+
+def test_a_trainer_cannot_claim_more_records_than_it_saw(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, prepared = prepare(root)
+    trainer.last.records = prepared.training + 1
+    with pytest.raises(EgressError, match="claims more records"):
+        train(job)
+    trainer.last.records = prepared.training
+    assert train(job, 2)[0].records == prepared.training
+
+
+@pytest.mark.parametrize("numbers", [[0], [3], [-1], [1, 1], [2, 1], [1, 2, 2], [10**9]])
+def test_rounds_beyond_the_jobs_and_rounds_again_are_refused(
+    root: Path, trainer: type[TrainerInMemory], numbers: list[int]
+) -> None:
+    job, _ = prepare(root)
+    for number in numbers[:-1]:
+        train(job, number)
+    with pytest.raises(DeniedError, match=f"asks for round {numbers[-1]} out of turn"):
+        train(job, numbers[-1])
+
+
+def test_a_round_that_was_missed_does_no_harm(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    assert train(job, 2)[0].round == 2
+
+
+def test_the_adapter_is_measured_once_and_at_the_end(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    for number in (0, 1, 2, 4):
+        with pytest.raises(DeniedError, match="out of turn"):
+            job.evaluate(number, b"")
+    assert job.evaluate(3, b"").round == 3
+    with pytest.raises(DeniedError, match="out of turn"):
+        job.evaluate(3, b"")
+    with pytest.raises(DeniedError, match="out of turn"):
+        train(job, 1)
+
+
+def test_a_round_before_the_site_is_ready_is_refused(root: Path) -> None:
+    job = open_job(root)
+    with pytest.raises(JobError, match="before the site was ready"):
+        train(job)
+    with pytest.raises(JobError, match="before the site was ready"):
+        job.evaluate(3, b"")
+
+
+# --- with the real trainer in the real sandbox
+
+
+@pytest.mark.slow
+def test_the_real_trainer_trains_in_the_real_sandbox(tmp_path: Path) -> None:
+    job = open_job(make_federation(tmp_path / "federation").resolve())
+    try:
+        prepared = job.prepare()
+        assert prepared.sandbox == "bubblewrap"
+        received = initial_adapter(job.layout, 7)
+        update, tensors = job.train(1, write_adapter(received), received)
+        assert update.restarts == 0
+        assert 1 <= update.records <= prepared.training
+        assert set(update.metrics) == {"accuracy", "macro_f1", "loss", "train_loss"}
+        changes = read_adapter(tensors, job.layout)
+        assert max(np.abs(change).max() for change in changes.values()) > 1e-4
+        measured = job.evaluate(3, write_adapter(received))
+        assert measured.metrics == pytest.approx(
+            {k: v for k, v in update.metrics.items() if k != "train_loss"}, abs=1e-5
+        )
+    finally:
+        job.close()
+    assert not view(job).exists()
+    with pytest.raises(TrainerError):
+        job._running().ask(Evaluate(), b"", 5.0)
+
+
+@pytest.mark.slow
+def test_a_class_that_no_record_has_does_not_stop_the_real_trainer(tmp_path: Path) -> None:
+    root = make_federation(tmp_path / "federation").resolve()
+    records(root, [(text, LABELS[0]) for text, _ in records_of("alpha")])
+    job = open_job(root)
+    try:
+        job.prepare()
+        received = initial_adapter(job.layout, 7)
+        update, _ = job.train(1, write_adapter(received), received)
+        assert 0 <= update.metrics["accuracy"] <= 1
+    finally:
+        job.close()
+
+
+def test_the_helper_writes_records_as_the_silo_declares_them(root: Path) -> None:
+    with (root / "records" / "alpha.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(itertools.islice(csv.DictReader(stream), 2))
+    assert [set(row) for row in rows] == [{"patient_id", "note", "triage"}] * 2
