@@ -67,6 +67,7 @@ def settings_of(root: Path) -> SiteSettings:
     private_folder(state.folder)
     workspace = private_folder(state.site(SITE))
     settings = SiteSettings(SITE, root, workspace, state.folder)
+    private_folder(workspace / "startup")
     settings.write(private_folder(workspace / "local"))
     return settings
 

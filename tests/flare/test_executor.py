@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+from nvflare.apis.workspace import Workspace
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+
+from cloister.egress import write_adapter
+from cloister.errors import (
+    CloisterError,
+    DeniedError,
+    EgressError,
+    JobError,
+    RecordsError,
+    SandboxError,
+    TrainerError,
+)
+from cloister.flare import executor as module
+from cloister.flare.egress_filter import EgressFilter
+from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, read_reply, reply_of, task_of
+from cloister.flare.executor import TrainingExecutor
+from cloister.flare.job_folder import SITE_APP, write_job_folder
+from cloister.jobs import AdapterLayout, initial_adapter
+from cloister.jobs.adapter import Arrays, TensorSpec
+from tests.flare.site_folder import SITE, admitted_job, make_site
+
+LAYOUT = AdapterLayout((TensorSpec("a", (2,), "uniform"),), ())
+PREPARED = Prepared(
+    training=18, validation=6, view="0" * 64, policy="1" * 64, sandbox="bubblewrap", layout=LAYOUT.to_json()
+)
+SECRET = "Ada Lovelace"
+
+
+class JobInMemory:
+    """Stands where a `SiteJob` with its trainer stands."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.layout = LAYOUT
+        self.error = error
+        self.closed = 0
+        self.trained: list[int] = []
+
+    def prepare(self) -> Prepared:
+        self._stumble()
+        return PREPARED
+
+    def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
+        self._stumble()
+        self.trained.append(number)
+        return Update(round=number, records=18, metrics={}, restarts=0), adapter
+
+    def evaluate(self, number: int, adapter: bytes) -> Update:
+        self._stumble()
+        return Update(round=number, records=0, metrics={"accuracy": 0.5}, restarts=0)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _stumble(self) -> None:
+        if self.error:
+            raise self.error
+
+
+def executor_of(monkeypatch: pytest.MonkeyPatch, job: JobInMemory) -> TrainingExecutor:
+    monkeypatch.setattr(module, "_open", lambda fl_ctx: job)
+    return TrainingExecutor()
+
+
+def task(number: int = 1, adapter: bytes | None = None) -> Shareable:
+    blob = write_adapter(initial_adapter(LAYOUT, 1)) if adapter is None else adapter
+    return FLModelUtils.to_shareable(task_of(Ask(round=number), blob, total_rounds=2))
+
+
+def ask(executor: TrainingExecutor, name: str, shareable: Shareable | None = None) -> tuple[Reply, bytes]:
+    """What leaves the site after one task: the executor's answer, through the filter that stands behind it."""
+    fl_ctx = FLContext()
+    reply = executor.execute(name, shareable or task(), fl_ctx, Signal())
+    return read_reply(FLModelUtils.from_shareable(EgressFilter().process(reply, fl_ctx)))
+
+
+def refused(executor: TrainingExecutor, name: str, shareable: Shareable | None = None) -> Refusal:
+    reply, tensors = ask(executor, name, shareable)
+    assert isinstance(reply, Refusal)
+    assert tensors == b""
+    return reply
+
+
+def test_a_job_is_prepared_trained_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    assert ask(executor, "prepare", task(0, b"")) == (PREPARED, b"")
+    update, tensors = ask(executor, "train", task(1))
+    assert isinstance(update, Update)
+    assert tensors == write_adapter(initial_adapter(LAYOUT, 1))
+    assert ask(executor, "evaluate", task(3))[1] == b""
+    assert job.trained == [1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            kind(SECRET)
+            for kind in (
+                KeyError,
+                ValueError,
+                TypeError,
+                RuntimeError,
+                OSError,
+                MemoryError,
+                RecursionError,
+                AssertionError,
+                StopIteration,
+                ZeroDivisionError,
+                LookupError,
+                EOFError,
+                UnicodeError,
+                NotImplementedError,
+                Exception,
+            )
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("name", ["prepare", "train", "evaluate"])
+def test_whatever_goes_wrong_becomes_a_refusal_without_its_text(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, error: Exception
+) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    if name != "prepare":
+        ask(executor, "prepare", task(0, b""))
+    job.error = error
+    with caplog.at_level(logging.ERROR):
+        reply = refused(executor, name)
+    assert not reply.denied
+    assert reply.reason.startswith("the site's job process failed")
+    assert SECRET not in reply.model_dump_json()
+    assert SECRET in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "denied"),
+    [
+        (DeniedError("`purpose`: no"), True),
+        (EgressError("the update is too large"), True),
+        (RecordsError("the dataset is empty"), False),
+        (SandboxError("no bubblewrap"), False),
+        (TrainerError("the trainer died"), False),
+        (JobError("no"), False),
+        (CloisterError("no", hint="try again"), False),
+    ],
+)
+def test_errors_of_cloisters_own_are_told(monkeypatch: pytest.MonkeyPatch, error: CloisterError, denied: bool) -> None:
+    reply = refused(executor_of(monkeypatch, JobInMemory(error)), "prepare", task(0, b""))
+    assert (reply.denied, reply.reason) == (denied, str(error))
+
+
+def test_a_long_reason_is_cut_to_what_a_refusal_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = refused(executor_of(monkeypatch, JobInMemory(JobError("x" * 5000))), "prepare", task(0, b""))
+    assert reply.reason == "x" * 2000
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_a_round_before_prepare_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    reply = refused(executor_of(monkeypatch, JobInMemory()), name)
+    assert reply.reason == "the server asked for a round before the site was ready"
+
+
+@pytest.mark.parametrize("name", ["", "submit_model", "validate", "PREPARE", "train "])
+def test_an_unknown_task_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    refused(executor_of(monkeypatch, JobInMemory()), name)
+
+
+def test_a_second_prepare_is_refused_and_the_first_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    ask(executor, "prepare", task(0, b""))
+    assert refused(executor, "prepare", task(0, b"")).denied
+    assert isinstance(ask(executor, "train")[0], Update)
+    assert job.closed == 0
+
+
+def test_a_prepare_after_the_end_is_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = executor_of(monkeypatch, JobInMemory())
+    ask(executor, "prepare", task(0, b""))
+    executor.handle_event(EventType.ABORT_TASK, FLContext())
+    assert refused(executor, "prepare", task(0, b"")).denied
+
+
+@pytest.mark.parametrize("adapter", [b"", b"junk", write_adapter({"b": initial_adapter(LAYOUT, 1)["a"]})])
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_an_adapter_that_is_not_the_jobs_never_reaches_the_trainer(
+    monkeypatch: pytest.MonkeyPatch, name: str, adapter: bytes
+) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    ask(executor, "prepare", task(0, b""))
+    job.error = AssertionError("the trainer was asked")
+    assert "the site's job process failed" not in refused(executor, name, task(1, adapter)).reason
+
+
+@pytest.mark.parametrize("shareable", [Shareable(), reply_of(PREPARED)])
+def test_what_is_no_task_is_refused(monkeypatch: pytest.MonkeyPatch, shareable: Shareable) -> None:
+    refused(executor_of(monkeypatch, JobInMemory()), "prepare", shareable)
+
+
+@pytest.mark.parametrize("event", [EventType.END_RUN, EventType.ABORT_TASK])
+def test_the_end_closes_the_job(monkeypatch: pytest.MonkeyPatch, event: str) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    executor.handle_event(event, FLContext())
+    ask(executor, "prepare", task(0, b""))
+    executor.handle_event(EventType.START_RUN, FLContext())
+    assert job.closed == 0
+    executor.handle_event(event, FLContext())
+    assert job.closed == 1
+
+
+def test_an_abort_stops_a_round_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = threading.Event()
+
+    class Slow(JobInMemory):
+        def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
+            assert closed.wait(5)
+            raise TrainerError("the trainer was closed")
+
+        def close(self) -> None:
+            closed.set()
+
+    executor = executor_of(monkeypatch, Slow())
+    monkeypatch.setattr(module, "_ABORT_POLL_SECONDS", 0.01)
+    ask(executor, "prepare", task(0, b""))
+    abort = Signal()
+    abort.trigger(True)
+    fl_ctx = FLContext()
+    reply, _ = read_reply(FLModelUtils.from_shareable(executor.execute("train", task(), fl_ctx, abort)))
+    assert isinstance(reply, Refusal)
+    assert reply.reason == "the trainer was closed"
+
+
+# --- the job as it lies in NVFlare's workspace
+
+
+def context_of(root: Path, identifier: str) -> FLContext:
+    workspace = Workspace(str(root / ".cloister" / "sites" / SITE), site_name=SITE)
+    fl_ctx = FLContext()
+    fl_ctx.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True)
+    fl_ctx.set_prop(ReservedKey.RUN_NUM, identifier, private=True, sticky=False)
+    fl_ctx.set_prop(FLContextKey.CURRENT_JOB_ID, identifier, private=True)
+    return fl_ctx
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> tuple[FLContext, Path]:
+    """A job that was admitted and unpacked, and the app's folder in the site's workspace."""
+    root = make_site(tmp_path / "federation").resolve()
+    settings, identifier, document = admitted_job(root)
+    fl_ctx = context_of(root, identifier)
+    app = Path(Workspace(str(settings.workspace), site_name=SITE).get_app_dir(identifier))
+    app.parent.mkdir(parents=True)
+    (write_job_folder(document, [SITE], tmp_path / "job") / SITE_APP).rename(app)
+    return fl_ctx, app
+
+
+def test_the_job_is_opened_from_the_workspace_and_what_lay_there_before_is_removed(unpacked: Any) -> None:
+    fl_ctx, app = unpacked
+    old = app.parent / "private" / "view"
+    old.mkdir(parents=True)
+    (old / "train.parquet").write_bytes(b"left behind by a crash")
+    job = module._open(fl_ctx)
+    assert job.job.job == "tiny-triage"
+    assert not old.exists()
+    assert job.private.stat().st_mode & 0o777 == 0o700
+
+
+def test_code_beside_the_job_is_refused_when_it_is_opened(unpacked: Any) -> None:
+    fl_ctx, app = unpacked
+    (app / "custom").mkdir()
+    (app / "custom" / "x.py").write_text("import os")
+    reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
+    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    assert isinstance(refusal, Refusal)
+    assert "custom/x.py" in refusal.reason
+
+
+def test_a_job_exchanged_after_admission_is_refused_when_it_is_opened(unpacked: Any) -> None:
+    fl_ctx, app = unpacked
+    path = app / "config" / "job.yaml"
+    path.write_bytes(path.read_bytes().replace(b"rounds: 2", b"rounds: 3"))
+    reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
+    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    assert refusal == Refusal(denied=True, reason="the job's document is not the one that was admitted")
