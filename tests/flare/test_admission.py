@@ -475,7 +475,7 @@ def test_deploying_writes_the_record_and_unpacks_the_app(root: Path) -> None:
     assert (place(root) / identifier / "app_site_app" / "config" / "job.yaml").is_file() or list(
         (place(root) / identifier).rglob("job.yaml")
     )
-    admitted = Admitted.read(place(root), identifier)
+    admitted = Admitted.take(place(root), identifier)
     assert admitted.submitter.name == PERSON
     assert stat.S_IMODE((place(root) / "admitted").stat().st_mode) == 0o700
 
@@ -542,7 +542,7 @@ def _admitted(identifier: str) -> Admitted:
 def test_the_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     record = _admitted(job_id())
     record.write(tmp_path)
-    assert Admitted.read(tmp_path, record.job_id) == record
+    assert Admitted.take(tmp_path, record.job_id) == record
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_a_damaged_record_admits_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "admitted").mkdir()
     (tmp_path / "admitted" / "x.json").write_text(text)
     with pytest.raises(JobError, match="no record of having admitted"):
-        Admitted.read(tmp_path, "x")
+        Admitted.take(tmp_path, "x")
 
 
 def test_another_sandbox_than_there_is_admits_nothing(tmp_path: Path) -> None:
@@ -572,7 +572,7 @@ def test_another_sandbox_than_there_is_admits_nothing(tmp_path: Path) -> None:
     path = tmp_path / "admitted" / f"{record.job_id}.json"
     path.write_text(path.read_text().replace("bubblewrap", "none"))
     with pytest.raises(JobError):
-        Admitted.read(tmp_path, record.job_id)
+        Admitted.take(tmp_path, record.job_id)
 
 
 def test_another_jobs_record_admits_nothing(tmp_path: Path) -> None:
@@ -581,4 +581,4 @@ def test_another_jobs_record_admits_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "admitted"
     (folder / f"{record.job_id}.json").rename(folder / f"{other}.json")
     with pytest.raises(JobError, match="of another job"):
-        Admitted.read(tmp_path, other)
+        Admitted.take(tmp_path, other)

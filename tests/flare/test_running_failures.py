@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.federation_folder import JOB, change_document
+from tests.federation_folder import make_federation
 from tests.flare.live import Live, ended, in_round, kill_tree
 
 pytestmark = pytest.mark.flare
@@ -18,12 +19,19 @@ pytestmark = pytest.mark.flare
 _SLOW = {"training": {"steps": 40}, "federation": {"rounds": 3, "round_deadline_seconds": 120}}
 
 
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    live = Live(make_federation(tmp_path_factory.mktemp("failures"), job=_SLOW))
+    live.cli("provision")
+    yield live
+    live.cli("down", expect=None)
+
+
 @pytest.fixture
-def slow(stopped: Live) -> Live:
-    change_document(stopped.root, f"jobs/{JOB}.yaml", _SLOW)
-    stopped.cli("provision")
-    stopped.cli("up")
-    return stopped
+def slow(federation: Live) -> Live:
+    """The module's federation, with whatever the test before killed started again."""
+    federation.cli("up")
+    return federation
 
 
 def test_a_trainer_killed_in_mid_round_is_started_again(slow: Live):
@@ -78,7 +86,7 @@ def test_a_job_with_too_few_sites_left_fails_in_words(slow: Live):
         for site in ("beta", "gamma"):
             kill_tree(slow.process_of("worker_process", site))
     done = slow.cli("job", "watch", job_id, expect=1)
-    assert "1 of 3 sites gave an update" in done.stderr or "job process ended with" in done.stderr
+    assert "1 of 3 sites" in done.stderr
 
 
 def test_down_leaves_nothing_after_the_server_was_killed(slow: Live):

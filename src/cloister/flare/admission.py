@@ -98,14 +98,16 @@ class Admitted:
         write_json(folder / f"{self.job_id}.json", value)
 
     @classmethod
-    def read(cls, workspace: Path, job_id: str) -> Admitted:
-        """Read the record of ``job_id``.
+    def take(cls, workspace: Path, job_id: str) -> Admitted:
+        """Take the record of ``job_id``; it is there for one start of the job and no more.
 
         Raises:
-            JobError: where there is none.
+            JobError: where there is none, or it was taken before.
         """
+        written = workspace / "admitted" / f"{job_id}.json"
         try:
-            value = json.loads((workspace / "admitted" / f"{job_id}.json").read_text(encoding="utf-8"))
+            taken = written.rename(written.with_suffix(".taken"))
+            value = json.loads(taken.read_text(encoding="utf-8"))
             submitter = Submitter(**value["submitter"])
             mode = SandboxMode(value["sandbox"])
             record = cls(value["job_id"], value["document"], submitter, value["policy"], mode)

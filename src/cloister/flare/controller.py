@@ -109,8 +109,17 @@ class AdapterController(ModelController):
         with self._answered:
             while self._waiting - self._lost - self._late and time.monotonic() < deadline:
                 if self.abort_signal.triggered:
-                    raise JobError("the job was aborted")
+                    raise self._stopped()
                 self._answered.wait(_WAIT_SECONDS)
+
+    def _stopped(self) -> JobError:
+        """Why NVFlare stopped the job: somebody aborted it, or it counted too few sites that are left."""
+        if not self._lost:
+            return JobError("the job was aborted")
+        left = len(self.rounds.invited) - len(self._lost)
+        gone = "`, `".join(sorted(self._lost))
+        needed = self.rounds.job.federation.minimum_sites
+        return JobError(f"{left} of {len(self.rounds.invited)} sites are left, and the job needs {needed}: `{gone}` gone")
 
     def _received(self, model: FLModel) -> bool:
         """Take one site's answer; called by NVFlare, from a thread of its own, once per site and task."""

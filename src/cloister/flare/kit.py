@@ -71,7 +71,7 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
             {
                 "admin_storage": "transfer",
                 "max_num_clients": len(federation.sites),
-                "heart_beat_timeout": 30,
+                "heart_beat_timeout": 20,
                 "admin_timeout": 20.0,
             }
         ],

@@ -27,6 +27,7 @@ from nvflare.fuel.flare_api.api_spec import (
     NoReply,
 )
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+from nvflare.private.defs import ERROR_MSG_PREFIX
 
 from cloister.documents import Document
 from cloister.errors import DeniedError, FederationError, JobError, UsageError
@@ -223,7 +224,7 @@ def _view(meta: Any, progress: dict[str, Any] | None = None) -> JobView:
     for line in values.get("job_deploy_detail") or []:
         site, _, said = str(line).partition(": ")
         if said and said.strip() != _DEPLOYED and site != "server":
-            refusals[site] = said.removeprefix("Error: ").removeprefix("ERROR: ").strip()
+            refusals[site] = said.removeprefix(f"{ERROR_MSG_PREFIX}: ").strip()
     return JobView(
         job_id=str(values.get("job_id", "")),
         name=str(values.get("name") or values.get("job_name") or ""),

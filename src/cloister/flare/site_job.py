@@ -67,7 +67,7 @@ class SiteJob:
         Raises:
             CloisterError: where it was not admitted as it now is, or the site cannot serve it.
         """
-        admitted = Admitted.read(settings.workspace, job_id)
+        admitted = Admitted.take(settings.workspace, job_id)
         if admitted.document != sha256_of(document.text):
             raise DeniedError("the job's document is not the one that was admitted")
         site = load_site(settings.root, settings.site)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cloister.documents import load
 from cloister.errors import CloisterError, ProvisioningError, UsageError
+from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.state import SiteSettings, State
 from cloister.roster import Federation
@@ -31,6 +32,8 @@ def main(arguments: list[str]) -> int:
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
+    if module == _SITE:
+        restrict_commands()
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

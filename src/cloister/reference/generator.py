@@ -45,12 +45,12 @@ class SiteRecords:
 
 
 SITES = (
-    SiteRecords("hospital-north", "clinical-notes", "sqlite", 0, (160, 90, 20, 20)),
-    SiteRecords("hospital-river", "clinical-notes", "parquet", 1, (20, 20, 90, 160)),
-    SiteRecords("hospital-hill", "clinical-notes", "csv", 2, (20, 130, 130, 20)),
-    SiteRecords("bank-oak", "complaints", "sqlite", 0, (160, 90, 20, 20)),
-    SiteRecords("bank-elm", "complaints", "parquet", 1, (20, 20, 90, 160)),
-    SiteRecords("bank-ash", "complaints", "csv", 2, (20, 130, 130, 20)),
+    SiteRecords("hospital-north", "clinical-notes", "sqlite", 0, (150, 90, 28, 28)),
+    SiteRecords("hospital-river", "clinical-notes", "parquet", 1, (28, 28, 90, 150)),
+    SiteRecords("hospital-hill", "clinical-notes", "csv", 2, (28, 120, 120, 28)),
+    SiteRecords("bank-oak", "complaints", "sqlite", 0, (150, 90, 28, 28)),
+    SiteRecords("bank-elm", "complaints", "parquet", 1, (28, 28, 90, 150)),
+    SiteRecords("bank-ash", "complaints", "csv", 2, (28, 120, 120, 28)),
 )
 
 

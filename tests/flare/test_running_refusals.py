@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile jobs in a real federation: properly signed by a person who may submit, and still refused everywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloister.flare.job_folder import write_job_folder
+from cloister.repository import load_repository
+from tests.federation_folder import JOB, SITES, change_document
+from tests.flare.live import Live, ended
+
+pytestmark = pytest.mark.flare
+
+Change = Callable[[Path, Path], None]
+
+
+def _site_config(change: Callable[[dict], object]) -> Change:
+    return _config("site_app/config/config_fed_client.json", change)
+
+
+def _server_config(change: Callable[[dict], object]) -> Change:
+    return _config("server_app/config/config_fed_server.json", change)
+
+
+def _meta(change: Callable[[dict], object]) -> Change:
+    return _config("meta.json", change)
+
+
+def _config(name: str, change: Callable[[dict], object]) -> Change:
+    def apply(folder: Path, _marker: Path) -> None:
+        value = json.loads((folder / name).read_text())
+        change(value)
+        (folder / name).write_text(json.dumps(value))
+
+    return apply
+
+
+def _custom_code(app: str) -> Change:
+    def apply(folder: Path, marker: Path) -> None:
+        code = f"open({str(marker)!r}, 'a').write('ran')\nclass Evil:\n    pass\n"
+        (folder / app / "custom").mkdir()
+        (folder / app / "custom" / "evil.py").write_text(code)
+        (folder / app / "custom" / "sitecustomize.py").write_text(code)
+
+    return apply
+
+
+def _command(folder: Path, marker: Path) -> None:
+    path = folder / "site_app/config/config_fed_client.json"
+    value = json.loads(path.read_text())
+    value["executors"][0]["executor"] = {
+        "path": "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor",
+        "args": {"execution_mode": "external_process", "command": f"/bin/sh -c 'touch {marker}'"},
+    }
+    path.write_text(json.dumps(value))
+
+
+def _code_beside_the_document(folder: Path, marker: Path) -> None:
+    (folder / "site_app/config/job.py").write_text(f"open({str(marker)!r}, 'a').write('ran')")
+
+
+def _link_out(folder: Path, _marker: Path) -> None:
+    document = folder / "site_app/config/job.yaml"
+    document.write_bytes(document.read_bytes() + b"\nextra: ${secret:file:/etc/passwd}\n")
+
+
+_FILTER = {"tasks": ["train"], "filters": [{"path": "nvflare.app_common.filters.exclude_vars.ExcludeVars", "args": {}}]}
+_WIDGET = {"id": "w", "path": "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent", "args": {}}
+_FEDAVG = {"id": "f", "path": "nvflare.app_common.workflows.fedavg.FedAvg", "args": {}}
+
+HOSTILE: dict[str, Change] = {
+    "custom folder at the sites": _custom_code("site_app"),
+    "custom folder at the server": _custom_code("server_app"),
+    "command of a client API executor": _command,
+    "code beside the document": _code_beside_the_document,
+    "secret reference in the document": _link_out,
+    "result filter after ours": _site_config(lambda value: value["task_result_filters"].append(_FILTER)),
+    "component at the sites": _site_config(lambda value: value["components"].append(_WIDGET)),
+    "other class as executor": _site_config(
+        lambda value: value["executors"][0]["executor"].update(path="subprocess.Popen", args={"args": ["id"]})
+    ),
+    "arguments for our executor": _site_config(lambda value: value["executors"][0]["executor"].update(args={"x": 1})),
+    "other workflow at the server": _server_config(lambda value: value.update(workflows=[_FEDAVG])),
+    "component at the server": _server_config(lambda value: value["components"].append(_WIDGET)),
+    "launcher in the meta": _meta(lambda value: value.update(launcher_spec={"default": {"process": {"image": "x"}}})),
+    "scope in the meta": _meta(lambda value: value.update(scope="other")),
+}
+
+
+@pytest.mark.parametrize("attempt", HOSTILE)
+def test_hostile_job_is_refused_and_nothing_of_it_runs(running: Live, tmp_path: Path, attempt: str):
+    repo = load_repository(running.root)
+    folder = write_job_folder(repo.jobs[JOB], SITES, tmp_path / "hostile")
+    marker = tmp_path / "marker"
+    HOSTILE[attempt](folder, marker)
+    with running.session() as session:
+        try:
+            job_id = str(session._session.submit_job(str(folder)))
+        except Exception as refused:
+            assert "job" in str(refused).lower()
+            return
+        view = running.wait(session, job_id, ended)
+    assert not view.completed
+    assert not marker.exists()
+    assert not list(running.local.state.folder.glob(f"sites/*/{job_id}/private/view"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "rule"),
+    [
+        ("policies/{site}.yaml", {"purposes": ["service-improvement"]}, "purpose"),
+        ("policies/{site}.yaml", {"valid_until": "2026-01-02"}, "validity"),
+        ("policies/{site}.yaml", {"methods": {"lora": {"targets": ["value"]}}}, "method"),
+        ("policies/{site}.yaml", {"datasets": {"clinical-notes": {"minimum_records": 1000}}}, "records"),
+    ],
+)
+def test_a_policy_of_the_site_refuses_by_rule_and_the_submitter_reads_it(running: Live, name, changes, rule):
+    """The change takes effect for the next job, without a restart."""
+    paths = [running.root / name.format(site=site) for site in SITES]
+    before = {path: path.read_bytes() for path in paths}
+    try:
+        for site in SITES:
+            change_document(running.root, name.format(site=site), changes)
+        job_id = running.submit()
+        done = running.cli("job", "watch", job_id, expect=3)
+        assert f"`{rule}`" in done.stderr
+        assert "policies/alpha.yaml:" in done.stderr
+    finally:
+        for path, text in before.items():
+            path.write_bytes(text)
+
+
+def test_a_missing_policy_refuses(running: Live):
+    paths = [running.root / f"policies/{site}.yaml" for site in SITES]
+    job_id = ""
+    before = {path: path.read_bytes() for path in paths}
+    try:
+        repo = load_repository(running.root)
+        for path in paths:
+            path.unlink()
+        with running.session() as session:
+            job_id = session.submit(repo.jobs[JOB], list(SITES))
+            view = running.wait(session, job_id, ended)
+        assert not view.completed
+        assert all("is missing" in reason for reason in view.refusals.values()), view.refusals
+    finally:
+        for path, text in before.items():
+            path.write_bytes(text)
+
+
+def test_other_sites_go_on_when_one_refuses(running: Live):
+    path = running.root / "policies/gamma.yaml"
+    before = path.read_bytes()
+    try:
+        change_document(running.root, "policies/gamma.yaml", {"purposes": ["service-improvement"]})
+        job_id = running.submit()
+        watched = running.cli("job", "watch", job_id)
+        assert "gamma did not admit the job: denied: `purpose`" in watched.stdout
+        running.cli("job", "fetch", job_id)
+        assert sorted(running.sites_of_result(job_id)) == ["alpha", "beta"]
+    finally:
+        path.write_bytes(before)
