@@ -1,0 +1,536 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's book-keeping of a job, without NVFlare and without sites."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cloister.documents import Document
+from cloister.egress import read_adapter, write_adapter
+from cloister.errors import DeniedError, JobError
+from cloister.files import sha256_of
+from cloister.flare import rounds as module
+from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
+from cloister.flare.rounds import Rounds
+from cloister.jobs import AdapterLayout, Job, initial_adapter
+from cloister.jobs.adapter import Arrays, TensorSpec
+from tests.federation_folder import make_federation
+from tests.flare.signed_jobs import job_of
+
+LAYOUT = AdapterLayout((TensorSpec("a", (2, 3), "uniform"), TensorSpec("b", (4,), "zeros")), ("classifier",))
+OTHER = AdapterLayout((TensorSpec("a", (2, 4), "uniform"),), ("classifier",))
+SITES = ["alpha", "beta", "gamma"]
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_federation(tmp_path_factory.mktemp("documents"))
+
+
+@pytest.fixture
+def job(documents: Path) -> Document[Job]:
+    return job_of(documents)
+
+
+def prepared(training: int = 18, validation: int = 6, layout: AdapterLayout = LAYOUT, **changes: Any) -> Prepared:
+    announced = Prepared(
+        training=training,
+        validation=validation,
+        view="0" * 64,
+        policy="1" * 64,
+        sandbox="bubblewrap",
+        layout=layout.to_json(),
+    )
+    return announced.model_copy(update=changes)
+
+
+def update_of(number: int, *, records: int = 18, **metrics: float) -> Update:
+    """A site's answer; measured half of its records right where nothing else is said."""
+    sound = Update(round=number, records=records, metrics={"accuracy": 0.5}, restarts=0)
+    return sound.model_copy(update={"metrics": metrics}) if metrics else sound
+
+
+def tensors(fill: float = 0.0, layout: AdapterLayout = LAYOUT) -> bytes:
+    return write_adapter({tensor.name: np.full(tensor.shape, fill, np.float32) for tensor in layout.tensors})
+
+
+def open_rounds(job: Document[Job], folder: Path, *, sites: list[str] | None = None) -> Rounds:
+    return Rounds(job, "an-id", SITES if sites is None else sites, folder / "cloister")
+
+
+def begun(job: Document[Job], folder: Path, training: dict[str, int] | None = None) -> Rounds:
+    """Rounds whose sites are prepared, each with its number of training records."""
+    counts = training or dict.fromkeys(SITES, 18)
+    rounds = open_rounds(job, folder, sites=list(counts))
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    for site, count in counts.items():
+        assert rounds.take(site, prepared(count), b"")
+    rounds.begin()
+    return rounds
+
+
+def opened(rounds: Rounds) -> int:
+    """The next round, opened and asked for."""
+    number = rounds.next_round()
+    assert number is not None
+    rounds.ask(TaskName.TRAIN, number, rounds.taking_part)
+    return number
+
+
+def finished(rounds: Rounds, accuracies: list[float], last: float, metric: str = "accuracy") -> dict[str, Any]:
+    """Run all rounds with what every site measures in each; returns the result."""
+    for value in accuracies:
+        number = opened(rounds)
+        for site in rounds.taking_part:
+            measured = update_of(number, **{metric: value})
+            assert rounds.take(site, measured, tensors(1.0)), rounds.progress()
+        rounds.finish_round()
+    assert rounds.next_round() is None
+    rounds.ask(TaskName.EVALUATE, rounds.last + 1, rounds.taking_part)
+    for site in rounds.taking_part:
+        assert rounds.take(site, update_of(rounds.last + 1, **{metric: last}), b"")
+    rounds.finish()
+    return dict(json.loads((rounds._folder / "result.json").read_text()))
+
+
+def state(rounds: Rounds, site: str) -> tuple[str, str]:
+    entry = rounds.progress()["sites"][site]
+    return entry["state"], entry["reason"]
+
+
+def adapter(rounds: Rounds) -> Arrays:
+    return read_adapter(rounds.adapter_bytes(), LAYOUT)
+
+
+# --- getting ready
+
+
+def test_enough_sites_begin_and_the_first_adapter_is_the_seeds(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    first = initial_adapter(LAYOUT, job.value.training.seed)
+    for name, value in adapter(rounds).items():
+        np.testing.assert_array_equal(value, first[name])
+    assert rounds.taking_part == SITES
+
+
+def test_k_of_n_are_enough(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    assert rounds.take("alpha", prepared(), b"")
+    assert not rounds.take("beta", Refusal(denied=True, reason="`purpose`: no"), b"")
+    assert rounds.take("gamma", prepared(), b"")
+    rounds.begin()
+    assert rounds.taking_part == ["alpha", "gamma"]
+
+
+def test_too_few_end_the_job_with_every_reason(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    rounds.take("alpha", prepared(), b"")
+    rounds.take("beta", Refusal(denied=True, reason="`purpose`: no"), b"")
+    rounds.absent("gamma", "is not reachable")
+    with pytest.raises(DeniedError) as caught:
+        rounds.begin()
+    expected = "1 of 3 sites are ready, and the job needs 2: beta: `purpose`: no; gamma: is not reachable"
+    assert str(caught.value) == expected
+
+
+def test_without_a_refusal_too_few_are_no_denial(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    for site in SITES:
+        rounds.absent(site, "did not answer before the deadline")
+    with pytest.raises(JobError, match="0 of 3 sites are ready"):
+        rounds.begin()
+
+
+def test_a_site_whose_adapter_has_other_tensors_is_left_out(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    rounds.take("alpha", prepared(layout=OTHER), b"")
+    rounds.take("beta", prepared(), b"")
+    rounds.take("gamma", prepared(), b"")
+    rounds.begin()
+    assert rounds.taking_part == ["beta", "gamma"]
+    assert state(rounds, "alpha") == ("refused", "by the server: its adapter has other tensors than most sites'")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"tensors": []},
+        {"tensors": 5, "head_modules": []},
+        {"tensors": [["a", [2, -3], "zeros"]], "head_modules": []},
+        {"tensors": [["a", [], "zeros"]], "head_modules": []},
+        {"tensors": [["a", [2], "exec"]], "head_modules": []},
+        {"tensors": [["a", [float("inf")], "zeros"]], "head_modules": []},
+        {"tensors": [["a", [float("nan")], "zeros"]], "head_modules": []},
+        {"tensors": [None], "head_modules": []},
+        {"tensors": [["a", {"x": 1}, "zeros"]], "head_modules": []},
+    ],
+)
+def test_a_layout_that_is_none_ends_one_sites_part_only(
+    job: Document[Job], tmp_path: Path, layout: dict[str, Any]
+) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    assert not rounds.take("alpha", prepared().model_copy(update={"layout": layout}), b"")
+    assert state(rounds, "alpha")[0] == "refused"
+    assert rounds.take("beta", prepared(), b"")
+    assert rounds.take("gamma", prepared(), b"")
+    rounds.begin()
+    assert rounds.taking_part == ["beta", "gamma"]
+
+
+def test_a_site_announces_itself_once_and_in_time(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    assert rounds.take("alpha", prepared(10), b"")
+    assert not rounds.take("alpha", prepared(10**9), b"")
+    assert rounds.progress()["sites"]["alpha"]["training"] == 10
+    rounds.take("beta", prepared(), b"")
+    rounds.begin()
+    opened(rounds)
+    assert not rounds.take("beta", prepared(10**9), b"")
+    assert rounds.progress()["sites"]["beta"]["training"] == 18
+    assert "in the middle of the job" in state(rounds, "beta")[1]
+
+
+# --- rounds
+
+
+def test_updates_are_weighted_by_records(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path, {"alpha": 10, "beta": 30})
+    before = adapter(rounds)
+    number = opened(rounds)
+    assert rounds.take("alpha", update_of(number, records=10), tensors(1.0))
+    assert rounds.take("beta", update_of(number, records=30), tensors(2.0))
+    rounds.finish_round()
+    for name, value in adapter(rounds).items():
+        np.testing.assert_allclose(value - before[name], 1.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("claimed", [19, 10**9, 10**400], ids=["one", "many", "googol"])
+def test_a_site_cannot_claim_more_records_than_it_announced(job: Document[Job], tmp_path: Path, claimed: int) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    assert not rounds.take("alpha", update_of(number, records=claimed), tensors(1e6))
+    assert "announced 18" in state(rounds, "alpha")[1]
+    rounds.take("beta", update_of(number), tensors(0.0))
+    rounds.take("gamma", update_of(number), tensors(0.0))
+    before = adapter(rounds)
+    rounds.finish_round()
+    for name, value in adapter(rounds).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_an_update_of_no_records_is_refused(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    assert not rounds.take("alpha", update_of(opened(rounds), records=0), tensors())
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 10**9])
+def test_an_update_of_another_round_is_refused(job: Document[Job], tmp_path: Path, number: int) -> None:
+    rounds = begun(job, tmp_path)
+    opened(rounds)
+    assert not rounds.take("alpha", update_of(number), tensors())
+    assert state(rounds, "alpha") == ("refused", "by the server: the update is of another round")
+
+
+@pytest.mark.parametrize(
+    "blob", [tensors(float("nan")), tensors(float("inf")), tensors(layout=OTHER), b"", b"junk", tensors()[:-1]]
+)
+def test_a_bad_update_ends_one_sites_part_in_one_round_only(job: Document[Job], tmp_path: Path, blob: bytes) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    assert not rounds.take("alpha", update_of(number), blob)
+    assert state(rounds, "alpha")[0] == "refused"
+    assert rounds.take("beta", update_of(number), tensors())
+    assert rounds.take("gamma", update_of(number), tensors())
+    rounds.finish_round()
+    assert rounds.progress()["history"][0]["sites"] == ["beta", "gamma"]
+    assert np.isfinite(np.concatenate([value.ravel() for value in adapter(rounds).values()])).all()
+    assert rounds.take("alpha", update_of(opened(rounds)), tensors())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1, 1e300])
+def test_a_metric_that_cannot_be_is_refused_with_its_update(job: Document[Job], tmp_path: Path, value: float) -> None:
+    rounds = begun(job, tmp_path)
+    before = adapter(rounds)
+    number = opened(rounds)
+    assert not rounds.take("alpha", update_of(number, accuracy=value), tensors(9.0))
+    rounds.take("beta", update_of(number), tensors())
+    rounds.take("gamma", update_of(number), tensors())
+    rounds.finish_round()
+    for name, kept in adapter(rounds).items():
+        np.testing.assert_array_equal(kept, before[name])
+
+
+def test_metrics_of_other_names_are_forgotten(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    rounds.take("alpha", update_of(opened(rounds), accuracy=0.5, names=7.0), tensors())
+    assert "names" not in json.dumps(rounds.progress())
+
+
+def test_a_site_answers_once(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    before = adapter(rounds)
+    number = opened(rounds)
+    assert rounds.take("alpha", update_of(number), tensors(0.0))
+    for _ in range(50):
+        assert not rounds.take("alpha", update_of(number), tensors(1.0))
+    rounds.take("beta", update_of(number), tensors(0.0))
+    rounds.finish_round()
+    for name, kept in adapter(rounds).items():
+        np.testing.assert_array_equal(kept, before[name])
+    assert rounds.progress()["sites"]["alpha"]["rounds"] == 1
+
+
+def test_an_answer_after_the_deadline_is_not_taken(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    rounds.absent("alpha", "did not answer before the deadline")
+    assert not rounds.take("alpha", update_of(number), tensors(1.0))
+    assert state(rounds, "alpha") == ("absent", "did not answer before the deadline")
+
+
+def test_a_site_that_never_announced_itself_cannot_update(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    rounds.take("beta", prepared(), b"")
+    rounds.take("gamma", prepared(), b"")
+    rounds.begin()
+    assert rounds.next_round() == 1
+    rounds.ask(TaskName.TRAIN, 1, SITES)
+    assert not rounds.take("alpha", update_of(1), tensors())
+    assert "without having announced" in state(rounds, "alpha")[1]
+
+
+def test_too_few_updates_end_the_job(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    rounds.take("alpha", update_of(number), tensors())
+    rounds.take("beta", Refusal(denied=True, reason="no"), b"")
+    rounds.absent("gamma", "is not reachable")
+    with pytest.raises(JobError, match="1 of 3 sites gave an update in round 1, and the job needs 2"):
+        rounds.finish_round()
+
+
+def test_an_exception_of_any_kind_ends_one_sites_part_only(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+
+    def stumble(*arguments: object) -> None:
+        raise KeyError("Ada Lovelace")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_adapter", stumble)
+        assert not rounds.take("alpha", update_of(number), tensors())
+    assert state(rounds, "alpha") == ("refused", "by the server: its answer cannot be understood")
+    assert rounds.take("beta", update_of(number), tensors())
+
+
+def test_what_a_site_says_cannot_steer_a_terminal(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    opened(rounds)
+    rounds.take("alpha", Refusal(denied=True, reason="no\n\x1b[2J\x1b]0;owned\x07\u202e!"), b"")
+    assert state(rounds, "alpha")[1] == "no  [2J ]0;owned  !"
+
+
+def test_updates_are_not_kept_in_memory(job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[weakref.ref[np.ndarray]] = []
+    read = module.read_adapter
+
+    def watched(blob: bytes, layout: AdapterLayout) -> Arrays:
+        arrays = read(blob, layout)
+        seen.extend(weakref.ref(array) for array in arrays.values())
+        return arrays
+
+    monkeypatch.setattr(module, "read_adapter", watched)
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    for site in SITES:
+        rounds.take(site, update_of(number), tensors(1.0))
+    gc.collect()
+    assert len(seen) == 6
+    assert [each() for each in seen] == [None] * 6
+
+
+# --- measuring and choosing
+
+
+def test_tensors_in_an_answer_to_evaluate_are_refused(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    rounds.ask(TaskName.EVALUATE, 3, SITES)
+    assert not rounds.take("alpha", update_of(3), tensors())
+    assert "tensors where none were asked for" in state(rounds, "alpha")[1]
+    assert not rounds.take("beta", update_of(1), b"")
+    assert rounds.take("gamma", update_of(3), b"")
+
+
+@pytest.mark.parametrize(
+    ("measured", "last", "chosen"),
+    [
+        ([0.1, 0.2], 0.3, 2),  # what the first round's adapter measured arrives with round 2
+        ([0.1, 0.9], 0.3, 1),
+        ([0.9, 0.2], 0.3, 0),
+        ([0.5, 0.5], 0.5, 0),  # of equals the earliest
+    ],
+)
+def test_the_adapter_that_measured_best_is_chosen(
+    job: Document[Job], tmp_path: Path, measured: list[float], last: float, chosen: int
+) -> None:
+    result = finished(begun(job, tmp_path), measured, last)
+    assert result["chosen"] == {"round": chosen, "metric": "accuracy", "value": pytest.approx(max(*measured, last))}
+
+
+@pytest.mark.parametrize(("measured", "last", "chosen"), [([1.4, 1.1], 1.2, 1), ([0.3, 1.1], 1.2, 0), ([9, 8], 7, 2)])
+def test_the_smallest_loss_is_chosen(
+    documents: Path, tmp_path: Path, measured: list[float], last: float, chosen: int
+) -> None:
+    job = job_of(documents, select_by={"metric": "loss", "mode": "minimum"})
+    result = finished(begun(job, tmp_path), measured, last, "loss")
+    assert result["chosen"] == {"round": chosen, "metric": "loss", "value": pytest.approx(min(*measured, last))}
+
+
+def test_a_last_round_measured_by_too_few_is_not_chosen(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    for _ in range(2):
+        number = opened(rounds)
+        for site in SITES:
+            rounds.take(site, update_of(number, accuracy=0.4), tensors(1.0))
+        rounds.finish_round()
+    rounds.ask(TaskName.EVALUATE, 3, SITES)
+    rounds.take("alpha", update_of(3, accuracy=1.0), b"")
+    rounds.finish()
+    result = json.loads((tmp_path / "cloister" / "result.json").read_text())
+    assert result["chosen"]["round"] == 0
+    assert result["after_by_site"] == {"alpha": {"accuracy": 1.0}}
+
+
+def test_without_the_metric_nothing_can_be_chosen(job: Document[Job], tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="no site may tell `accuracy`"):
+        finished(begun(job, tmp_path), [1.0, 1.0], 1.0, "loss")
+
+
+def test_the_mean_of_metrics_is_weighted_by_validation_records(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path, sites=["alpha", "beta"])
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    rounds.take("alpha", prepared(18, validation=1), b"")
+    rounds.take("beta", prepared(18, validation=3), b"")
+    rounds.begin()
+    number = opened(rounds)
+    rounds.take("alpha", update_of(number, accuracy=1.0, train_loss=1.0), tensors())
+    rounds.take("beta", update_of(number, accuracy=0.0, train_loss=2.0), tensors())
+    rounds.finish_round()
+    entry = rounds.progress()["history"][0]
+    assert entry["before"] == {"accuracy": 0.25}
+    assert entry["before_by_site"] == {"alpha": {"accuracy": 1.0}, "beta": {"accuracy": 0.0}}
+    assert entry["train_loss"] == 1.5
+
+
+# --- what is written
+
+
+def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    folder = tmp_path / "cloister"
+    for finished_rounds in range(3):
+        written = json.loads((folder / "state.json").read_text())
+        assert len(written["history"]) == finished_rounds
+        assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+        assert [path.name for path in folder.glob("*.safetensors")] == [written["adapter"]]
+        if finished_rounds == 2:
+            break
+        number = opened(rounds)
+        for site in SITES:
+            rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = begun(job, tmp_path)
+    folder = tmp_path / "cloister"
+    before = (folder / "state.json").read_bytes()
+    number = opened(rounds)
+    for site in SITES:
+        rounds.take(site, update_of(number), tensors(1.0))
+    write = module.write_atomically
+
+    def dies(path: Path, content: bytes, **others: Any) -> None:
+        if path.name == "state.json":
+            raise SystemExit
+        write(path, content, **others)
+
+    monkeypatch.setattr(module, "write_atomically", dies)
+    with pytest.raises(SystemExit):
+        rounds.finish_round()
+    assert (folder / "state.json").read_bytes() == before
+    written = json.loads(before)
+    assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+
+
+def test_the_result_is_a_folder_that_peft_reads(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    result = finished(rounds, [0.1, 0.2], 0.3)
+    folder = tmp_path / "cloister"
+    blob = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert blob == rounds.adapter_bytes()
+    assert result["adapter_sha256"] == sha256_of(blob)
+    assert result["job_sha256"] == sha256_of(job.text)
+    assert result["job"]["job"] == "tiny-triage"
+    assert result["phase"] == "completed"
+    assert result["after"] == {"accuracy": pytest.approx(0.3)}
+    assert sorted(path.name for path in (folder / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    configuration = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert (configuration["r"], configuration["peft_type"]) == (2, "LORA")
+    for site in SITES:
+        entry = result["sites"][site]
+        assert (entry["rounds"], entry["bytes"], entry["training"]) == (2, 2 * len(tensors()), 18)
+
+
+def test_the_chosen_adapter_is_the_one_that_was_measured(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    first = rounds.adapter_bytes()
+    finished(rounds, [0.9, 0.2], 0.3)
+    assert (tmp_path / "cloister" / "adapter" / "adapter_model.safetensors").read_bytes() == first
+
+
+def test_a_failure_is_written_with_its_reason(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    rounds.fail("1 of 3 sites gave an update")
+    written = json.loads((tmp_path / "cloister" / "failure.json").read_text())
+    assert (written["phase"], written["reason"]) == ("failed", "1 of 3 sites gave an update")
+    assert not (tmp_path / "cloister" / "result.json").exists()
+
+
+def test_progress_is_plain_json_at_any_time(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    for _ in range(2):
+        assert json.loads(json.dumps(rounds.progress(), allow_nan=False))["rounds"] == 2
+        rounds.ask(TaskName.PREPARE, 0, SITES)
+
+
+def test_a_round_that_is_not_open_cannot_be_closed_or_filled(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    with pytest.raises(JobError, match="no round is open"):
+        rounds.finish_round()
+    with pytest.raises(JobError, match="not agreed"):
+        open_rounds(job, tmp_path / "other").next_round()
