@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloister.errors import CloisterError, FederationError, InvalidDocumentsError, ProvisioningError, UsageError
+from cloister.flare.kit import server_files, site_files, write_kit
+from cloister.flare.start import main, prepare
+from cloister.flare.state import SiteSettings, State
+from cloister.roster import Federation
+from tests.federation_folder import change_document, default_roster, make_federation
+
+PORT = 8002
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A federation whose folder has a space in its name, with the kits of its server and of its site `alpha`."""
+    root = make_federation(tmp_path / "a federation")
+    roster = Federation.model_validate_json(json.dumps(default_roster()))
+    state = State(root)
+    state.make()
+    server, site = state.server, state.site("alpha")
+    for workspace in (server, site):
+        workspace.mkdir(parents=True)
+    write_kit(server, server_files(roster, server, PORT))
+    write_kit(site, site_files(roster, "alpha", PORT), SiteSettings("alpha", root, site, state.folder))
+    return root
+
+
+def arguments(root: Path, kind: str) -> list[str]:
+    workspace = State(root).server if kind == "server" else State(root).site("alpha")
+    return [kind, str(workspace), str(root), str(PORT)]
+
+
+def test_a_site_starts_as_itself_with_mutual_tls(root: Path) -> None:
+    module, argv = prepare(arguments(root, "site"))
+    assert module == "nvflare.private.fed.app.client.client_train"
+    assert argv[:4] == ["-m", str(State(root).site("alpha")), "-s", "fed_client.json"]
+    assert {"secure_train=true", "uid=alpha", "org=alpha-hospital"} <= set(argv)
+
+
+def test_a_server_starts_with_mutual_tls(root: Path) -> None:
+    module, argv = prepare(arguments(root, "server"))
+    assert module == "nvflare.private.fed.app.server.server_train"
+    assert {"secure_train=true", "org=institute"} <= set(argv)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], ["site"], ["person", "a", "b", "1"], ["site", "a", "b"], ["site", "a", "b", "x"], ["site", "a", "b", "-1"]],
+)
+def test_a_wrong_call_is_refused(given: list[str]) -> None:
+    with pytest.raises(UsageError):
+        prepare(given)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "local/authorization.json",
+        "local/privacy.json",
+        "local/resources.json",
+        "local/log_config.json",
+        "startup/fed_client.json",
+    ],
+)
+def test_a_missing_or_changed_file_stops_a_site(root: Path, name: str) -> None:
+    path = State(root).site("alpha") / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ProvisioningError, match="does not hold what was written"):
+        prepare(arguments(root, "site"))
+    path.unlink()
+    with pytest.raises(ProvisioningError, match="does not hold what was written"):
+        prepare(arguments(root, "site"))
+
+
+@pytest.mark.parametrize("kind", ["server", "site"])
+def test_code_beside_the_kit_stops_both(root: Path, kind: str) -> None:
+    custom = Path(arguments(root, kind)[1]) / "local" / "custom"
+    custom.mkdir()
+    with pytest.raises(ProvisioningError, match="is not part of a kit"):
+        prepare(arguments(root, kind))
+
+
+@pytest.mark.parametrize("kind", ["server", "site"])
+def test_another_port_than_the_kits_stops_both(root: Path, kind: str) -> None:
+    with pytest.raises(ProvisioningError, match="does not hold what was written"):
+        prepare([*arguments(root, kind)[:3], "8003"])
+
+
+def test_settings_of_another_folder_stop_a_site(root: Path, tmp_path: Path) -> None:
+    site, state = State(root).site("alpha"), State(root).folder
+    elsewhere = make_federation(tmp_path / "elsewhere", policy={"submitters": {"roles": ["it-admin"]}})
+    for settings in (
+        SiteSettings("alpha", elsewhere, site, state),
+        SiteSettings("alpha", root, elsewhere, state),
+        SiteSettings("alpha", root, site, elsewhere),
+    ):
+        settings.write(site / "local")
+        with pytest.raises(ProvisioningError, match="name another folder"):
+            prepare(arguments(root, "site"))
+
+
+def test_another_sites_settings_stop_a_site(root: Path) -> None:
+    site = State(root).site("alpha")
+    SiteSettings("beta", root, site, State(root).folder).write(site / "local")
+    with pytest.raises(ProvisioningError):
+        prepare(arguments(root, "site"))
+
+
+def test_a_site_that_left_the_roster_does_not_start(root: Path) -> None:
+    sites = [{"name": name, "organisation": f"{name}-hospital"} for name in ("beta", "gamma")]
+    change_document(root, "provisioning/federation.yaml", {"sites": sites})
+    with pytest.raises(CloisterError):
+        prepare(arguments(root, "site"))
+
+
+def test_missing_settings_or_roster_stop_a_site(root: Path) -> None:
+    (State(root).site("alpha") / "local" / "cloister.json").unlink()
+    with pytest.raises(FederationError):
+        prepare(arguments(root, "site"))
+    (root / "provisioning" / "federation.yaml").unlink()
+    with pytest.raises(InvalidDocumentsError):
+        prepare(arguments(root, "site"))
+
+
+def test_a_refusal_is_one_sentence_and_an_exit_status(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (State(root).site("alpha") / "local" / "privacy.json").unlink()
+    assert main(arguments(root, "site")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("cloister: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_process_itself_ends_before_nvflare_begins(root: Path) -> None:
+    (State(root).site("alpha") / "local" / "privacy.json").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "cloister.flare.start", *arguments(root, "site")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "does not hold what was written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloister.errors import FederationError
+from cloister.flare.state import SiteSettings, State
+
+
+def test_everything_lies_in_one_private_folder(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.make()
+    for path in (
+        state.authority,
+        state.server,
+        state.site("alpha"),
+        state.person("ada@x"),
+        state.log("alpha"),
+        state.result("an-id"),
+        state.processes,
+        state.port,
+    ):
+        assert path.is_relative_to(tmp_path / ".cloister")
+    for folder in (state.folder, state.folder / "logs", state.folder / "results"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_open_state_folder_is_tightened(tmp_path: Path) -> None:
+    (tmp_path / ".cloister").mkdir(mode=0o755)
+    State(tmp_path).make()
+    assert (tmp_path / ".cloister").stat().st_mode & 0o777 == 0o700
+
+
+def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    settings = SiteSettings("alpha", tmp_path / "a folder", tmp_path, tmp_path / ".cloister")
+    (tmp_path / "local").mkdir()
+    settings.write(tmp_path / "local")
+    assert SiteSettings.read(tmp_path) == settings
+    assert (tmp_path / "local" / "cloister.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "5",
+        "{}",
+        '{"site": "alpha"}',
+        "\x00",
+        json.dumps({"site": "a", "root": 5, "workspace": "", "state": ""}),
+    ],
+)
+def test_damaged_settings_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "cloister.json").write_text(text)
+    with pytest.raises(FederationError, match="cannot be read"):
+        SiteSettings.read(tmp_path)
+
+
+def test_missing_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match="cannot be read"):
+        SiteSettings.read(tmp_path)
