@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a round costs beyond training, in Cloister and in the same job written plainly on NVFlare's FedAvg recipe.
+
+Run it: .venv/bin/python benchmarks/round_overhead.py [--rounds 12]
+
+Both federations are real: three sites and a server as processes of this machine, over mutual TLS, one after the other
+in one run. Both train the same LoRA adapter on the same base model for one step of four records per round. The cost of a
+round is the time from the earliest start of training in one round to the earliest start in the next, less the longest
+training of the round. The first round is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.federation_folder import JOB, LABELS, base_model, make_federation
+
+SITES = ("alpha", "beta", "gamma")
+RANK = 8
+TARGETS = ("query", "value")
+
+Span = tuple[float, float]
+"""Start and end of one site's training in one round, seconds since the epoch."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="round-overhead-") as name:
+        print(f"{rounds} rounds, 3 sites, one step of 4 records per round; running NVFlare's FedAvg recipe …", flush=True)
+        plain = costs(plain_nvflare(Path(name) / "plain", rounds))
+        print("running Cloister …", flush=True)
+        ours = costs(cloister(Path(name) / "ours", rounds))
+    print(f"{'':24}{'median':>10}{'maximum':>10}   seconds per round beyond training")
+    for who, values in (("NVFlare FedAvg recipe", plain), ("Cloister", ours)):
+        print(f"{who:24}{statistics.median(values):10.3f}{max(values):10.3f}")
+    print(f"ratio of medians: {statistics.median(plain) / statistics.median(ours):.1f}")
+
+
+def costs(spans: dict[int, list[Span]]) -> list[float]:
+    """Seconds beyond training of each round but the first."""
+    numbers = sorted(spans)
+    return [
+        min(start for start, _ in spans[after])
+        - min(start for start, _ in spans[number])
+        - max(end - start for start, end in spans[number])
+        for number, after in zip(numbers[1:], numbers[2:], strict=False)
+    ]
+
+
+def cloister(root: Path, rounds: int) -> dict[int, list[Span]]:
+    """Run the job with Cloister; the sites' logs say when and how long each trainer worked."""
+    job = {
+        "method": {"lora": {"rank": RANK, "alpha": 2 * RANK, "targets": list(TARGETS)}},
+        "training": {"steps": 1, "batch_size": 4},
+        "federation": {"rounds": rounds, "minimum_sites": 3},
+    }
+    make_federation(root, job=job, policy={"training": {"maximum_rounds": 1000}})
+    command = [str(Path(sys.executable).with_name("cloister")), "run", JOB]
+    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
+    spans: dict[int, list[Span]] = {}
+    line = re.compile(r"^(\S+ \S+) INFO .*round (\d+): the trainer took ([0-9.]+) s$")
+    for log in root.glob(".cloister/sites/*/*/log.txt"):
+        for found in filter(None, map(line.match, log.read_text().splitlines())):
+            end = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()
+            spans.setdefault(int(found[2]), []).append((end - float(found[3]), end))
+    return spans
+
+
+CLIENT = '''
+import json, sys, time
+import nvflare.client as flare
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+torch.set_num_threads(1)
+folder, out, rank, targets, labels = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(","), int(sys.argv[5])
+base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels)
+model = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="SEQ_CLS"))
+tokenizer = AutoTokenizer.from_pretrained(folder)
+texts = [f"bed {n}: patient with sore feet" for n in range(24)]
+batch = tokenizer(texts, padding=True, return_tensors="pt")
+classes = torch.arange(24) % labels
+parameters = [p for p in model.parameters() if p.requires_grad]
+flare.init()
+site = flare.get_site_name()
+while flare.is_running():
+    received = flare.receive()
+    if received is None:
+        break
+    start = time.time()
+    flat = torch.as_tensor(received.params["weight"]).reshape(-1)
+    if received.current_round > 0:
+        torch.nn.utils.vector_to_parameters(flat, parameters)
+    with torch.inference_mode():
+        logits = model(**{k: v[:6] for k, v in batch.items()}).logits
+        accuracy = (logits.argmax(-1) == classes[:6]).float().mean().item()
+    optimiser = torch.optim.AdamW(parameters, lr=2e-3)
+    loss = model(**{k: v[6:10] for k, v in batch.items()}, labels=classes[6:10]).loss
+    loss.backward(); optimiser.step(); optimiser.zero_grad()
+    weight = torch.nn.utils.parameters_to_vector(parameters).detach().reshape(-1, 1)
+    with open(f"{out}/{site}.jsonl", "a") as stream:
+        stream.write(json.dumps([received.current_round, start, time.time()]) + chr(10))
+    flare.send(flare.FLModel(params={"weight": weight}, metrics={"accuracy": accuracy},
+                             meta={"NUM_STEPS_CURRENT_ROUND": 1}))
+'''
+
+
+def plain_nvflare(root: Path, rounds: int) -> dict[int, list[Span]]:
+    """Provision and run NVFlare as its own documentation says, with its defaults."""
+    root.mkdir(parents=True)
+    out = root / "spans"
+    out.mkdir()
+    kits = _provision(root)
+    script = root / "client.py"
+    script.write_text(CLIENT)
+    job = _recipe(root, script, out, rounds)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    processes = [_start(kits / "localhost", "server", "localhost", environment)]
+    processes += [_start(kits / site, "client", site, environment) for site in SITES]
+    try:
+        _run_job(kits, job)
+    finally:
+        for process in processes:
+            subprocess.run(["pkill", "-9", "-g", str(os.getpgid(process.pid))], check=False)
+        shutil.rmtree("/tmp/nvflare", ignore_errors=True)
+    spans: dict[int, list[Span]] = {}
+    for path in out.glob("*.jsonl"):
+        for number, start, end in map(json.loads, path.read_text().splitlines()):
+            spans.setdefault(number, []).append((start, end))
+    return spans
+
+
+def _provision(root: Path) -> Path:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    participants = [{"name": "localhost", "type": "server", "org": "x", "fed_learn_port": port}]
+    participants += [{"name": site, "type": "client", "org": "x"} for site in SITES]
+    participants += [{"name": "lead@x.org", "type": "admin", "org": "x", "role": "lead"}]
+    builders = "workspace.WorkspaceBuilder static_file.StaticFileBuilder cert.CertBuilder signature.SignatureBuilder"
+    project = {
+        "api_version": 3,
+        "name": "plain",
+        "participants": participants,
+        "builders": [
+            {"path": f"nvflare.lighter.impl.{name}"}
+            | ({"args": {"config_folder": "config", "scheme": "grpc"}} if "StaticFile" in name else {})
+            for name in builders.split()
+        ],
+    }
+    (root / "project.yml").write_text(json.dumps(project))
+    command = [str(Path(sys.executable).with_name("nvflare")), "provision", "-p", "project.yml"]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    return root / "workspace" / "plain" / "prod_00"
+
+
+def _start(kit: Path, kind: str, name: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    settings = ["secure_train=true", "org=x", "config_folder=config"] + ([f"uid={name}"] if kind == "client" else [])
+    (kit / "transfer").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", f"nvflare.private.fed.app.{kind}.{kind}_train", "-m", str(kit)]
+    command += ["-s", f"fed_{kind}.json", "--set", *settings]
+    with (kit / "out.txt").open("wb") as stream:
+        return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, start_new_session=True)
+
+
+def _recipe(root: Path, script: Path, out: Path, rounds: int) -> Path:
+    from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
+
+    from cloister.jobs import layout_of
+    from cloister.repository import load_repository
+
+    folder = make_federation(root / "documents", job={"method": {"lora": {"rank": RANK, "targets": list(TARGETS)}}})
+    size = layout_of(base_model(), load_repository(folder).jobs[JOB].value).size
+    recipe = FedAvgRecipe(
+        name="plain",
+        model={"class_path": "torch.nn.Linear", "args": {"in_features": 1, "out_features": size, "bias": False}},
+        min_clients=len(SITES),
+        num_rounds=rounds,
+        train_script=str(script),
+        train_args=f"{base_model()} {out} {RANK} {','.join(TARGETS)} {len(LABELS)}",
+    )
+    recipe.export(str(root / "job"))
+    return root / "job" / "plain"
+
+
+def _run_job(kits: Path, job: Path) -> None:
+    from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+    os.chdir(kits)
+    session = new_secure_session("lead@x.org", str(kits / "lead@x.org"), timeout=60.0)
+    while len(session.get_connected_client_list()) < len(SITES):
+        time.sleep(0.5)
+    job_id = session.submit_job(str(job))
+    meta = session.wait_for_job(job_id, timeout=600.0, poll_interval=1.0)
+    session.close()
+    if meta.get("status") != "FINISHED:COMPLETED":
+        raise SystemExit(f"NVFlare's job ended with {meta.get('status')}")
+
+
+if __name__ == "__main__":
+    main()
