@@ -30,7 +30,8 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", MARKER)
 def job_environment() -> dict[str, str]:
     """The environment of a job process, without credentials."""
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return environment | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    # The process runs in its workspace; nothing that lies there may be imported.
+    return environment | {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class _Handle(JobHandleSpec):

@@ -194,6 +194,7 @@ class LocalFederation:
         environment |= {
             MARKER: self.mark(),
             "TMPDIR": str(private_folder(workspace / "tmp")),
+            "PYTHONSAFEPATH": "1",  # the process runs in its workspace; nothing that lies there may be imported
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
