@@ -23,9 +23,11 @@ class Output:
 
     Attributes:
         as_json: whether standard output carries JSON.
+        given: whether the command's value was given.
     """
 
     as_json: bool = False
+    given: bool = False
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
@@ -36,6 +38,7 @@ class Output:
 
     def result(self, value: Any) -> None:
         """Give the command's value."""
+        self.given = True
         if self.as_json:
             sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
             sys.stdout.flush()
@@ -48,7 +51,9 @@ class Output:
         self.failed(error)
 
     def failed(self, error: CloisterError) -> None:
-        """Give what went wrong as JSON, where JSON was asked for."""
+        """Give what went wrong as JSON, where JSON was asked for and the command has not given its value already."""
+        if self.given:
+            return
         value: dict[str, Any] = {
             "error": {"message": error.message, "hint": error.hint, "exit_status": int(error.exit_status)}
         }
@@ -69,5 +74,5 @@ current = Output()
 def use(output: Output) -> Output:
     """Make ``output`` the running command's."""
     current.as_json = output.as_json
-    current.console = output.console
+    current.given, current.console = output.given, output.console
     return current

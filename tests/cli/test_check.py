@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import cloister
+from tests.federation_folder import change_document, make_federation
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_federation(tmp_path / "federation")
+
+
+def test_a_valid_federation(root: Path) -> None:
+    done = cloister("check", "-C", root)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "tiny: 3 silos, 1 jobs, 4 policies, all valid\n"
+
+
+def test_from_a_folder_inside(root: Path) -> None:
+    assert cloister("check", "-C", root / "policies").status == 0
+
+
+def test_a_valid_federation_as_json(root: Path) -> None:
+    done = cloister("check", "-C", root, "--json")
+    assert done.status == 0
+    assert isinstance(done.value, dict)
+    assert "all valid" in done.err
+
+
+def test_every_problem_of_every_file_at_once(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"purpose": ["care-improvement"], "version": "one"})
+    change_document(root, "jobs/tiny-triage.yaml", {"dataset": {"name": "clinical-note"}})
+    change_document(root, "silos/beta.yaml", {"organisation": None})
+    done = cloister("check", "-C", root, "--json")
+    assert done.status == 4
+    problems = {(problem["file"], problem["message"]) for problem in done.error["problems"]}
+    assert {file for file, _ in problems} >= {"policies/alpha.yaml", "silos/beta.yaml"}
+    assert ("policies/alpha.yaml", "unknown key `purpose`") in problems
+    assert len([file for file, _ in problems if file == "policies/alpha.yaml"]) >= 2
+    words = cloister("check", "-C", root)
+    assert words.status == 4
+    assert words.out == ""
+    for file, message in problems:
+        assert file in words.err
+        assert message in words.err
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    done = cloister("check", "-C", tmp_path / "nowhere", "--json")
+    assert (done.status, done.error["exit_status"]) == (2, 2)
+
+
+def test_what_a_document_says_cannot_steer_a_terminal(root: Path) -> None:
+    path = root / "jobs" / "tiny-triage.yaml"
+    path.write_text(path.read_text() + '"\\e[2J\\e]0;owned\\a": 1\n')
+    done = cloister("check", "-C", root)
+    assert done.status == 4
+    assert "\x1b" not in done.err
+    assert "\x07" not in done.err
