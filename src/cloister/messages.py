@@ -52,10 +52,16 @@ class Setup(Model):
 
 
 class Train(Model):
-    """Measure the adapter in the blob on the validation records, train it for one round, send it back."""
+    """Measure the adapter in the blob on the validation records, train it for one round, send it back.
+
+    Attributes:
+        round: decides, with the seed, the order of records.
+        measure: whether to measure first.
+    """
 
     kind: Literal["train"] = "train"
     round: int
+    measure: bool = True
 
 
 class Evaluate(Model):

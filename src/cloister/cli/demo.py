@@ -13,10 +13,14 @@ from cloister.cli.options import FolderOption, JsonOption, federation_of, job_of
 from cloister.cli.run import run_job
 from cloister.demo import compare, make_material
 from cloister.errors import CloisterError
+from cloister.reference.generator import Kind, pooled_test
 from cloister.reports import Comparison, write_report
 from cloister.repository import find_root
 
 app = typer.Typer(help="The reference federation with invented records.", no_args_is_help=True, rich_markup_mode=None)
+
+_TEST_RECORDS = 400
+_KINDS: dict[str, Kind] = {"clinical-notes": "clinical-notes", "complaints": "complaints"}
 
 JobOption = Annotated[str, typer.Option("--job", metavar="JOB", help="Which of the reference jobs.")]
 
@@ -44,7 +48,8 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     finished = run_job(repo, job, person_of(repo, ""), out)
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
-    comparison = compare(repo, document, adapter, out.say)
+    test = pooled_test(_KINDS[document.value.dataset.name], document.value.training.seed, _TEST_RECORDS)
+    comparison = compare(repo, document, adapter, test, out.say)
     write_report(finished.folder, finished.result, comparison)
     out.say(_table(comparison))
     out.say(f"adapter, model card and result page: {finished.folder.relative_to(federation_of(repo).root)}")

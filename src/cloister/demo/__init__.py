@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference federation on one machine: its invented records, and what each site would reach alone."""
 
-from cloister.demo.alone import compare
+from cloister.demo.comparison import compare
 from cloister.demo.material import make_material
 
 __all__ = ["compare", "make_material"]

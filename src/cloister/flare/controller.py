@@ -117,9 +117,9 @@ class AdapterController(ModelController):
         if not self._lost:
             return JobError("the job was aborted")
         left = len(self.rounds.invited) - len(self._lost)
-        gone = "`, `".join(sorted(self._lost))
-        needed = self.rounds.job.federation.minimum_sites
-        return JobError(f"{left} of {len(self.rounds.invited)} sites are left, and the job needs {needed}: `{gone}` gone")
+        asked, needed = len(self.rounds.invited), self.rounds.job.federation.minimum_sites
+        gone = ", ".join(f"`{site}`" for site in sorted(self._lost))
+        return JobError(f"{left} of {asked} sites are left, and the job needs {needed}: {gone} cannot be reached")
 
     def _received(self, model: FLModel) -> bool:
         """Take one site's answer; called by NVFlare, from a thread of its own, once per site and task."""

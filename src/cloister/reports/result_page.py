@@ -37,12 +37,14 @@ class Comparison:
         before: accuracy of the adapter that the first round starts from.
         federated: accuracy of the job's result.
         alone: by site, its training records and the accuracy that it reaches by itself with as many steps.
+        pooled: accuracy of one trainer on all records together, where that was measured.
     """
 
     records: int
     before: float
     federated: float
     alone: dict[str, tuple[int, float]]
+    pooled: float | None = None
 
     @property
     def best_alone(self) -> float:
@@ -88,6 +90,8 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
 
 def _comparison(comparison: Comparison) -> str:
     bars = [("federated", comparison.federated, _COLOURS[0])]
+    if comparison.pooled is not None:
+        bars.insert(0, ("pooled", comparison.pooled, _COLOURS[2]))
     bars += [(f"{name} alone", accuracy, _COLOURS[1]) for name, (_, accuracy) in sorted(comparison.alone.items())]
     bars.append(("before training", comparison.before, _COLOURS[7]))
     height = 30 * len(bars)

@@ -99,9 +99,9 @@ def _answer(classifier: TextClassifier, request: Request, blob: bytes, pipe: Pip
     if isinstance(request, Setup):
         raise TrainerError("a second setup was sent")
     classifier.load_adapter(blob)
-    metrics = classifier.evaluate()
     if not isinstance(request, Train):
-        return Done(metrics=metrics, records=0), b""
+        return Done(metrics=classifier.evaluate(), records=0), b""
+    metrics = classifier.evaluate() if request.measure else {}
     round_ = classifier.train(request.round, _Reporter(pipe))
     return Done(metrics={**metrics, "train_loss": round_.loss}, records=round_.records), classifier.adapter()
 
