@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="round-overhead-") as name:
-        print(f"{rounds} rounds, 3 sites, one step of 4 records per round; running NVFlare's FedAvg recipe …", flush=True)
+        print(
+            f"{rounds} rounds, 3 sites, one step of 4 records per round; running NVFlare's FedAvg recipe …", flush=True
+        )
         plain = costs(plain_nvflare(Path(name) / "plain", rounds))
         print("running Cloister …", flush=True)
         ours = costs(cloister(Path(name) / "ours", rounds))
@@ -81,7 +83,7 @@ def cloister(root: Path, rounds: int) -> dict[int, list[Span]]:
     return spans
 
 
-CLIENT = '''
+CLIENT = """
 import json, sys, time
 import nvflare.client as flare
 import torch
@@ -118,7 +120,7 @@ while flare.is_running():
         stream.write(json.dumps([received.current_round, start, time.time()]) + chr(10))
     flare.send(flare.FLModel(params={"weight": weight}, metrics={"accuracy": accuracy},
                              meta={"NUM_STEPS_CURRENT_ROUND": 1}))
-'''
+"""
 
 
 def plain_nvflare(root: Path, rounds: int) -> dict[int, list[Span]]:
