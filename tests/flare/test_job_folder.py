@@ -17,14 +17,15 @@ from tests.flare.signed_jobs import files_of_folder, job_of
 SIGNATURES = (".__nvfl_sig.json", ".__nvfl_submitter.crt")
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Document[Job]:
-    return job_of(make_federation(tmp_path / "federation"))
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Document[Job]:
+    return job_of(make_federation(tmp_path_factory.mktemp("federation")))
 
 
-@pytest.fixture
-def folder(job: Document[Job], tmp_path: Path) -> Path:
-    return write_job_folder(job, ["alpha", "beta"], tmp_path / "to-send" / "tiny-triage")
+@pytest.fixture(scope="module")
+def folder(job: Document[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The job as it is sent; no test changes it."""
+    return write_job_folder(job, ["alpha", "beta"], tmp_path_factory.mktemp("to-send") / "tiny-triage")
 
 
 @pytest.fixture(params=[SERVER_APP, SITE_APP])

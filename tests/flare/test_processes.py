@@ -48,7 +48,7 @@ def local_of(folder: Path, **server: object) -> LocalFederation:
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFederation:
-    monkeypatch.setattr(module, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(module, "_STOP_SECONDS", 0.1)
     return local_of(tmp_path / "federation")
 
 
