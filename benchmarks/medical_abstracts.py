@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real abstracts, five conditions, three sites with skewed shares of them: pooled, alone and federated.
 
-Run it: .venv/bin/python benchmarks/medical_abstracts.py [--seeds 1] [--rounds 15] [--steps 8]
+Run it: .venv/bin/python benchmarks/medical_abstracts.py [--seeds 1] [--rounds 10] [--steps 8]
 
 The federation is real: a server and three sites as processes of this machine, mutual TLS, sandboxed trainers. Alone and
 pooled run in the same sandbox with the same first adapter and method; alone takes as many steps as a site takes in the
@@ -31,7 +31,7 @@ from cloister.repository import load_repository
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
     if find() is None:

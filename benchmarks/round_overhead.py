@@ -4,18 +4,20 @@
 Run it: .venv/bin/python benchmarks/round_overhead.py [--rounds 12]
 
 Both federations are real: three sites and a server as processes of this machine, over mutual TLS, one after the other
-in one run. Both train the same LoRA adapter on the same base model for one step of four records per round. The cost of a
-round is the time from the earliest start of training in one round to the earliest start in the next, less the longest
+in one run. Both train the same LoRA adapter on the same base model for one step of four records per round. The cost of
+a round is the time from the earliest start of training in one round to the earliest start in the next, less the longest
 training of the round. The first round is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,7 +28,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
+from nvflare.fuel.flare_api.flare_api import new_secure_session
 from tests.federation_folder import JOB, LABELS, base_model, make_federation
+
+from cloister.jobs import layout_of
+from cloister.repository import load_repository
 
 SITES = ("alpha", "beta", "gamma")
 RANK = 8
@@ -60,7 +67,7 @@ def costs(spans: dict[int, list[Span]]) -> list[float]:
         min(start for start, _ in spans[after])
         - min(start for start, _ in spans[number])
         - max(end - start for start, end in spans[number])
-        for number, after in zip(numbers[1:], numbers[2:], strict=False)
+        for number, after in itertools.pairwise(numbers[1:])
     ]
 
 
@@ -91,7 +98,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 torch.set_num_threads(1)
-folder, out, rank, targets, labels = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(","), int(sys.argv[5])
+folder, out, rank, targets, labels = sys.argv[1:6]
+rank, targets, labels = int(rank), targets.split(","), int(labels)
 base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels)
 model = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="SEQ_CLS"))
 tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -149,8 +157,6 @@ def plain_nvflare(root: Path, rounds: int) -> dict[int, list[Span]]:
 
 
 def _provision(root: Path) -> Path:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -184,11 +190,6 @@ def _start(kit: Path, kind: str, name: str, environment: dict[str, str]) -> subp
 
 
 def _recipe(root: Path, script: Path, out: Path, rounds: int) -> Path:
-    from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
-
-    from cloister.jobs import layout_of
-    from cloister.repository import load_repository
-
     folder = make_federation(root / "documents", job={"method": {"lora": {"rank": RANK, "targets": list(TARGETS)}}})
     size = layout_of(base_model(), load_repository(folder).jobs[JOB].value).size
     recipe = FedAvgRecipe(
@@ -204,8 +205,6 @@ def _recipe(root: Path, script: Path, out: Path, rounds: int) -> Path:
 
 
 def _run_job(kits: Path, job: Path) -> None:
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
-
     os.chdir(kits)
     session = new_secure_session("lead@x.org", str(kits / "lead@x.org"), timeout=60.0)
     while len(session.get_connected_client_list()) < len(SITES):
