@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -45,8 +46,14 @@ app.add_typer(job.app, name="job")
 app.add_typer(demo.app, name="demo")
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; ends the process with an exit status that docs/exit-status.md explains."""
+    # `kill` is to end a command as Ctrl-C does, so that what it started is stopped again.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except CloisterError as error:

@@ -32,6 +32,7 @@ from cloister.errors import CloisterError, DeniedError, JobError
 from cloister.files import private_folder, sha256_of, write_json
 from cloister.flare.app_check import MAXIMUM_APP_BYTES
 from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
 from cloister.jobs import Job
 from cloister.policies import Decision, Request, Submitter, decide
@@ -140,7 +141,7 @@ class Admission(AppDeployer):
             admitted.write(place)
         except CloisterError as error:
             _log.warning("job %s was not admitted: %s", job_id, error)
-            return f"{'denied' if isinstance(error, DeniedError) else 'refused'}: {error}"
+            return f"{'denied' if isinstance(error, DeniedError) else 'refused'}: {reason_of(error)}"
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies
             _log.exception("admission of job %s failed", job_id)
             return "refused: admission failed at the site; its administrator finds the reason in the site's log"

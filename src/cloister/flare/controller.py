@@ -107,10 +107,16 @@ class AdapterController(ModelController):
 
     def _wait(self, deadline: float) -> None:
         with self._answered:
-            while self._waiting - self._lost - self._late and time.monotonic() < deadline:
+            while self._awaited() and time.monotonic() < deadline:
                 if self.abort_signal.triggered:
                     raise self._stopped()
                 self._answered.wait(_WAIT_SECONDS)
+
+    def _awaited(self) -> set[str]:
+        """Sites that the round is held for: those that were late before only where the others are too few."""
+        there = self._waiting - self._lost
+        others = len(self.rounds.taking_part) - len((self._late | self._lost) & set(self.rounds.taking_part))
+        return there - self._late if others >= self.rounds.job.federation.minimum_sites else there
 
     def _stopped(self) -> JobError:
         """Why NVFlare stopped the job: somebody aborted it, or it counted too few sites that are left."""

@@ -29,6 +29,7 @@ from cloister.flare.app_check import files_in
 from cloister.flare.egress_filter import note_passed
 from cloister.flare.exchange import Refusal, TaskName, read_task, reply_of
 from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.reason import reason_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings
 
@@ -53,7 +54,7 @@ class TrainingExecutor(Executor):
             reply = self._answer(task_name, shareable, fl_ctx, abort_signal)
         except CloisterError as error:
             _log.warning("task `%s` refused: %s", task_name, error)
-            reply = reply_of(Refusal(denied=isinstance(error, DeniedError), reason=str(error)[:2000]))
+            reply = reply_of(Refusal(denied=isinstance(error, DeniedError), reason=reason_of(error)))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
             _log.exception("task `%s` failed", task_name)
             reason = "the site's job process failed; its administrator finds the reason in the site's log"

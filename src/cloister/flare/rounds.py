@@ -26,6 +26,9 @@ from cloister.jobs.adapter import Arrays
 
 _log = logging.getLogger(__name__)
 
+# The server keeps a few adapters in memory and sums in float64; a layout is a site's word, so it needs a bound.
+_MAXIMUM_ADAPTER_BYTES = 4 << 30
+
 METRICS = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
 
 
@@ -153,9 +156,11 @@ class Rounds:
         if self._phase != "preparing":
             raise EgressError("the site announced itself in the middle of the job")
         try:
-            AdapterLayout.from_json(reply.layout)
+            size = AdapterLayout.from_json(reply.layout).bytes
         except ValueError as error:
             raise EgressError("the site announced tensors that are not an adapter's") from error
+        if size > _MAXIMUM_ADAPTER_BYTES:
+            raise EgressError(f"the site announced an adapter of {size} bytes, more than the server takes")
         progress.prepared, progress.state = reply, "ready"
 
     def _take_update(self, site: str, progress: SiteProgress, reply: Update, tensors: bytes) -> None:

@@ -63,7 +63,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     sites = {name: site for name, site in result["sites"].items() if site["training"] is not None}
     figures = [
         (f"{chosen['value']:.3f}", f"{chosen['metric']} on validation records"),
-        (str(chosen["round"]), f"chosen of {result['rounds']} rounds"),
+        (str(chosen["round"]), f"round chosen, of {result['rounds']}"),
         (str(len(sites)), "sites"),
         (str(sum(site["training"] for site in sites.values())), "training records"),
     ]
