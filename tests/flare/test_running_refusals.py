@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nvflare.fuel.flare_api.api_spec import InternalError, InvalidJobDefinition
 
 from cloister.flare.job_folder import write_job_folder
 from cloister.repository import load_repository
@@ -101,7 +102,7 @@ def test_hostile_job_is_refused_and_nothing_of_it_runs(running: Live, tmp_path: 
     with running.session() as session:
         try:
             job_id = str(session._session.submit_job(str(folder)))
-        except Exception as refused:
+        except (InternalError, InvalidJobDefinition) as refused:
             assert "job" in str(refused).lower()
             return
         view = running.wait(session, job_id, ended)
