@@ -22,7 +22,7 @@ def test_a_private_folder_and_its_new_parents_are_the_owners_alone(tmp_path: Pat
         folder = private_folder(tmp_path / "a" / "b")
     finally:
         os.umask(previous)
-    assert _mode(folder) == 0o700
+    assert _mode(folder) == _mode(folder.parent) == 0o700
 
 
 def test_an_open_folder_is_tightened(tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ _CHUNK_BYTES = 1 << 20
 
 def private_folder(path: Path) -> Path:
     """Make ``path`` and its missing parents, readable by the owner alone; an existing folder is tightened."""
-    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    for parent in reversed(path.parents):
+        if not parent.exists():  # `mkdir(parents=True)` would leave these open to others
+            parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     path.chmod(PRIVATE_FOLDER)
     return path
 

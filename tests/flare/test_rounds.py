@@ -142,6 +142,17 @@ def test_too_few_end_the_job_with_every_reason(job: Document[Job], tmp_path: Pat
     assert str(caught.value) == expected
 
 
+def test_a_site_where_something_is_broken_is_no_denial(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    rounds.take("alpha", prepared(), b"")
+    for site in ("beta", "gamma"):
+        rounds.take(site, Refusal(denied=False, reason="`records.csv` does not exist"), b"")
+    with pytest.raises(JobError, match="1 of 3 sites are ready"):
+        rounds.begin()
+    assert not any(site["denied"] for site in rounds.progress()["sites"].values())
+
+
 def test_without_a_refusal_too_few_are_no_denial(job: Document[Job], tmp_path: Path) -> None:
     rounds = open_rounds(job, tmp_path)
     rounds.ask(TaskName.PREPARE, 0, SITES)

@@ -23,7 +23,8 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.cli.progress_table import lines_of, table_of
-from cloister.flare.session import JobView, PersonSession, connect
+from cloister.flare.job_view import JobView
+from cloister.flare.session import PersonSession, connect
 
 _POLL_SECONDS = 0.5
 
@@ -40,7 +41,7 @@ def watch(
         found = resolve(session, job_id)
         view = follow(session, found, out)
         if not view.completed:
-            raise session.failure(found)
+            raise session.failure(view)
     out.say(f"completed; fetch the result with: cloister job fetch {found}")
     out.result(view.to_json())
 

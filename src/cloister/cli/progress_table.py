@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cloister.flare.session import JobView
+from cloister.flare.job_view import JobView
 
 _STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted by the sites", "RUNNING": "running"}
 

@@ -74,7 +74,7 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
             out.say(f"submitted {document.value.job} as {job_id}, in the name of {person}")
             view = follow(session, job_id, out)
             if not view.completed:
-                raise session.failure(job_id)
+                raise session.failure(view)
             place = local.state.result(job_id)
             return Finished(job_id, place, bring(session, job_id, place, out))
     finally:

@@ -39,6 +39,7 @@ class SiteProgress:
     Attributes:
         state: a word for people.
         reason: why, where the state needs a reason.
+        denied: whether the reason is that a policy or a gate of the site said no, and not that something is broken.
         prepared: what the site announced.
         metrics: its last ones.
         bytes_received: tensors that came from it, in all rounds.
@@ -48,6 +49,7 @@ class SiteProgress:
 
     state: str = "invited"
     reason: str = ""
+    denied: bool = False
     prepared: Prepared | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     bytes_received: int = 0
@@ -60,6 +62,7 @@ class SiteProgress:
         return {
             "state": self.state,
             "reason": self.reason,
+            "denied": self.denied,
             "training": prepared.training if prepared else None,
             "validation": prepared.validation if prepared else None,
             "policy": prepared.policy if prepared else None,
@@ -122,7 +125,7 @@ class Rounds:
             self._round_started = time.time()
             self._measured, self._train_losses = {}, {}
             for name in sites:
-                self._sites[name].state, self._sites[name].reason = self._phase, ""
+                self._sites[name].state, self._sites[name].reason, self._sites[name].denied = self._phase, "", False
 
     def absent(self, site: str, reason: str) -> None:
         """Note that no answer came from ``site``."""
@@ -138,6 +141,7 @@ class Rounds:
             try:
                 if isinstance(reply, Refusal):
                     progress.state, progress.reason = "refused", _one_line(reply.reason)
+                    progress.denied = reply.denied
                     return False
                 if isinstance(reply, Prepared):
                     self._take_prepared(progress, reply)
@@ -221,7 +225,7 @@ class Rounds:
         reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(self._sites.items()) if site.reason)
         message = f"{count} of {len(self._sites)} sites {what}, and the job needs {self.job.federation.minimum_sites}"
         message += f": {reasons}" if reasons else ""
-        denied = any(site.prepared is None and site.state == "refused" for site in self._sites.values())
+        denied = any(site.denied for site in self._sites.values())
         raise (DeniedError if denied and self._phase == "preparing" else JobError)(message)
 
     def next_round(self) -> int | None:

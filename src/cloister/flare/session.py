@@ -6,12 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +19,28 @@ from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
     AuthorizationError,
     InternalError,
+    InvalidJobDefinition,
+    InvalidTarget,
     JobNotDone,
     JobNotFound,
     JobNotRunning,
     NoConnection,
     NoReply,
+    SessionClosed,
 )
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
-from nvflare.private.defs import ERROR_MSG_PREFIX
 
 from cloister.documents import Document
-from cloister.errors import DeniedError, FederationError, JobError, UsageError
-from cloister.files import private_folder, sha256_of, write_atomically
+from cloister.errors import CloisterError, DeniedError, FederationError, JobError, UsageError
+from cloister.files import private_folder
 from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
+from cloister.flare.job_view import JobView, failure_of, view_of
+from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over
 from cloister.jobs import Job
 
 _CONNECT_SECONDS = 15.0
-
-_ADAPTER = "adapter/adapter_model.safetensors"
-_RESULT_FILES = ("result.json", "adapter/adapter_config.json", _ADAPTER)
-
-_FINISHED = "FINISHED"
-_DEPLOYED = "OK"
-
-
-@dataclass(frozen=True)
-class JobView:
-    """What the server says of a job.
-
-    Attributes:
-        job_id: NVFlare's identifier.
-        name: the job's.
-        status: NVFlare's word.
-        submitter: who submitted it.
-        submitted: when, ISO 8601.
-        refusals: sites that did not admit it, with their reasons.
-        progress: see `cloister.flare.rounds.Rounds.progress`; empty where the job's process does not run.
-    """
-
-    job_id: str
-    name: str
-    status: str
-    submitter: str = ""
-    submitted: str = ""
-    refusals: dict[str, str] = field(default_factory=dict)
-    progress: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended, one way or another."""
-        return self.status.startswith(_FINISHED)
-
-    @property
-    def completed(self) -> bool:
-        """Whether it ended as it should."""
-        return self.status == str(RunStatus.FINISHED_COMPLETED.value)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "job_id": self.job_id,
-            "name": self.name,
-            "status": self.status,
-            "submitter": self.submitter,
-            "submitted": self.submitted,
-            "refusals": self.refusals,
-            "progress": self.progress,
-        }
+_UNREACHED_HINT = "see `cloister status`; start it with `cloister up`"
 
 
 class PersonSession:
@@ -112,14 +65,14 @@ class PersonSession:
         """Every job that the server knows, newest first."""
         with _translated():
             found = self._session.list_jobs(detailed=True)
-        views = [_view(meta) for meta in found]
+        views = [view_of(meta) for meta in found]
         return sorted(views, key=lambda view: view.submitted, reverse=True)
 
     def job(self, job_id: str) -> JobView:
         """One job, with its progress while it runs."""
         with _translated():
             meta = self._session.get_job_meta(job_id)
-        return _view(meta, self._progress(job_id, str(meta.get("status", ""))))
+        return view_of(meta, self._progress(job_id, str(meta.get("status", ""))))
 
     def _progress(self, job_id: str, status: str) -> dict[str, Any]:
         if status != RunStatus.RUNNING.value:
@@ -140,100 +93,55 @@ class PersonSession:
 
         Args:
             job_id: NVFlare's identifier.
-            folder: where to; replaced.
+            folder: where to; an earlier result there is replaced.
 
         Returns:
             The content of `result.json`.
 
         Raises:
+            UsageError: where something else than a result lies in ``folder``.
             JobError: where the job left no result; quotes its reason where it gave one.
         """
+        check_place(folder)
         view = self.job(job_id)
         if not view.finished:
             raise JobError(
                 f"job `{job_id}` has not ended: it is {view.status.lower()}", hint="see `cloister job watch`"
             )
-        private_folder(folder.parent)
+        if not folder.parent.exists():  # one that is there is somebody else's to open or close
+            private_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as name:
             with _translated():
                 location = Path(self._session.download_job_result(job_id, name))
-            found = next(iter(sorted(location.rglob(f"{RESULT}/result.json"))), None)
+            found = next(iter(sorted(location.rglob(f"{RESULT}/{RESULT_FILE}"))), None)
             if found is None:
                 raise failure_of(view, location)
-            result: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
-            if result.get("job_id") != job_id:
+            result = read_result(found)
+            if result["job_id"] != job_id:
                 raise JobError(f"the server sent the result of another job than `{job_id}`")
             staged = private_folder(Path(name) / "staged")
-            _take_over(found.parent, staged, str(result["adapter_sha256"]))
-            shutil.rmtree(folder, ignore_errors=True)
+            take_over(found.parent, staged, str(result["adapter_sha256"]))
+            if folder.exists():
+                folder.replace(Path(name) / "earlier")
             staged.replace(folder)
         return result
 
-    def failure(self, job_id: str) -> JobError | DeniedError:
-        """Why a job that ended did not complete, as well as can be told."""
-        view = self.job(job_id)
+    def failure(self, view: JobView) -> JobError | DeniedError:
+        """Why a job that ended did not complete, as well as can be told to this person.
+
+        Args:
+            view: the job, with the last progress that was seen of it.
+        """
         with tempfile.TemporaryDirectory(prefix="failure-") as name:
             try:
                 with _translated():
-                    location = Path(self._session.download_job_result(job_id, name))
+                    location = Path(self._session.download_job_result(view.job_id, name))
                 return failure_of(view, location)
-            except (JobError, FederationError, OSError):
+            except DeniedError:
+                hint = f"its submitter `{view.submitter}` may fetch more than you may see"
+                return failure_of(view, None, hint=hint)
+            except (CloisterError, OSError):
                 return failure_of(view, None)
-
-
-def _take_over(downloaded: Path, staged: Path, adapter_sha256: str) -> None:
-    """Copy the files of a result that are known, readable by their owner alone.
-
-    Raises:
-        JobError: where a file is missing, or the adapter is not the one that the result names.
-    """
-    private_folder(staged / "adapter")
-    try:
-        contents = {name: (downloaded / name).read_bytes() for name in _RESULT_FILES}
-    except OSError as error:
-        raise JobError("the server sent a result that is not complete") from error
-    if sha256_of(contents[_ADAPTER]) != adapter_sha256:
-        raise JobError("the server sent an adapter that is not the one its result names")
-    for name, content in contents.items():
-        write_atomically(staged / name, content)
-
-
-def failure_of(view: JobView, location: Path | None) -> JobError | DeniedError:
-    """The error that says why a job did not complete."""
-    if view.refusals and view.status == RunStatus.FAILED_TO_RUN.value:
-        reasons = "\n".join(f"  {site}: {reason}" for site, reason in sorted(view.refusals.items()))
-        denied = any("denied:" in reason for reason in view.refusals.values())
-        kind = DeniedError if denied else JobError
-        return kind(f"job `{view.name}` was not admitted by enough sites\n{reasons}")
-    written = sorted(location.rglob(f"{RESULT}/failure.json")) if location else []
-    if written:
-        progress = json.loads(written[0].read_text(encoding="utf-8"))
-        refused = all(not site["rounds"] for site in progress["sites"].values()) and progress["round"] == 0
-        denied = refused and any(site["state"] == "refused" for site in progress["sites"].values())
-        return (DeniedError if denied else JobError)(f"job `{view.name}` failed: {progress['reason']}")
-    if view.status == RunStatus.FINISHED_ABORTED.value:
-        return JobError(f"job `{view.name}` was aborted")
-    hint = f"the server's administrator finds the reason in its log, .cloister/server/{view.job_id}/log.txt"
-    said = view.status.removeprefix("FINISHED:").replace("_", " ").lower()
-    return JobError(f"job `{view.name}` ended without a result: the server's job process ended with {said}", hint=hint)
-
-
-def _view(meta: Any, progress: dict[str, Any] | None = None) -> JobView:
-    values: dict[str, Any] = dict(meta)
-    refusals: dict[str, str] = {}
-    for line in values.get("job_deploy_detail") or []:
-        site, _, said = str(line).partition(": ")
-        if said and said.strip() != _DEPLOYED and site != "server":
-            refusals[site] = said.removeprefix(f"{ERROR_MSG_PREFIX}: ").strip()
-    return JobView(
-        job_id=str(values.get("job_id", "")),
-        name=str(values.get("name") or values.get("job_name") or ""),
-        status=str(values.get("status", "")),
-        submitter=str(values.get("submitter_name", "")),
-        submitted=str(values.get("submit_time_iso") or values.get("submit_time") or ""),
-        refusals=refusals,
-        progress=progress or {},
-    )
 
 
 @contextlib.contextmanager
@@ -244,8 +152,7 @@ def connect(kit: Path, person: str) -> Iterator[PersonSession]:
         FederationError: where the server cannot be reached or does not accept the person.
     """
     logging.getLogger("nvflare").setLevel(logging.CRITICAL)
-    if not (kit / "startup" / "fed_admin.json").exists():
-        raise FederationError(f"`{person}` has no kit yet", hint="run `cloister up`")
+    _knock(kit, person)
     deadline = time.monotonic() + _CONNECT_SECONDS
     while True:
         try:
@@ -256,14 +163,31 @@ def connect(kit: Path, person: str) -> Iterator[PersonSession]:
             raise FederationError(f"the server does not accept `{person}`") from error
         except Exception as error:
             if time.monotonic() > deadline:
-                hint = "see `cloister status`; start it with `cloister up`"
-                raise FederationError("the server cannot be reached", hint=hint) from error
+                raise FederationError("the server cannot be reached", hint=_UNREACHED_HINT) from error
             time.sleep(0.3)
     try:
         yield PersonSession(session, person)
     finally:
         with contextlib.suppress(Exception), _quiet():
             session.close()
+
+
+def _knock(kit: Path, person: str) -> None:
+    """See that something listens where the server should be; NVFlare would try for a long time.
+
+    Raises:
+        FederationError: where the person has no kit, or nothing listens.
+    """
+    try:
+        admin = json.loads((kit / "startup" / "fed_admin.json").read_bytes())["admin"]
+        place = str(admin["host"]), int(admin["port"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FederationError(f"`{person}` has no kit yet", hint="run `cloister up`") from error
+    try:
+        socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        message = f"the server cannot be reached at {place[0]}:{place[1]}"
+        raise FederationError(message, hint=_UNREACHED_HINT) from error
 
 
 @contextlib.contextmanager
@@ -292,8 +216,9 @@ def _translated() -> Iterator[None]:
     except (JobNotRunning, JobNotDone) as error:
         raise JobError(" ".join(str(error).lower().split()) or "the job is not in that state") from error
     except (AuthorizationError, AuthenticationError) as error:
-        raise DeniedError("the server does not allow this to you") from error
+        hint = "jobs are submitted by data scientists, and stopped and fetched by whoever submitted them"
+        raise DeniedError("the server does not allow this to you", hint=hint) from error
     except (NoConnection, NoReply, ConnectionError, TimeoutError) as error:
         raise FederationError("the server does not answer", hint="see `cloister status`") from error
-    except InternalError as error:
+    except (InternalError, InvalidJobDefinition, InvalidTarget, SessionClosed, RuntimeError) as error:
         raise FederationError(f"the server failed: {' '.join(str(error).split())[:500]}") from error

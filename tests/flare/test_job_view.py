@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvflare.private.defs import ERROR_MSG_PREFIX
+
+from cloister.errors import DeniedError, JobError
+from cloister.flare.job_view import failure_of, view_of
+
+BROKEN = "FINISHED:EXECUTION_EXCEPTION"
+
+
+def meta(status: str, **more: Any) -> dict[str, Any]:
+    return {"job_id": "an-id", "name": "triage", "status": status, "submitter_name": "ada@research.example", **more}
+
+
+def progress(reason: str = "", number: int = 0, **denied: bool) -> dict[str, Any]:
+    sites = {name: {"reason": f"{name} said no", "denied": value} for name, value in denied.items()}
+    return {"reason": reason, "round": number, "sites": sites}
+
+
+def written(folder: Path, content: str) -> Path:
+    place = folder / "workspace" / "cloister"
+    place.mkdir(parents=True)
+    (place / "failure.json").write_text(content)
+    return folder
+
+
+def test_sites_that_did_not_admit_are_told_with_their_reasons() -> None:
+    said = {"beta": "denied: `purpose`: no", "gamma": "refused: no settings"}
+    detail = ["server: OK", "alpha: OK", *(f"{site}: {ERROR_MSG_PREFIX}: {reason}" for site, reason in said.items())]
+    view = view_of(meta("FINISHED:FAILED_TO_RUN", job_deploy_detail=detail))
+    assert view.refusals == said
+    assert (view.finished, view.completed) == (True, False)
+
+
+def test_what_a_server_says_cannot_steer_a_terminal() -> None:
+    view = view_of(meta("RUNNING", name="\x1b[2Jtriage"), {"sites": {"al\x1bpha": {"reason": "\x9bno\n"}}})
+    assert json.dumps([view.name, view.progress], ensure_ascii=False).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("number", "denied", "kind"),
+    [(0, True, DeniedError), (0, False, JobError), (2, True, JobError)],
+    ids=["denied before training", "broken before training", "denied later"],
+)
+def test_the_reason_that_the_server_wrote(tmp_path: Path, number: int, denied: bool, kind: type[Exception]) -> None:
+    location = written(tmp_path, json.dumps(progress("1 of 3 sites are ready", number, beta=denied)))
+    error = failure_of(view_of(meta(BROKEN)), location)
+    assert type(error) is kind
+    assert error.message == "job `triage` failed: 1 of 3 sites are ready"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[" * 100_000, "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")]
+)
+def test_a_reason_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
+    error = failure_of(view_of(meta(BROKEN)), written(tmp_path, content))
+    assert "ended without a result: the server's job process ended with execution exception" in error.message
+    assert "log.txt" in error.hint
+
+
+def test_without_what_the_server_wrote_the_last_progress_seen_tells() -> None:
+    error = failure_of(view_of(meta(BROKEN), progress("", 3, alpha=False)), None, hint="ask ada")
+    assert error.message.endswith("execution exception\n  alpha: alpha said no")
+    assert error.hint == "ask ada"
+    told = failure_of(view_of(meta(BROKEN), progress("2 of 3 sites gave an update", 3)), None)
+    assert told.message == "job `triage` failed: 2 of 3 sites gave an update"
+
+
+def test_an_aborted_job_is_said_to_be_that() -> None:
+    assert failure_of(view_of(meta("FINISHED:ABORTED")), None).message == "job `triage` was aborted"
