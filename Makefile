@@ -1,5 +1,6 @@
 # make demo    three hospitals and a server on this machine, from nothing to a trained adapter
 # make test    every test
+# make unit    the tests that need no processes, in seconds
 # make check   ruff, mypy, import-linter
 # make bench   the benchmarks, one after another
 #
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install bubblewrap demo test unit check format bench clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -36,10 +37,11 @@ demo: $(INSTALLED) bubblewrap
 	@$(BIN)/cloister demo run
 
 test: $(INSTALLED) bubblewrap
-	@$(BIN)/python -m pytest
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m 'not flare and not gpu'
+	@$(BIN)/python -m pytest -m 'flare and not gpu'
 
 unit: $(INSTALLED) bubblewrap
-	@$(BIN)/python -m pytest -m 'not flare and not slow and not gpu'
+	@$(BIN)/python -m pytest -n 2 -m 'not flare and not slow and not gpu'
 
 check: $(INSTALLED)
 	@$(BIN)/ruff check .

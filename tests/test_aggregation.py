@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -46,7 +46,6 @@ def test_one_update_is_added_as_it_is() -> None:
         np.testing.assert_array_equal(found[name], update(2)[name] + update(1)[name])
 
 
-@settings(max_examples=50)
 @given(
     values=st.lists(arrays(np.float32, (4,), elements=st.floats(-100, 100, width=32)), min_size=2, max_size=4),
     weights=st.lists(st.integers(1, 10**6), min_size=4, max_size=4),

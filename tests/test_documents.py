@@ -265,7 +265,7 @@ def test_every_checked_in_document_is_valid() -> None:
 YAMLISH = st.text(alphabet="aé:-?[]{},#&*!|>'\"%@`$_~.0x1\n\t \\uU\0\u2028\ufeff", max_size=60)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.binary(max_size=200), YAMLISH.map(str.encode), YAMLISH.map(lambda text: f"name: {text}".encode())))
 def test_any_bytes_are_a_document_or_named_mistakes(content: bytes) -> None:
     try:
@@ -276,7 +276,6 @@ def test_any_bytes_are_a_document_or_named_mistakes(content: bytes) -> None:
         str(error).encode()
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -57,7 +57,7 @@ def test_too_few_sites_are_a_denial(root: Path) -> None:
     done = cloister("job", "explain", "tiny-triage", "-C", root)
     assert done.status == 3
     assert "1 of 3 sites would accept" in done.out
-    assert done.err.startswith("cloister: 1 sites would accept the job")
+    assert done.err.startswith("cloister: 1 sites would accept the job, and it needs 2")
 
 
 def test_a_denial_as_json_is_still_one_value(root: Path) -> None:
@@ -96,3 +96,18 @@ def test_which_data_scientist_must_be_said_where_there_are_several(root: Path) -
     assert done.status == 2
     assert "--as PERSON" in done.err
     assert cloister("job", "explain", "tiny-triage", "-C", root, "--as", PERSON).status == 0
+
+
+def test_a_file_elsewhere_is_not_the_job_that_bears_its_name(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny-triage.yaml").write_bytes((root / "jobs" / "tiny-triage.yaml").read_bytes())
+    assert cloister("job", "explain", tmp_path / "tiny-triage.yaml", "-C", root).status == 2
+    assert cloister("job", "explain", root / "jobs" / "tiny-triage.yaml", "-C", root).status == 0
+
+
+def test_a_site_without_isolation_is_told_of(root: Path) -> None:
+    change_document(root, "policies/beta.yaml", {"sandbox": "unsafe-none"})
+    change_document(root, "policies/baseline.yaml", {"sandbox": None})
+    done = cloister("job", "explain", "tiny-triage", "-C", root)
+    assert [line for line in done.out.splitlines() if "unsafe-none" in line] == [
+        "beta: sandbox: unsafe-none: training code would run there without isolation"
+    ]

@@ -25,6 +25,8 @@ def test_status_before_anything_was_made(root: Path) -> None:
     assert done.value["port"] is None
     words = cloister("status", "-C", root)
     assert words.out.count("not running") == 4
+    assert "cloister provision" in words.out
+    assert done.value["authority"] is None
 
 
 def test_status_tells_of_expired_and_unsafe_policies(root: Path) -> None:
@@ -32,7 +34,7 @@ def test_status_tells_of_expired_and_unsafe_policies(root: Path) -> None:
     change_document(root, "policies/beta.yaml", {"sandbox": "unsafe-none"})
     change_document(root, "policies/baseline.yaml", {"sandbox": None})
     problems = {e["name"]: " ".join(e["problems"]) for e in cloister("status", "-C", root, "--json").value["processes"]}
-    assert "policy `alpha` is not valid today" in problems["alpha"]
+    assert "policy `alpha` ended on 2026-01-02 (policies/alpha.yaml:" in problems["alpha"]
     assert "sandbox: unsafe-none" in problems["beta"]
     assert "policy" not in problems["gamma"]
 

@@ -98,7 +98,9 @@ class Live:
 
 def in_round(number: int) -> Callable[[JobView], bool]:
     """Whether a job trains in round ``number``."""
-    return lambda view: bool(view.progress) and view.progress["round"] >= number and view.progress["phase"] == "training"
+    return lambda view: (
+        bool(view.progress) and view.progress["round"] >= number and view.progress["phase"] == "training"
+    )
 
 
 def ended(_view: JobView) -> bool:

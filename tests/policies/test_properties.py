@@ -8,7 +8,7 @@ import json
 import random
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -105,7 +105,6 @@ floors = st.one_of(st.just(SILENT), tightened(World().baseline, most=2, with_sec
 
 
 @given(site=sites, baseline=floors)
-@settings(max_examples=100, deadline=None)
 def test_a_baseline_never_allows_more(site: Tree, baseline: Tree) -> None:
     both = decision(site, baseline).allowed
     event(f"allowed: {both}")
@@ -113,7 +112,6 @@ def test_a_baseline_never_allows_more(site: Tree, baseline: Tree) -> None:
 
 
 @given(site=sites, baseline=floors)
-@settings(max_examples=100, deadline=None)
 def test_both_together_allow_what_each_allows(site: Tree, baseline: Tree) -> None:
     both = decision(site, baseline).allowed
     own = decision(site, SILENT).allowed
@@ -122,21 +120,18 @@ def test_both_together_allow_what_each_allows(site: Tree, baseline: Tree) -> Non
 
 
 @given(data=st.data(), site=sites, baseline=floors)
-@settings(max_examples=100, deadline=None)
 def test_taking_a_grant_from_a_site_never_allows_more(data: st.DataObject, site: Tree, baseline: Tree) -> None:
     less = data.draw(tightened(site, most=1, with_sections=True))
     assert decision(site, baseline).allowed or not decision(less, baseline).allowed
 
 
 @given(data=st.data(), site=sites, baseline=floors)
-@settings(max_examples=100, deadline=None)
 def test_taking_a_grant_from_the_baseline_never_allows_more(data: st.DataObject, site: Tree, baseline: Tree) -> None:
     less = data.draw(tightened(baseline, most=1, with_sections=False))
     assert decision(site, baseline).allowed or not decision(site, less).allowed
 
 
 @given(site=sites, baseline=floors, seed=st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
 def test_order_changes_nothing(site: Tree, baseline: Tree, seed: int) -> None:
     source = random.Random(seed)
     before = decision(site, baseline)
@@ -147,7 +142,6 @@ def test_order_changes_nothing(site: Tree, baseline: Tree, seed: int) -> None:
 
 
 @given(site=sites, baseline=floors)
-@settings(max_examples=50, deadline=None)
 def test_a_refusal_always_says_why(site: Tree, baseline: Tree) -> None:
     made = decision(site, baseline)
     for outcome in made.outcomes:

@@ -19,6 +19,8 @@ from cloister.provisioning import inspect, pem, provision
 from cloister.roster import Federation
 from tests.provisioning.world import contents, drafts, issued_count, modes, private_keys
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 
 class Trap:
     """Counts every step by which a file comes to be, and springs at one of them."""

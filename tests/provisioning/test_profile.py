@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -181,7 +181,6 @@ _SITE = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _HOST = st.from_regex(r"\A[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?\Z")
 
 
-@settings(max_examples=40, deadline=None)
 @given(person=_PERSON, site=_SITE, host=_HOST)
 def test_every_name_that_a_roster_may_hold_can_be_certified_or_is_refused(person: str, site: str, host: str) -> None:
     for kind, value in ((PersonName, person), (HostName, host)):

@@ -17,6 +17,8 @@ from cloister.reference import make_records, pooled_test
 from cloister.reference.generator import SITES, WORDINGS, Kind, SiteRecords, site_records
 from cloister.silos import Silo
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 ROOT = Path(__file__).resolve().parents[2]
 JOBS: dict[Kind, str] = {"clinical-notes": "triage-notes", "complaints": "complaint-routing"}
 

@@ -18,6 +18,8 @@ from cloister.sandbox.confine import REFUSED_CALLS
 
 from .conftest import Inside
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 OUTSIDE = SandboxMode.UNSAFE_NONE
 
 TRY = """

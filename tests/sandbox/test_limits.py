@@ -15,6 +15,8 @@ from cloister.sandbox import Enclosure, SandboxMode
 
 from .conftest import Make, gone, speaking
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 
 class TestLimits:
     def test_memory(self, trainer: Make, enclosure: Enclosure) -> None:

@@ -18,6 +18,8 @@ from cloister.sandbox.usage import tree
 
 from .conftest import Make, gone, innermost
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 ANSWER = """
 send(READY)
 while True:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.errors import RecordsError
@@ -44,7 +44,6 @@ def test_pads_to_the_longest_of_the_batch() -> None:
     assert batch.classes.tolist() == [1, 0]
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=120), size=st.integers(1, 9), seed=st.integers(0, 99))
 def test_every_record_comes_once_per_epoch(lengths: list[int], size: int, seed: int) -> None:
     all_records = records(lengths)

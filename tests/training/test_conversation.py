@@ -22,6 +22,8 @@ from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
 
 from .conftest import LABELS, job, setup_of, write_view
 
+pytestmark = pytest.mark.slow  # real processes, real keys or real files by the hundred
+
 Make = Callable[..., Trainer]
 
 

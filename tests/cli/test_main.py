@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends a command from outside, and what no command foresees."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from cloister.cli import check
+from tests.cli.commands import cloister
+from tests.federation_folder import make_federation
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_federation(tmp_path / "federation")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_stopped_command_says_so_and_gives_one_json_value(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(check, "repository", lambda folder: os.kill(os.getpid(), number))
+    try:
+        done = cloister("check", "-C", root, "--json")
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert (done.status, done.error["exit_status"]) == (130, 130)
+    assert done.err == "cloister: interrupted\n"
+
+
+def test_a_disk_that_refuses_is_told_in_one_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_folder: Path) -> None:
+        raise OSError(28, "No space left on device", "/var/lib/x")
+
+    monkeypatch.setattr(check, "repository", full)
+    done = cloister("check", "-C", root, "--json")
+    assert done.status == 1
+    assert done.error["message"] == "cannot read or write `/var/lib/x`: no space left on device"
