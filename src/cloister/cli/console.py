@@ -16,6 +16,8 @@ from rich.console import Console, RenderableType
 
 from cloister.errors import CloisterError, InvalidDocumentsError
 
+_COLUMNS_OF_A_PIPE = 1000
+
 
 @dataclass
 class Output:
@@ -31,6 +33,8 @@ class Output:
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:  # a file or a pipe has no edge, and an identifier cut in two is none
+            self.console.width = _COLUMNS_OF_A_PIPE
 
     def say(self, text: RenderableType = "") -> None:
         """Say something to people; text is printed as it is, without markup."""
@@ -60,6 +64,12 @@ class Output:
         if isinstance(error, InvalidDocumentsError):
             value["error"]["problems"] = [vars(problem) for problem in error.problems]
         self.result(value)
+
+    def interrupted(self, exit_status: int) -> None:
+        """Say that somebody stopped the command, and give it as JSON."""
+        Console(stderr=True, highlight=False).print("cloister: interrupted", markup=False)
+        if not self.given:
+            self.result({"error": {"message": "interrupted", "hint": "", "exit_status": exit_status}})
 
 
 def _without_controls(text: str) -> str:

@@ -12,15 +12,15 @@ from rich.table import Table
 from cloister.cli.options import FolderOption, JsonOption, federation_of, job_of, output, person_of, repository
 from cloister.cli.run import run_job
 from cloister.demo import compare, make_material
-from cloister.errors import CloisterError
-from cloister.reference.generator import Kind, pooled_test
+from cloister.errors import CloisterError, UsageError
+from cloister.jobs import Job
+from cloister.reference.generator import WORDINGS, Kind, pooled_test
 from cloister.reports import Comparison, write_report
 from cloister.repository import find_root
 
 app = typer.Typer(help="The reference federation with invented records.", no_args_is_help=True, rich_markup_mode=None)
 
 _TEST_RECORDS = 400
-_KINDS: dict[str, Kind] = {"clinical-notes": "clinical-notes", "complaints": "complaints"}
 
 JobOption = Annotated[str, typer.Option("--job", metavar="JOB", help="Which of the reference jobs.")]
 
@@ -45,10 +45,11 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
         out.say(f"made {path.relative_to(root)}")
     repo = repository(root)
     document = job_of(repo, job)
+    kind = _kind_of(document.value)
     finished = run_job(repo, job, person_of(repo, ""), out)
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
-    test = pooled_test(_KINDS[document.value.dataset.name], document.value.training.seed, _TEST_RECORDS)
+    test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)
     comparison = compare(repo, document, adapter, test, out.say)
     write_report(finished.folder, finished.result, comparison)
     out.say(_table(comparison))
@@ -58,6 +59,19 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
         raise CloisterError(
             f"federated {comparison.federated:.3f} is not above the best alone {comparison.best_alone:.3f}"
         )
+
+
+def _kind_of(job: Job) -> Kind:
+    """The kind of records that ``job`` trains on.
+
+    Raises:
+        UsageError: where it is none that can be invented anew to test with.
+    """
+    found = next((kind for kind in WORDINGS if kind == job.dataset.name), None)
+    if found is None:
+        hint = f"run it with: cloister run {job.job}"
+        raise UsageError(f"job `{job.job}` trains on `{job.dataset.name}`, which is not invented here", hint=hint)
+    return found
 
 
 def _table(comparison: Comparison) -> Table:

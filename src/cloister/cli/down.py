@@ -19,6 +19,9 @@ def down(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     root = find_root(folder.resolve())
     # The roster alone is read: a mistake in some other document must not keep processes alive.
     roster = load(root / "provisioning" / "federation.yaml", Federation, name="provisioning/federation.yaml").value
-    stopped = LocalFederation(root, roster).stop()
+    local = LocalFederation(root, roster)
+    if local.running():
+        out.say("stopping …")
+    stopped = local.stop()
     out.say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     out.result({"stopped": stopped})

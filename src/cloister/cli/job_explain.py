@@ -18,8 +18,10 @@ from cloister.cli.options import (
     person_of,
     repository,
 )
+from cloister.documents import Document
 from cloister.errors import DeniedError
-from cloister.policies import Decision, Request, Submitter, decide
+from cloister.jobs import Job
+from cloister.policies import RULES, Decision, Request, Submitter, decide
 from cloister.repository import Repository
 
 _SIGNS = {"allow": "yes", "deny": "NO", "not-applicable": "-"}
@@ -31,29 +33,29 @@ def explain(
     """Decide on a job for every site that it asks, on the policies in this folder; nothing is started or sent."""
     del as_json
     repo = repository(folder)
-    name = person_of(repo, person)
-    decisions = decide_everywhere(repo, job, name)
+    document, name = job_of(repo, job), person_of(repo, person)
+    decisions = _decisions(repo, document, name)
     out = output()
-    rules = [outcome.rule for outcome in next(iter(decisions.values())).outcomes]
     table = Table("rule", *decisions, box=None, pad_edge=False)
-    for index, rule in enumerate(dict.fromkeys(rules)):
-        del index
-        table.add_row(rule, *(_sign(decision, rule) for decision in decisions.values()))
+    for rule in RULES:
+        table.add_row(rule.id, *(_sign(decision, rule.id) for decision in decisions.values()))
     out.say(table)
     for site, decision in decisions.items():
+        if repo.policies_of(site).sandbox == "unsafe-none":
+            out.say(f"{site}: sandbox: unsafe-none: training code would run there without isolation")
         for refusal in decision.refusals:
             places = "; ".join(place for place in (refusal.policy_at, refusal.job_at) if place)
             out.say(f"{site}: {refusal.rule}: {refusal.message}" + (f" ({places})" if places else ""))
     allowed = sum(decision.allowed for decision in decisions.values())
-    out.say(f"{allowed} of {len(decisions)} sites would accept {job_of(repo, job).value.job} from {name}")
+    out.say(f"{allowed} of {len(decisions)} sites would accept {document.value.job} from {name}")
     out.result({site: decision.to_json() for site, decision in decisions.items()})
-    if allowed < job_of(repo, job).value.federation.minimum_sites:
-        raise DeniedError(f"{allowed} sites would accept the job, and it needs more")
+    needed = document.value.federation.minimum_sites
+    if allowed < needed:
+        raise DeniedError(f"{allowed} sites would accept the job, and it needs {needed}")
 
 
-def decide_everywhere(repo: Repository, job: str, person: str) -> dict[str, Decision]:
+def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[str, Decision]:
     """The decision of every site that the job asks."""
-    document = job_of(repo, job)
     entry = repo.federation.value.person(person)
     role = entry.role.value if entry else ""
     submitter = Submitter(person, entry.organisation if entry else "", role)

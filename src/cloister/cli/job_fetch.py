@@ -56,5 +56,7 @@ def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict
     write_report(place, result)
     chosen = result["chosen"]
     out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
+    if unsafe := [name for name, site in result["sites"].items() if site["sandbox"] not in (None, "bubblewrap")]:
+        out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(sorted(unsafe))}")
     out.say(f"result in {place}: adapter/, MODEL_CARD.md, result.html")
     return result

@@ -23,10 +23,12 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.cli.progress_table import lines_of, table_of
+from cloister.errors import FederationError
 from cloister.flare.job_view import JobView
 from cloister.flare.session import PersonSession, connect
 
 _POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 20.0
 
 
 def watch(
@@ -67,8 +69,16 @@ def follow(session: PersonSession, job_id: str, out: Output) -> JobView:
 
 def _poll(session: PersonSession, job_id: str, show: Callable[[JobView], None]) -> JobView:
     last: JobView | None = None
+    heard = time.monotonic()
     while True:
-        view = session.job(job_id)
+        try:
+            view = session.job(job_id)
+        except FederationError:
+            if time.monotonic() - heard > _PATIENCE_SECONDS:
+                raise
+            time.sleep(_POLL_SECONDS)  # a busy server is late now and then; that must not end hours of training
+            continue
+        heard = time.monotonic()
         if not view.progress and last is not None:
             view = replace(view, progress=last.progress)
         show(view)

@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 
 
+_INTERRUPTED = 130  # 128 + SIGINT, by the shell's convention; typer ends so upon KeyboardInterrupt
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"cloister {__version__}\n")
@@ -52,19 +55,25 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Run the command line; ends the process with an exit status that docs/exit-status.md explains."""
-    # `kill` is to end a command as Ctrl-C does, so that what it started is stopped again.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # `kill`, and a terminal that is closed, are to end a command as Ctrl-C does, so that what it started is stopped.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has its way
+            signal.signal(number, _interrupt)
     try:
         app()
     except CloisterError as error:
         current.error(error)
         sys.exit(int(error.exit_status))
+    except OSError as error:
+        place = f" `{error.filename}`" if error.filename else ""
+        refused = CloisterError(f"cannot read or write{place}: {(error.strerror or type(error).__name__).lower()}")
+        current.error(refused)
+        sys.exit(int(refused.exit_status))
     except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            current.interrupted(_INTERRUPTED)
         # What typer finds wrong with a command line it says itself; a program still gets its one value.
         if end.code == ExitStatus.USAGE and "--json" in sys.argv[1:]:
             message = "the command line is not understood"
             use(Output(as_json=True)).failed(UsageError(message, hint="see what stands on standard error"))
         raise
-    except KeyboardInterrupt:
-        sys.stderr.write("cloister: interrupted\n")
-        sys.exit(130)

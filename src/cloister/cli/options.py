@@ -17,18 +17,12 @@ from cloister.repository import Repository, find_root, load_repository
 from cloister.roster import Role
 
 
-def _folder(path: Path) -> Path:
-    return path
-
-
 def _as_json(value: bool) -> bool:
     use(Output(as_json=value))
     return value
 
 
-FolderOption = Annotated[
-    Path, typer.Option("--folder", "-C", help="The federation's folder, or one inside it.", callback=_folder)
-]
+FolderOption = Annotated[Path, typer.Option("--folder", "-C", help="The federation's folder, or one inside it.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON value on standard output.", callback=_as_json, is_eager=True)
 ]
@@ -64,7 +58,11 @@ def job_of(repo: Repository, name: str) -> Document[Job]:
     Raises:
         UsageError: where there is none.
     """
-    found = repo.jobs.get(name) or repo.jobs.get(Path(name).stem if name.endswith((".yaml", ".yml")) else "")
+    found = repo.jobs.get(name) or repo.jobs.get(name.removesuffix(".yaml"))
+    if found is None:
+        # A file elsewhere that happens to bear a job's name is not that job.
+        files = {(repo.root / document.source.file).resolve(): document for document in repo.jobs.values()}
+        found = files.get(Path(name).resolve()) or files.get((repo.root / name).resolve())
     if found is None:
         known = ", ".join(sorted(repo.jobs)) or "none"
         raise UsageError(f"there is no job `{name}`", hint=f"jobs here: {known}")

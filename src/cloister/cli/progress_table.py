@@ -47,8 +47,7 @@ def lines_of(view: JobView) -> list[str]:
     for name, site in progress["sites"].items():
         if site["training"] is not None:
             counts = f"{site['training']} training and {site['validation']} validation records"
-            unsafe = "" if site["sandbox"] == "bubblewrap" else f", sandbox: {site['sandbox']}"
-            lines.append(f"  {name}: {counts}{unsafe}")
+            lines.append(f"  {name}: {counts}{_unsafe(site)}")
         if site["reason"]:
             lines.append(f"  {name}: {site['state']}: {site['reason']}")
         if site["restarts"]:
@@ -80,7 +79,11 @@ def size_of(count: int) -> str:
 
 
 def _state(site: dict[str, Any]) -> str:
-    return f"{site['state']}: {site['reason']}" if site["reason"] else str(site["state"])
+    return f"{site['state']}: {site['reason']}" if site["reason"] else f"{site['state']}{_unsafe(site)}"
+
+
+def _unsafe(site: dict[str, Any]) -> str:
+    return "" if site["sandbox"] in (None, "bubblewrap") else f", sandbox: {site['sandbox']}"
 
 
 def _metric(metrics: dict[str, float]) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.provisioning import provision as make_identities
+from cloister.provisioning import retired
 
 
 def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -30,15 +31,17 @@ def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> Non
             entry.identity.name, entry.identity.kind, f"{entry.not_after:%Y-%m-%d}", "made" if entry.created else "kept"
         )
     out.say(table)
-    out.result(
-        [
-            {
-                "name": entry.identity.name,
-                "kind": entry.identity.kind,
-                "not_after": entry.not_after.isoformat(),
-                "fingerprint": entry.fingerprint,
-                "created": entry.created,
-            }
-            for entry in issued
-        ]
-    )
+    gone = [path.relative_to(local.root).as_posix() for path in retired(repo.federation.value, local.state.folder)]
+    for path in gone:
+        out.say(f"{path}: no longer in the roster; its certificate counts until it ends, and its key is still there")
+    values = [
+        {
+            "name": entry.identity.name,
+            "kind": entry.identity.kind,
+            "not_after": entry.not_after.isoformat(),
+            "fingerprint": entry.fingerprint,
+            "created": entry.created,
+        }
+        for entry in issued
+    ]
+    out.result({"issued": values, "retired": gone})

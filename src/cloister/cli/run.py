@@ -54,7 +54,7 @@ class Finished:
 
 
 def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
-    """Do all of it; whatever happens, what was started is stopped again.
+    """Do all of it; whatever happens, what was started is stopped again, unless something ran before.
 
     Raises:
         CloisterError: where any of it fails.
@@ -63,12 +63,15 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
     local = federation_of(repo)
     sites = list(repo.sites_of(document.value))
     local.state.make()
+    out.say("checking keys and certificates …")
     made = [entry for entry in provision(repo.federation.value, local.state.folder, datetime.now(UTC)) if entry.created]
     if made:
         out.say(f"made keys and certificates for {len(made)} participants")
     already_up = bool(local.running())
     try:
-        start(local, out, sites)
+        started = start(local, out, sites)
+        if already_up and started:
+            out.say("these go on running, as others did before; stop all with: cloister down")
         with connect(local.state.person(person), person) as session:
             job_id = session.submit(document, sites)
             out.say(f"submitted {document.value.job} as {job_id}, in the name of {person}")

@@ -13,7 +13,7 @@ from cloister.cli.options import FolderOption, JsonOption, federation_of, output
 from cloister.errors import CloisterError
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
-from cloister.provisioning import inspect
+from cloister.provisioning import Fault, Standing, inspect
 from cloister.repository import Repository
 from cloister.sandbox import missing
 
@@ -23,40 +23,65 @@ def status(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     del as_json
     repo = repository(folder)
     local = federation_of(repo)
-    running = local.running()
-    connected = _connected(local) if local.federation.server.name in running else []
-    trust = {entry.name: entry for entry in inspect(local.state.folder, local.federation, datetime.now(UTC))}
+    standings = inspect(local.state.folder, local.federation, datetime.now(UTC))
+    authority = next((_trust(each) for each in standings if each.kind == "authority"), None)
+    people = [_trust(each) for each in standings if each.kind == "person"]
+    processes = _processes(repo, local, [each for each in standings if each.kind in ("server", "site")])
+    _show(authority, processes, people)
+    output().say(f"port: {local.remembered_port() or 'none yet'}; sandbox: {missing() or 'bubblewrap'}")
+    output().result(
+        {
+            "authority": authority,
+            "processes": processes,
+            "people": people,
+            "port": local.remembered_port(),
+            "sandbox": missing() or "bubblewrap",
+        }
+    )
+
+
+def _trust(standing: Standing) -> dict[str, Any]:
+    """How one line of provisioning's stands: problems in a word each, and each finding but a missing file in full."""
+    told = [finding for finding in standing.findings if finding.fault is not Fault.MISSING]
+    return {
+        "name": standing.name,
+        "certificate_days": standing.days_left,
+        "problems": [str(fault) for fault in standing.problems],
+        "findings": [f"{each.message} ({each.hint})" if each.hint else each.message for each in told],
+    }
+
+
+def _processes(repo: Repository, local: LocalFederation, standings: list[Standing]) -> list[dict[str, Any]]:
+    running, server = local.running(), local.federation.server.name
+    connected = _connected(local) if server in running else []
     rows: list[dict[str, Any]] = []
-    for name in local.names:
-        entry = trust.get(name)
-        rows.append(
-            {
-                "name": name,
-                "pid": running[name].pid if name in running else None,
-                "connected": name in connected if name != local.federation.server.name else None,
-                "certificate_days": entry.days_left if entry else None,
-                "problems": [*(entry.problems if entry else ["missing"]), *_policy_problems(repo, name)],
-            }
-        )
-    _show(rows, local)
-    output().result({"processes": rows, "port": local.remembered_port(), "sandbox": missing() or "bubblewrap"})
+    for standing in standings:
+        name, trust = standing.name, _trust(standing)
+        trust["problems"] += _policy_problems(repo, name)
+        pid = running[name].pid if name in running else None
+        rows.append(trust | {"pid": pid, "connected": None if name == server else name in connected})
+    return rows
 
 
-def _show(rows: list[dict[str, Any]], local: LocalFederation) -> None:
-    out = output()
+def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], people: list[dict[str, Any]]) -> None:
     table = Table("name", "process", "connected", "certificate", "problems", box=None, pad_edge=False)
+    rows = [*([authority | {"name": "authority"}] if authority else []), *processes, *people]
     for row in rows:
-        connected = {None: "", True: "yes", False: "no"}[row["connected"]]
         days = row["certificate_days"]
         table.add_row(
             row["name"],
-            str(row["pid"] or "not running"),
-            connected,
+            str(row["pid"] or "not running") if "pid" in row else "",
+            {None: "", True: "yes", False: "no"}[row.get("connected")],
             "-" if days is None else f"{days} days left",
             "; ".join(row["problems"]) or "none",
         )
+    out = output()
     out.say(table)
-    out.say(f"port: {local.remembered_port() or 'none yet'}; sandbox: {missing() or 'bubblewrap'}")
+    if any(Fault.MISSING in row["problems"] for row in rows):
+        out.say("what is missing is made by: cloister provision")
+    for row in rows:
+        for finding in row["findings"]:
+            out.say(f"{row['name']}: {finding}")
 
 
 def _connected(local: LocalFederation) -> list[str]:
@@ -71,14 +96,14 @@ def _connected(local: LocalFederation) -> list[str]:
 def _policy_problems(repo: Repository, site: str) -> list[str]:
     if site not in repo.silos:
         return []
-    policies = repo.policies_of(site)
-    today = datetime.now(UTC).date()
-    documents = (policies.site, policies.baseline)
-    problems = [
-        f"policy `{document.value.policy}` is not valid today ({document.source.at('valid_from')})"
-        for document in documents
-        if not document.value.valid_from <= today <= document.value.valid_until
-    ]
+    policies, today = repo.policies_of(site), datetime.now(UTC).date()
+    problems: list[str] = []
+    for document in (policies.site, policies.baseline):
+        policy, at = document.value, document.source.at
+        if today < policy.valid_from:
+            problems.append(f"policy `{policy.policy}` counts from {policy.valid_from} ({at('valid_from')})")
+        if today > policy.valid_until:
+            problems.append(f"policy `{policy.policy}` ended on {policy.valid_until} ({at('valid_until')})")
     if policies.sandbox != "required":
         problems.append("sandbox: unsafe-none")
     return problems

@@ -33,10 +33,8 @@ def start(local: LocalFederation, out: Output, sites: list[str] | None = None) -
     """
     wanted = sites if sites is not None else [site.name for site in local.federation.sites]
     started = local.start(wanted)
-    if not started:
-        out.say("everything runs already")
-        return []
-    out.say(f"started {', '.join(started)} on port {local.remembered_port()}; waiting for the sites to connect …")
+    what = f"started {', '.join(started)}" if started else "everything runs already"
+    out.say(f"{what} on port {local.remembered_port()}; waiting for the sites to connect …")
     local.wait_until_listening(_LISTEN_SECONDS)
     _wait_for_sites(local, wanted)
     out.say(f"{len(wanted)} sites are connected over mutual TLS")

@@ -114,8 +114,7 @@ def read_task(shareable: Shareable) -> tuple[Ask, bytes]:
 
 def reply_of(reply: Reply, tensors: bytes = b"") -> Shareable:
     """What a site sends: a Shareable that holds the message and the tensors, and nothing else."""
-    params = {_MESSAGE: reply.model_dump_json().encode(), _ADAPTER: tensors}
-    return FLModelUtils.to_shareable(FLModel(params_type=ParamsType.FULL, params=params))
+    return reply_with(reply.model_dump_json().encode(), tensors)
 
 
 def content_of(shareable: Shareable) -> tuple[bytes, bytes]:

@@ -242,7 +242,7 @@ class LocalFederation:
         """Stop everything that bears the federation's mark, and what it started.
 
         Returns:
-            Names of the server and sites that were stopped.
+            Names of the server and sites that were stopped; where none is known, which processes.
 
         Raises:
             FederationError: where a process outlives SIGKILL.
@@ -250,7 +250,7 @@ class LocalFederation:
         if not self.state.folder.exists():
             return []
         with self._locked():
-            names = sorted(self.running())
+            names = sorted(self.running()) or [f"process {process.pid}" for process in self.marked()]
             for _ in range(3):  # a dying parent may start one more child while it is being stopped
                 victims = _with_children(self.marked())
                 if not victims:

@@ -67,7 +67,7 @@ class Decision:
         return tuple(outcome for outcome in self.outcomes if outcome.effect is Effect.DENY)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as they go to the audit log and to `--format json`."""
+        """As plain values."""
         return {"allowed": self.allowed, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
 
     def sentence(self) -> str:
