@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cloister.errors import FederationError, ProvisioningError
-from cloister.flare import processes as module
+from cloister.flare import process_tree
 from cloister.flare.launcher import MARKER
 from cloister.flare.processes import LocalFederation, Running
 from cloister.roster import Federation
@@ -48,7 +48,7 @@ def local_of(folder: Path, **server: object) -> LocalFederation:
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFederation:
-    monkeypatch.setattr(module, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(process_tree, "_STOP_SECONDS", 0.1)
     return local_of(tmp_path / "federation")
 
 
@@ -109,7 +109,7 @@ def test_stop_ends_what_bears_the_mark_and_nothing_else(local: LocalFederation, 
     (ours,) = begin(_STAY, local.mark())
     (theirs,) = begin(_STAY, local_of(tmp_path / "other").mark())
     (nobodys,) = begin(_STAY, None)
-    assert local.stop() == []  # it was never written down, so it has no name
+    assert local.stop() == [f"process {ours.pid}"]  # it was never written down, so it has no name
     assert gone(ours)
     assert not gone(theirs)
     assert not gone(nobodys)

@@ -14,7 +14,6 @@ def test_everything_lies_in_one_private_folder(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.make()
     for path in (
-        state.authority,
         state.server,
         state.site("alpha"),
         state.person("ada@x"),

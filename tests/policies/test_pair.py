@@ -4,7 +4,6 @@ from __future__ import annotations
 import pytest
 
 from cloister.documents import parse
-from cloister.errors import DeniedError
 from cloister.policies import Policies, Policy
 from tests.policies.world import World, text_of
 
@@ -55,26 +54,6 @@ def test_the_smaller_number_of_bytes_counts(world: World, site: int, baseline: i
 def test_nothing_leaves_a_site_that_does_not_say_how_much(world: World) -> None:
     del world.site["may_leave"]
     assert world.policies().maximum_bytes_per_round == 0
-
-
-@pytest.mark.parametrize(("site", "baseline"), [(5, 7), (7, 5)])
-def test_the_larger_number_of_records_counts(world: World, site: int, baseline: int) -> None:
-    world.site["datasets"]["clinical-notes"]["minimum_records"] = site
-    world.baseline["datasets"]["clinical-notes"]["minimum_records"] = baseline
-    assert world.policies().minimum_records("clinical-notes") == 7
-    world.silence_baseline()
-    assert world.policies().minimum_records("clinical-notes") == site
-
-
-def test_no_number_of_records_is_enough_of_a_dataset_that_is_not_granted(world: World) -> None:
-    with pytest.raises(DeniedError, match=r"^site\.yaml:\d+ grants no dataset `x-rays`"):
-        world.policies().minimum_records("x-rays")
-    del world.baseline["datasets"]["clinical-notes"]
-    with pytest.raises(DeniedError, match=r"^baseline\.yaml:\d+ grants no dataset `clinical-notes`"):
-        world.policies().minimum_records("clinical-notes")
-    del world.site["datasets"]
-    with pytest.raises(DeniedError, match=r"^site\.yaml:1 grants no dataset `clinical-notes`"):
-        world.policies().minimum_records("clinical-notes")
 
 
 def test_the_digest_is_over_what_is_said(world: World) -> None:

@@ -81,8 +81,15 @@ class AdapterController(ModelController):
             self._ask(TaskName.EVALUATE, rounds.last + 1, rounds.adapter_bytes(), rounds.taking_part)
             rounds.finish()
         except CloisterError as error:
-            rounds.fail(str(error))
-            self.panic(str(error))
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(f"the server cannot write the job's state: {(error.strerror or 'no reason given').lower()}")
+
+    def _fail(self, reason: str) -> None:
+        try:
+            self.rounds.fail(reason)
+        finally:  # also where a full disk keeps the reason from being written
+            self.panic(reason)
 
     def _ask(self, task: TaskName, number: int, adapter: bytes, sites: list[str]) -> None:
         """Send one task to ``sites`` and hand in the answers that come before the deadline."""

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -28,12 +27,12 @@ from cloister.errors import FederationError, ProvisioningError
 from cloister.files import private_folder, write_json
 from cloister.flare.kit import person_files, server_files, site_files, write_kit
 from cloister.flare.launcher import MARKER
+from cloister.flare.port import free_port, is_free
+from cloister.flare.process_tree import end, with_children
 from cloister.flare.state import SiteSettings, State
 from cloister.provisioning import Identity, check_kit, identities
 from cloister.roster import Federation
 
-_STOP_SECONDS = 5.0
-_PORT_TRIES = 20
 _MARK_HINT = "stop this federation's processes by hand, then remove the file"
 
 
@@ -138,14 +137,14 @@ class LocalFederation:
         configured = self.federation.server.port
         remembered = self.remembered_port()
         if isinstance(configured, int):
-            if not taken_by_us and not _is_free(configured):
+            if not taken_by_us and not is_free(configured):
                 hint = "stop what listens there, or set another `port` in provisioning/federation.yaml"
                 raise FederationError(f"port {configured} is taken by another program", hint=hint)
             port = configured
-        elif remembered and (taken_by_us or _is_free(remembered)):
+        elif remembered and (taken_by_us or is_free(remembered)):
             port = remembered
         else:
-            port = _free_port()
+            port = free_port()
         write_json(self.state.port, {"port": port})
         return port
 
@@ -252,11 +251,11 @@ class LocalFederation:
         with self._locked():
             names = sorted(self.running()) or [f"process {process.pid}" for process in self.marked()]
             for _ in range(3):  # a dying parent may start one more child while it is being stopped
-                victims = _with_children(self.marked())
+                victims = with_children(self.marked())
                 if not victims:
                     break
-                _end(victims)
-            left = _with_children(self.marked())
+                end(victims)
+            left = with_children(self.marked())
             if left:
                 raise FederationError(f"process {left[0].pid} cannot be stopped", hint=f"try `kill -9 {left[0].pid}`")
             self._record([])
@@ -271,7 +270,7 @@ class LocalFederation:
         port = self.remembered_port()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if port and not _is_free(port):
+            if port and not is_free(port):
                 return
             self.check_alive([self.federation.server.name])
             time.sleep(0.1)
@@ -295,49 +294,3 @@ class LocalFederation:
         except OSError:
             lines = []
         return lines[-1][:500] if lines else "it printed nothing"
-
-
-def _with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
-    found = {process.pid: process for process in processes}
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            found |= {child.pid: child for child in process.children(recursive=True)}
-    return [process for process in found.values() if process.is_running() and not _is_zombie(process)]
-
-
-def _is_zombie(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    return True
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=_STOP_SECONDS)
-
-
-def _is_free(port: int) -> bool:
-    """Whether nobody listens on ``port`` of this machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether any address is taken; listens to none
-        except OSError:
-            return False
-        return True
-
-
-def _free_port() -> int:
-    for _ in range(_PORT_TRIES):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if _is_free(port):
-            return port
-    raise FederationError("this machine has no free port")

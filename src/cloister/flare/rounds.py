@@ -11,7 +11,6 @@ import logging
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cloister.egress import permitted_metrics, read_adapter, write_adapter
 from cloister.errors import CloisterError, DeniedError, EgressError, JobError
 from cloister.files import json_text, private_folder, sha256_of, write_atomically, write_json
 from cloister.flare.exchange import Prepared, Refusal, Reply, TaskName, Update
+from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter
 from cloister.jobs.adapter import Arrays
 
@@ -30,49 +30,6 @@ _log = logging.getLogger(__name__)
 _MAXIMUM_ADAPTER_BYTES = 4 << 30
 
 METRICS = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
-
-
-@dataclass
-class SiteProgress:
-    """What the server knows of one site.
-
-    Attributes:
-        state: a word for people.
-        reason: why, where the state needs a reason.
-        denied: whether the reason is that a policy or a gate of the site said no, and not that something is broken.
-        prepared: what the site announced.
-        metrics: its last ones.
-        bytes_received: tensors that came from it, in all rounds.
-        rounds: rounds that its update counted in.
-        restarts: of its trainer.
-    """
-
-    state: str = "invited"
-    reason: str = ""
-    denied: bool = False
-    prepared: Prepared | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    bytes_received: int = 0
-    rounds: int = 0
-    restarts: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        prepared = self.prepared
-        return {
-            "state": self.state,
-            "reason": self.reason,
-            "denied": self.denied,
-            "training": prepared.training if prepared else None,
-            "validation": prepared.validation if prepared else None,
-            "policy": prepared.policy if prepared else None,
-            "view": prepared.view if prepared else None,
-            "sandbox": prepared.sandbox if prepared else None,
-            "metrics": self.metrics,
-            "bytes": self.bytes_received,
-            "rounds": self.rounds,
-            "restarts": self.restarts,
-        }
 
 
 class Rounds:

@@ -29,11 +29,6 @@ class State:
         return self.root / FOLDER
 
     @property
-    def authority(self) -> Path:
-        """The certificate authority's folder."""
-        return self.folder / "authority"
-
-    @property
     def server(self) -> Path:
         """The server's kit and NVFlare workspace."""
         return self.folder / "server"

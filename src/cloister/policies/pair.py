@@ -6,9 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloister.documents import Document
-from cloister.errors import DeniedError
 from cloister.files import canonical_json, sha256_of
-from cloister.policies.decision import quoted
 from cloister.policies.model import Policy, SandboxMode
 
 
@@ -55,20 +53,3 @@ class Policies:
             return 0
         limits = [section.maximum_bytes_per_round for section in (own, floor) if section is not None]
         return min(limits)
-
-    def minimum_records(self, dataset: str) -> int:
-        """Usable records that a view of ``dataset`` must hold: the larger stated limit.
-
-        Raises:
-            DeniedError: when a policy that must grant the dataset does not.
-        """
-        limits = []
-        for document in (self.site, self.baseline):
-            granted = document.value.datasets
-            if granted is None and document is self.baseline:
-                continue
-            if granted is None or dataset not in granted:
-                hint = "the policy's owner would have to list it under `datasets`"
-                raise DeniedError(f"{document.source.at('datasets')} grants no dataset {quoted(dataset)}", hint=hint)
-            limits.append(granted[dataset].minimum_records)
-        return max(limits)
