@@ -16,6 +16,7 @@ from cloister.cli.options import (
     person_of,
     repository,
 )
+from cloister.errors import JobError
 from cloister.flare.session import connect
 
 
@@ -28,6 +29,8 @@ def abort(
     name = person_of(repo, person)
     with connect(federation_of(repo).state.person(name), name) as session:
         found = resolve(session, job_id)
+        if session.job(found).finished:
+            raise JobError(f"job `{found}` has ended already", hint="see `cloister job list`")
         session.abort(found)
     out = output()
     out.say(f"stopping {found}")
