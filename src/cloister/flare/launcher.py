@@ -20,11 +20,16 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobHandleSpec, JobLauncherSpec, JobProcessArgs, JobReturnCode, add_launcher
 from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential_env, get_server_job_args
 
+from cloister.flare import site_process
+
 MARKER = "CLOISTER_FEDERATION"
 """Environment variable by which `down` recognises this federation's processes."""
 
 # Everything else stays out: what an administrator's shell exports is no business of a job.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", MARKER)
+
+# Ours takes fewer messages, and then becomes NVFlare's.
+_INSTEAD = {site_process.NVFLARE_MODULE: site_process.__name__}
 
 
 def job_environment() -> dict[str, str]:
@@ -92,6 +97,7 @@ class _Launcher(JobLauncherSpec):
         for name in self.arguments():
             if name in known:
                 option, value = known[name]
+                value = _INSTEAD.get(value, value) if name == JobProcessArgs.EXE_MODULE else value
                 # `--set` takes a list; everything else is one argument, whatever it contains.
                 command += [option, *(str(value).split() if name == JobProcessArgs.OPTIONS else [str(value)])]
         environment = job_environment() | get_credential_env(known)

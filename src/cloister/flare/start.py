@@ -19,8 +19,10 @@ from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.state import SiteSettings, State
+from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
 from cloister.roster import Federation
 
+_ROSTER = "provisioning/federation.yaml"
 _SERVER = "nvflare.private.fed.app.server.server_train"
 _SITE = "nvflare.private.fed.app.client.client_train"
 
@@ -29,6 +31,7 @@ def main(arguments: list[str]) -> int:
     """Check the kit and become the NVFlare process."""
     try:
         module, argv = prepare(arguments)
+        restrict_traffic(_rule(arguments))
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
@@ -38,6 +41,13 @@ def main(arguments: list[str]) -> int:
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
+
+
+def _rule(arguments: list[str]) -> Rule:
+    kind, workspace, root, _ = arguments
+    if kind == "server":
+        return rule_of_server(load(Path(root) / _ROSTER, Federation).value)
+    return rule_of_site(SiteSettings.read(Path(workspace)).site)
 
 
 def prepare(arguments: list[str]) -> tuple[str, list[str]]:
@@ -51,7 +61,7 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     if not arguments[3].isdecimal():
         raise UsageError("the port is not a number")
     kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
-    federation = load(root / "provisioning" / "federation.yaml", Federation).value
+    federation = load(root / _ROSTER, Federation).value
     if kind == "server":
         check_kit_files(workspace, server_files(federation, workspace, port), with_settings=False)
         organisation = f"org={federation.server.organisation}"

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may send what to whom, on envelopes as a running federation was seen to send them, and on forged ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey
+from nvflare.fuel.f3.endpoint import Endpoint
+from nvflare.fuel.f3.message import Message
+from nvflare.fuel.f3.streaming.stream_const import STREAM_CHANNEL, STREAM_DATA_TOPIC, StreamHeaderKey
+
+from cloister.flare import site_process
+from cloister.flare.traffic import Envelope, rule_of_server, rule_of_site
+from cloister.roster import Federation
+from tests.federation_folder import OFFICER, PERSON, default_roster
+
+JOB = "96da7c8b-7c90-407c-8a01-d0d2cb944f3e"
+SESSION = "_admin_8c4fdb9c-667c-46ad-89aa-fe417588ae80"
+STREAM, ACK = "sm__STREAM", "sm__ACK"
+
+server_takes = rule_of_server(Federation.model_validate_json(json.dumps(default_roster())))
+alpha_takes = rule_of_site("alpha")
+
+
+def from_person(channel: str, topic: str, **changes: str) -> Envelope:
+    return replace(Envelope(PERSON, SESSION, SESSION, "server", channel, topic, PERSON), **changes)
+
+
+def from_site(channel: str, topic: str, **changes: str) -> Envelope:
+    process = f"alpha.{JOB}"
+    return replace(Envelope("alpha", process, process, f"server.{JOB}", channel, topic, "alpha"), **changes)
+
+
+def to_site(channel: str, topic: str, **changes: str) -> Envelope:
+    return replace(Envelope("", "server", f"server.{JOB}", f"alpha.{JOB}", channel, topic, "server_job"), **changes)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        from_person("task", "challenge", bearer=""),
+        from_person("task", "register", registers_as="admin"),
+        from_person("hci_channel", "command"),
+        from_person("aux_communication", "ObjectStreamer.Request"),
+        from_person("download_service__", "download_service__download"),
+        from_person(STREAM, ACK),
+        from_person("hci_channel", "command", certificate=OFFICER, bearer=OFFICER),
+        from_site("task", "register", neighbour="alpha", origin="alpha", destination="server", registers_as="regular"),
+        from_site("task", "heart_beat", neighbour="alpha", origin="alpha", destination="server"),
+        from_site("admin", "admin", neighbour="alpha", origin="alpha", destination="server"),
+        from_site("server_command", "get_task"),
+        from_site("server_command", "submit_update", neighbour="alpha"),  # relayed by the site's parent process
+        from_site("aux_communication", "__task_check__"),
+        from_site(STREAM, ACK),
+        Envelope("", f"server.{JOB}", f"server.{JOB}", f"alpha.{JOB}", "return_only", "server_command:get_task"),
+        Envelope("", f"server.{JOB}", f"server.{JOB}", "server", "server_parent_listener", "heartbeat", "server_job"),
+    ],
+)
+def test_the_server_takes_what_sessions_and_jobs_need(envelope: Envelope) -> None:
+    assert server_takes(envelope)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        from_person("aux_communication", "__do_task__", destination=f"alpha.{JOB}"),
+        from_person("admin", "train.deploy", destination="alpha"),
+        from_person("hci_channel", "command", destination="alpha"),
+        from_person(STREAM, ACK, destination="alpha"),
+        from_person("_net_manager", "stop_cell", destination="alpha"),
+        from_person("_net_manager", "stop_cell"),
+        from_person("cellnet.channel", "bulk"),
+        from_person("server_parent_listener", "update_run_status"),
+        from_person("server_command", "abort", destination=f"server.{JOB}"),
+        from_person("hci_channel", "command", destination=f"server.{JOB}"),
+        from_person("aux_communication", "fed.event"),
+        from_person("task", "heart_beat"),
+        from_person("task", "register", registers_as="regular"),
+        from_person("task", "register", registers_as="relay"),
+        from_person("hci_channel", "command", origin="server"),
+        from_person("hci_channel", "command", origin=f"server.{JOB}"),
+        from_person("hci_channel", "command", bearer=OFFICER),
+        from_person("hci_channel", "command", bearer="server"),
+        from_person("hci_channel", "command", certificate="eve@research.example", bearer="eve@research.example"),
+        from_person("hci_channel", "command", certificate="alpha", bearer="alpha"),
+        from_site("server_command", "get_task", destination=f"beta.{JOB}"),
+        from_site("aux_communication", "__do_task__", destination=f"beta.{JOB}"),
+        from_site("aux_communication", "__sync_runner__", destination="beta"),
+        from_site("server_command", "handle_dead_job"),
+        from_site("server_parent_listener", "heartbeat", destination="server"),
+        from_site("server_command", "submit_update", origin=f"beta.{JOB}"),
+        from_site("server_command", "submit_update", bearer="beta"),
+        from_site("server_command", "submit_update", neighbour="server.alpha", origin="server.alpha"),
+        from_site("server_command", "submit_update", certificate="delta", bearer="delta"),
+        from_site("server_command", "submit_update", certificate="", neighbour=f"alpha.{JOB}"),
+        from_site("task", "register", registers_as="admin"),
+        from_site("hci_channel", "command", destination="server"),
+        Envelope("coordinator", f"server.{JOB}", f"server.{JOB}", "server", "server_parent_listener", "heartbeat"),
+        Envelope("", "", "server", "server", "hci_channel", "command"),
+    ],
+)
+def test_the_server_drops_everything_else(envelope: Envelope) -> None:
+    assert not server_takes(envelope)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        to_site("task", "heart_beat", origin="server", destination="alpha"),
+        to_site("admin", "admin", origin="server", destination="alpha"),
+        to_site("return_only", "server_command:get_task"),
+        to_site("return_only", "server_command:get_task", neighbour="alpha"),
+        to_site("aux_communication", "__end_run__"),
+        to_site(STREAM, ACK),
+        Envelope("", f"alpha.{JOB}", f"alpha.{JOB}", "alpha", "admin", "train.notify_job_status", "alpha"),
+        Envelope("", f"alpha.{JOB}", f"alpha.{JOB}", f"server.{JOB}", "server_command", "get_task", "alpha"),
+        Envelope("", "alpha", "alpha", f"alpha.{JOB}", "client_command", "abort", "alpha"),
+    ],
+)
+def test_a_site_takes_what_a_job_needs(envelope: Envelope) -> None:
+    assert alpha_takes(envelope)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        to_site("aux_communication", "__do_task__"),
+        to_site("aux_communication", "fed.event"),
+        to_site("aux_communication", "__do_task__", origin=SESSION),
+        to_site("admin", "admin", origin=SESSION),
+        to_site("admin", "admin", origin=f"beta.{JOB}"),
+        to_site("admin", "admin", origin=""),
+        to_site("_net_manager", "config_vars", origin="server"),
+        to_site("_net_manager", "change_root", origin="server"),
+        to_site("client_command", "configure_job_log"),
+        to_site("client_command", "abort", origin="alpha"),
+        to_site("cellnet.channel", "bulk", origin="server"),
+        to_site("download_service__", "download_service__download"),
+        to_site("client_command", "configure_job_log", neighbour="alpha.evil", origin="alpha.evil"),
+        to_site("_net_manager", "stop_cell", neighbour="alpha.evil", origin="alpha.evil"),
+    ],
+)
+def test_a_site_drops_everything_else(envelope: Envelope) -> None:
+    assert not alpha_takes(envelope)
+
+
+def test_a_piece_of_a_stream_is_judged_by_the_message_in_it() -> None:
+    headers = {
+        MessageHeaderKey.CHANNEL: STREAM_CHANNEL,
+        MessageHeaderKey.TOPIC: STREAM_DATA_TOPIC,
+        MessageHeaderKey.ORIGIN: SESSION,
+        MessageHeaderKey.DESTINATION: "server",
+        StreamHeaderKey.CHANNEL: "server_command",
+        StreamHeaderKey.TOPIC: "abort",
+    }
+    message = Message(headers=headers, payload=b"")
+    message.set_prop(MessagePropKey.ENDPOINT, Endpoint(SESSION))
+    message.set_prop(MessagePropKey.COMMON_NAME, PERSON)
+    assert Envelope.of(message) == Envelope(PERSON, SESSION, SESSION, "server", "server_command", "abort")
+    assert not server_takes(Envelope.of(message))
+
+
+def test_a_message_that_says_nothing_is_dropped() -> None:
+    assert not server_takes(Envelope.of(Message(headers={}, payload=b"")))
+    assert not alpha_takes(Envelope.of(Message(headers={}, payload=b"")))
+
+
+def test_a_job_process_without_its_sites_name_does_not_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert site_process.main(["-n", JOB]) == 2
+    assert "without its site's name" in capsys.readouterr().err
