@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +18,13 @@ _STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted b
 
 def table_of(view: JobView) -> RenderableType:
     """The whole progress, to be drawn again and again."""
-    progress = view.progress
+    progress, refusals = view.progress, [Text(line) for line in _refusals(view)]
     if not progress:
-        return Text(f"{view.name}: {state_of(view)}")
+        return Group(Text(f"{view.name}: {state_of(view)}"), *refusals)
     number, last = progress["round"], progress["rounds"]
     head = Text(f"{progress['job_name']}: {progress['phase']}, round {number} of {last}, {progress['seconds']:.0f} s")
-    bar = ProgressBar(total=last, completed=len(progress["history"]), width=60)
+    # A bar alone does not end its line, and the table would begin beside it.
+    bar = Padding(ProgressBar(total=last, completed=len(progress["history"]), width=60), 0, expand=False)
     table = Table("site", "state", "records", "loss", "metric", "sent", "rounds", box=None, pad_edge=False)
     for name, site in progress["sites"].items():
         table.add_row(
@@ -34,13 +36,13 @@ def table_of(view: JobView) -> RenderableType:
             size_of(site["bytes"]),
             str(site["rounds"]),
         )
-    return Group(head, bar, table)
+    return Group(head, bar, table, *refusals)
 
 
 def lines_of(view: JobView) -> list[str]:
     """What there is to say so far; each line stays the same once it can be said."""
     lines = [] if view.finished else [f"{view.name}: {state_of(view)}"]
-    lines += [f"  {site} did not admit the job: {reason}" for site, reason in sorted(view.refusals.items())]
+    lines += _refusals(view)
     progress = view.progress
     if not progress:
         return lines
@@ -61,6 +63,10 @@ def lines_of(view: JobView) -> list[str]:
             f" ({entry['seconds']:.1f} s)"
         )
     return lines
+
+
+def _refusals(view: JobView) -> list[str]:
+    return [f"  {site} did not admit the job: {reason}" for site, reason in sorted(view.refusals.items())]
 
 
 def state_of(view: JobView) -> str:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cloister.cli.progress_table import lines_of, size_of, table_of
+from cloister.flare.job_view import JobView
+from tests.reports.finished_job import finished_job
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    found = finished_job(tmp_path_factory.mktemp("job"))
+    found["sites"]["beta"]["sandbox"] = "unsafe-none"
+    return found
+
+
+def drawn(view: JobView) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=150, force_terminal=True, color_system=None).print(table_of(view))
+    return [line.strip() for line in out.getvalue().splitlines()]
+
+
+def view_with(progress: dict[str, Any]) -> JobView:
+    return JobView("an-id", "tiny-triage", "RUNNING", progress=progress)
+
+
+def test_on_a_terminal_each_site_has_a_row(result: dict[str, Any]) -> None:
+    lines = drawn(view_with(result))
+    assert lines[0].startswith("tiny-triage: completed, round 2 of 2")
+    assert set(lines[1]) == {"━"}
+    assert lines[2].split() == ["site", "state", "records", "loss", "metric", "sent", "rounds"]
+    assert lines[3].split()[:3] == ["alpha", "done", "18"]
+    assert "sandbox: unsafe-none" in lines[4]
+    assert "unsafe-none" not in lines[3]
+    assert lines[5].startswith("gamma  refused: `purpose`: not granted (policies/gamma.yaml:12)")
+
+
+def test_elsewhere_each_line_is_said_once_it_can_be(result: dict[str, Any]) -> None:
+    lines = lines_of(view_with(result))
+    assert lines[0] == "tiny-triage: running"
+    assert "  alpha: 18 training and 6 validation records" in lines
+    assert "  beta: 36 training and 6 validation records, sandbox: unsafe-none" in lines
+    assert "  gamma: refused: `purpose`: not granted (policies/gamma.yaml:12)" in lines
+    assert lines[-1].startswith("  round 2 of 2: 2 of 3 sites; came in with accuracy 0.625")
+
+
+def test_before_there_is_progress_the_state_is_told_in_words() -> None:
+    view = JobView("an-id", "tiny-triage", "SUBMITTED", refusals={"beta": "denied: `purpose`: no"})
+    refusal = "beta did not admit the job: denied: `purpose`: no"
+    assert drawn(view) == ["tiny-triage: waiting for the sites", refusal]
+    assert lines_of(view)[1] == f"  {refusal}"
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")])
+def test_sizes(count: int, words: str) -> None:
+    assert size_of(count) == words
