@@ -15,6 +15,9 @@ from pydantic import Field, StringConstraints, model_validator
 from cloister.documents import Model
 from cloister.names import PersonName, SiteName, Word
 
+ROSTER = "provisioning/federation.yaml"
+"""Where the document lies in a federation's folder."""
+
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$")]
 
 

@@ -9,7 +9,7 @@ from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.documents import load
 from cloister.flare.processes import LocalFederation
 from cloister.repository import find_root
-from cloister.roster import Federation
+from cloister.roster import ROSTER, Federation
 
 
 def down(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -18,7 +18,7 @@ def down(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     out = output()
     root = find_root(folder.resolve())
     # The roster alone is read: a mistake in some other document must not keep processes alive.
-    roster = load(root / "provisioning" / "federation.yaml", Federation, name="provisioning/federation.yaml").value
+    roster = load(root / ROSTER, Federation, name=ROSTER).value
     local = LocalFederation(root, roster)
     if local.running():
         out.say("stopping …")

@@ -37,12 +37,10 @@ from cloister.flare.state import SiteSettings
 from cloister.jobs import Job
 from cloister.policies import Decision, Request, Submitter, decide
 from cloister.repository import load_site
-from cloister.roster import Federation
+from cloister.roster import ROSTER, Federation
 from cloister.sandbox import SandboxMode, missing
 
 _log = logging.getLogger(__name__)
-
-ROSTER = "provisioning/federation.yaml"
 
 # NVFlare's identifiers are UUIDs. The server names one, and it becomes a folder that NVFlare empties before it unpacks.
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

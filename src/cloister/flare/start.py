@@ -18,11 +18,12 @@ from cloister.documents import load
 from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
+from cloister.flare.leftover_views import remove_leftover_views
 from cloister.flare.state import SiteSettings, State
+from cloister.flare.submission import limit_submissions, read_json_only
 from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
-from cloister.roster import Federation
+from cloister.roster import ROSTER, Federation
 
-_ROSTER = "provisioning/federation.yaml"
 _SERVER = "nvflare.private.fed.app.server.server_train"
 _SITE = "nvflare.private.fed.app.client.client_train"
 
@@ -35,8 +36,12 @@ def main(arguments: list[str]) -> int:
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
+    read_json_only()
     if module == _SITE:
         restrict_commands()
+    else:
+        limit_submissions()
+        remove_leftover_views(Path(arguments[1]))
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -46,7 +51,7 @@ def main(arguments: list[str]) -> int:
 def _rule(arguments: list[str]) -> Rule:
     kind, workspace, root, _ = arguments
     if kind == "server":
-        return rule_of_server(load(Path(root) / _ROSTER, Federation).value)
+        return rule_of_server(load(Path(root) / ROSTER, Federation).value)
     return rule_of_site(SiteSettings.read(Path(workspace)).site)
 
 
@@ -61,7 +66,7 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     if not arguments[3].isdecimal():
         raise UsageError("the port is not a number")
     kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
-    federation = load(root / _ROSTER, Federation).value
+    federation = load(root / ROSTER, Federation).value
     if kind == "server":
         check_kit_files(workspace, server_files(federation, workspace, port), with_settings=False)
         organisation = f"org={federation.server.organisation}"

@@ -16,8 +16,8 @@ from cloister.errors import InvalidDocumentsError, Problem, UsageError
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policies, Policy
 from cloister.repository.model import Repository, SiteDocuments
-from cloister.repository.references import ROSTER, Folder, Folders, disagreements
-from cloister.roster import Federation
+from cloister.repository.references import Folder, Folders, disagreements
+from cloister.roster import ROSTER, Federation
 from cloister.silos import Silo
 
 

@@ -16,10 +16,8 @@ from cloister.documents import Document, KeyPath, T
 from cloister.errors import Problem
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policy
-from cloister.roster import Federation, SiteEntry
+from cloister.roster import ROSTER, Federation, SiteEntry
 from cloister.silos import Silo
-
-ROSTER = "provisioning/federation.yaml"
 
 
 @dataclass(frozen=True)
