@@ -70,6 +70,10 @@ def _link_out(folder: Path, _marker: Path) -> None:
     document.write_bytes(document.read_bytes() + b"\nextra: ${secret:file:/etc/passwd}\n")
 
 
+def _other_format(folder: Path, _marker: Path) -> None:
+    (folder / "meta.json").rename(folder / "meta.conf")
+
+
 _FILTER = {"tasks": ["train"], "filters": [{"path": "nvflare.app_common.filters.exclude_vars.ExcludeVars", "args": {}}]}
 _WIDGET = {"id": "w", "path": "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent", "args": {}}
 _FEDAVG = {"id": "f", "path": "nvflare.app_common.workflows.fedavg.FedAvg", "args": {}}
@@ -89,6 +93,7 @@ HOSTILE: dict[str, Change] = {
     "other workflow at the server": _server_config(lambda value: value.update(workflows=[_FEDAVG])),
     "component at the server": _server_config(lambda value: value["components"].append(_WIDGET)),
     "launcher in the meta": _meta(lambda value: value.update(launcher_spec={"default": {"process": {"image": "x"}}})),
+    "meta that can include files": _other_format,
     "scope in the meta": _meta(lambda value: value.update(scope="other")),
 }
 

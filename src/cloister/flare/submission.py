@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server reads of a job when a person sends it, before any other check: a small archive, and JSON.
+
+NVFlare also reads HOCON and OmegaConf, which include files, fetch addresses and fill in environment variables of the
+machine that reads them, and shows the outcome to the person. It unpacks an archive however large it becomes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from io import BytesIO
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from nvflare.fuel.utils.config import ConfigFormat
+from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
+
+from cloister.flare.app_check import MAXIMUM_APP_BYTES
+
+_MAXIMUM_JOB_BYTES = 2 * MAXIMUM_APP_BYTES + (1 << 20)  # two apps and the meta
+_MAXIMUM_ENTRIES = 100
+
+
+def read_json_only() -> None:
+    """Have NVFlare look for configuration in files of JSON only."""
+    formats = OrderedDict({".json": ConfigFormat.JSON})
+    ConfigFormat.config_ext_formats = classmethod(lambda _cls: formats)
+
+
+def limit_submissions() -> None:
+    """Have NVFlare's server refuse an archive that would become large before it reads anything in it."""
+    validate = JobMetaValidator.validate
+
+    def checked(self: JobMetaValidator, job_name: str, job_data: bytes | str) -> tuple[bool, str, dict[str, Any]]:
+        if refusal := refusal_of(job_data):
+            return False, refusal, {}
+        outcome: tuple[bool, str, dict[str, Any]] = validate(self, job_name, job_data)
+        return outcome
+
+    JobMetaValidator.validate = checked
+
+
+def refusal_of(job_data: bytes | str) -> str:
+    """Why an archive is not looked into, or nothing.
+
+    Args:
+        job_data: the archive or, as NVFlare's server gives it, the name of its file.
+    """
+    try:
+        with ZipFile(BytesIO(job_data) if isinstance(job_data, bytes) else job_data) as archive:
+            entries = archive.infolist()
+    except (BadZipFile, NotImplementedError, ValueError, OSError):
+        return "the job is not a ZIP archive that can be read"
+    # `zipfile` inflates no more of an entry than it declares.
+    if len(entries) > _MAXIMUM_ENTRIES or sum(entry.file_size for entry in entries) > _MAXIMUM_JOB_BYTES:
+        return "the job is larger than a job may be"
+    return ""

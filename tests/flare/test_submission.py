@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server reads of a job that is sent to it; in processes of their own, as what is changed is NVFlare's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloister.flare.submission import refusal_of
+from tests.flare.signed_jobs import zip_of
+
+_META = {"name": "j", "deploy_map": {"a": ["server", "alpha"]}}
+
+_SCRIPT = """
+import sys
+from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
+from cloister.flare.submission import limit_submissions, read_json_only
+if sys.argv[2] == "ours":
+    read_json_only()
+    limit_submissions()
+print(JobMetaValidator().validate("j", sys.argv[1]))
+"""
+
+
+def _validated(job: Path, whose: str) -> str:
+    """What NVFlare makes of the archive `job`, with our limits or without."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(job), whose],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PASSPHRASE": "xyzzy-1", "PATH": "/usr/bin:/bin"},
+    )
+    return done.stdout
+
+
+def _archive(folder: Path, **more: bytes) -> Path:
+    path = folder / "job.zip"
+    files = {f"j/a/config/config_fed_{side}.json": b"{}" for side in ("server", "client")} | {"j/a/config/": b""}
+    path.write_bytes(zip_of(files | {f"j/{name.replace('_', '.')}": content for name, content in more.items()}))
+    return path
+
+
+def test_a_job_in_json_is_read(tmp_path: Path) -> None:
+    assert _validated(_archive(tmp_path, meta_json=json.dumps(_META).encode()), "ours").startswith("(True, ''")
+
+
+def test_a_job_cannot_have_the_server_read_its_files_and_environment(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text(json.dumps({"password": "xyzzy-2"}))
+    meta = json.dumps(_META)[:-1] + f', env = ${{PASSPHRASE}}, file {{ include file("{tmp_path}/secret.json") }} }}'
+    archive = _archive(tmp_path, meta_conf=meta.encode())
+    found = _validated(archive, "NVFlare's own")
+    assert "xyzzy-1" in found and "xyzzy-2" in found, "NVFlare no longer does this: our limit may go"
+    refused = _validated(archive, "ours")
+    assert "xyzzy" not in refused and refused.startswith("(False, 'meta.[json|conf|yml] not existing")
+
+
+def test_an_archive_that_would_become_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    archive = _archive(tmp_path, meta_json=b" " * 20_000_000 + json.dumps(_META).encode())
+    assert archive.stat().st_size < 100_000
+    assert _validated(archive, "ours") == "(False, 'the job is larger than a job may be', {})\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        (b"", "not a ZIP archive"),
+        (b"PK\x05\x06" + bytes(17), "not a ZIP archive"),
+        ("/nowhere/job.zip", "not a ZIP archive"),
+        (zip_of({f"j/{number}": b"" for number in range(101)}), "larger than a job may be"),
+    ],
+)
+def test_what_is_no_small_archive_is_refused(job: bytes | str, reason: str) -> None:
+    assert reason in refusal_of(job)
+
+
+def test_a_small_archive_is_looked_into() -> None:
+    assert refusal_of(zip_of({"j/meta.json": b"{}"})) == ""
