@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> int:
     read_json_only()
     if module == _SITE:
         restrict_commands()
+        remove_leftover_views(Path(arguments[1]))
     else:
         limit_submissions()
-        remove_leftover_views(Path(arguments[1]))
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
