@@ -38,7 +38,7 @@ def test_a_trainer_killed_in_mid_round_is_started_again(slow: Live):
     job_id = slow.submit()
     with slow.session() as session:
         slow.wait(session, job_id, in_round(2))
-        inside = slow.process_of("worker_process", "beta").children(recursive=True)
+        inside = slow.process_of("site_process", "beta").children(recursive=True)
         next(process for process in inside if "cloister.training" in " ".join(process.cmdline())).kill()
         assert slow.wait(session, job_id, ended).completed
     slow.cli("job", "fetch", job_id)
@@ -64,7 +64,7 @@ def test_a_sites_job_process_killed_does_not_fail_the_job(slow: Live):
     job_id = slow.submit()
     with slow.session() as session:
         slow.wait(session, job_id, in_round(1))
-        kill_tree(slow.process_of("worker_process", "gamma"))
+        kill_tree(slow.process_of("site_process", "gamma"))
         assert slow.wait(session, job_id, ended).completed
     slow.cli("job", "fetch", job_id)
     assert slow.sites_of_result(job_id)["alpha"]["rounds"] == 3
@@ -84,7 +84,7 @@ def test_a_job_with_too_few_sites_left_fails_in_words(slow: Live):
     with slow.session() as session:
         slow.wait(session, job_id, in_round(2))
         for site in ("beta", "gamma"):
-            kill_tree(slow.process_of("worker_process", site))
+            kill_tree(slow.process_of("site_process", site))
     done = slow.cli("job", "watch", job_id, expect=1)
     assert "1 of 3 sites" in done.stderr
 
