@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 
+from rich.console import Console
 from rich.table import Table
 
 from cloister.cli.console import Output
@@ -17,3 +18,15 @@ def test_a_row_in_a_pipe_is_one_line() -> None:
         Output().say(table)
     assert len(out.getvalue().splitlines()) == 2
     assert "d6cde423-38e3-4c7a-a456-b20b0de56d3e" in out.getvalue()
+
+
+def test_what_goes_on_meanwhile_is_shown_on_a_terminal_alone() -> None:
+    shown: list[str] = []
+    for terminal in (True, False):
+        output = Output()
+        output.console = Console(file=io.StringIO(), force_terminal=terminal, color_system=None, width=80)
+        with output.busy("measuring"):
+            output.say("said meanwhile")
+        shown.append(output.console.file.getvalue())  # type: ignore[attr-defined]
+    assert "measuring" in shown[0]
+    assert shown[1] == "said meanwhile\n"

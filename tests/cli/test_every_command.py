@@ -51,6 +51,15 @@ def test_every_command_says_what_it_does(path: tuple[str, ...]) -> None:
     assert command.help.split(".")[0].split()[0] in done.out
 
 
+@pytest.mark.parametrize("group", [(), *sorted({path[:1] for path in COMMANDS if len(path) > 1})], ids=" ".join)
+def test_no_summary_is_cut_on_a_terminal_of_eighty_columns(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    assert "..." not in cloister(*group, "--help").out.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_outside_a_federation_every_command_fails_with_one_json_value(path: tuple[str, ...], tmp_path: Path) -> None:
     done = cloister(*path, *arguments_of(COMMANDS[path]), "-C", tmp_path, "--json")

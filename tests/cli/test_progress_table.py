@@ -40,6 +40,12 @@ def test_on_a_terminal_each_site_has_a_row(result: dict[str, Any]) -> None:
     assert lines[5].startswith("gamma  refused: `purpose`: not granted (policies/gamma.yaml:12)")
 
 
+def test_a_wait_after_the_last_round_is_explained(result: dict[str, Any]) -> None:
+    waiting, ended = view_with(result), JobView("an-id", "tiny-triage", "FINISHED:COMPLETED", progress=result)
+    assert drawn(waiting)[0].endswith("s; the server stores the result …")
+    assert drawn(ended)[0].endswith(" s")
+
+
 def test_elsewhere_each_line_is_said_once_it_can_be(result: dict[str, Any]) -> None:
     lines = lines_of(view_with(result))
     assert lines[0] == "tiny-triage: running"
@@ -54,6 +60,7 @@ def test_before_there_is_progress_the_state_is_told_in_words() -> None:
     refusal = "beta did not admit the job: denied: `purpose`: no"
     assert drawn(view) == ["tiny-triage: waiting for the sites", refusal]
     assert lines_of(view)[1] == f"  {refusal}"
+    assert drawn(view_with({})) == ["tiny-triage: running; its processes start …"]
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")])

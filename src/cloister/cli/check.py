@@ -9,7 +9,10 @@ from cloister.cli.options import FolderOption, JsonOption, output, repository
 
 
 def check(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Validate every document of the four folders and what they say of each other."""
+    """Validate the documents of all four folders.
+
+    Also what they say of each other. Starts nothing.
+    """
     del as_json
     repo = repository(folder)
     out = output()

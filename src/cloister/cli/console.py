@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cloister.errors import CloisterError, InvalidDocumentsError
 
@@ -39,6 +42,14 @@ class Output:
     def say(self, text: RenderableType = "") -> None:
         """Say something to people; text is printed as it is, without markup."""
         self.console.print(_without_controls(text) if isinstance(text, str) else text, markup=False)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Show on a terminal what goes on meanwhile, and for how long; elsewhere nothing."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+            progress.add_task(text, total=None)
+            yield
 
     def result(self, value: Any) -> None:
         """Give the command's value."""

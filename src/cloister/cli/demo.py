@@ -27,7 +27,10 @@ JobOption = Annotated[str, typer.Option("--job", metavar="JOB", help="Which of t
 
 @app.command("prepare")
 def prepare(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Make the invented records and lay the base model where the silo documents expect it."""
+    """Make the invented records and lay out the base model.
+
+    Where the silo documents expect them.
+    """
     del as_json
     made = make_material(find_root(folder.resolve()))
     out = output()
@@ -37,7 +40,10 @@ def prepare(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
 
 @app.command("run")
 def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Run a reference job in a real federation on this machine, then train each site alone and compare."""
+    """Run a reference job, and compare with each site alone.
+
+    In a real federation on this machine.
+    """
     del as_json
     out = output()
     root = find_root(folder.resolve())
@@ -50,7 +56,8 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
     test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)
-    comparison = compare(repo, document, adapter, test, out.say)
+    with out.busy("training and measuring, two at once"):
+        comparison = compare(repo, document, adapter, test, out.say)
     write_report(finished.folder, finished.result, comparison)
     out.say(_table(comparison))
     out.say(f"adapter, model card and result page: {finished.folder.relative_to(federation_of(repo).root)}")

@@ -13,7 +13,10 @@ from cloister.roster import ROSTER, Federation
 
 
 def down(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Stop server, sites, their jobs and their trainers; also what a crash left behind."""
+    """Stop all of this federation on this machine.
+
+    Server, sites, their jobs and their trainers; also what a crash left behind.
+    """
     del as_json
     out = output()
     root = find_root(folder.resolve())

@@ -30,7 +30,10 @@ _SIGNS = {"allow": "yes", "deny": "NO", "not-applicable": "-"}
 def explain(
     job: JobArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Decide on a job for every site that it asks, on the policies in this folder; nothing is started or sent."""
+    """Say which sites would accept a job, and why not.
+
+    Decides on the policies in this folder; nothing is started or sent.
+    """
     del as_json
     repo = repository(folder)
     document, name = job_of(repo, job), person_of(repo, person)

@@ -33,7 +33,7 @@ def fetch(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Download the adapter and write its model card and result page."""
+    """Download a result: adapter, model card and page."""
     del as_json
     repo = repository(folder)
     name = person_of(repo, person)

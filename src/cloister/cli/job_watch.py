@@ -34,7 +34,10 @@ _PATIENCE_SECONDS = 20.0
 def watch(
     job_id: JobIdArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Show rounds, each site's state, loss, metric and bytes sent, until the job ends."""
+    """Follow a job until it ends.
+
+    Shows rounds, and each site's state, loss, metric and bytes sent.
+    """
     del as_json
     repo = repository(folder)
     name = person_of(repo, person)

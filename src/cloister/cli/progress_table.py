@@ -13,18 +13,19 @@ from rich.text import Text
 
 from cloister.flare.job_view import JobView
 
-_STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted by the sites", "RUNNING": "running"}
+_RUNNING = "RUNNING"
+_STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted by the sites", _RUNNING: "running"}
 
 
 def table_of(view: JobView) -> RenderableType:
     """The whole progress, to be drawn again and again."""
     progress, refusals = view.progress, [Text(line) for line in _refusals(view)]
     if not progress:
-        return Group(Text(f"{view.name}: {state_of(view)}"), *refusals)
-    number, last = progress["round"], progress["rounds"]
-    head = Text(f"{progress['job_name']}: {progress['phase']}, round {number} of {last}, {progress['seconds']:.0f} s")
+        starting = "; its processes start …" if view.status == _RUNNING else ""
+        return Group(Text(f"{view.name}: {state_of(view)}{starting}"), *refusals)
+    head = Text(_head(view))
     # A bar alone does not end its line, and the table would begin beside it.
-    bar = Padding(ProgressBar(total=last, completed=len(progress["history"]), width=60), 0, expand=False)
+    bar = Padding(ProgressBar(total=progress["rounds"], completed=len(progress["history"]), width=60), 0, expand=False)
     table = Table("site", "state", "records", "loss", "metric", "sent", "rounds", box=None, pad_edge=False)
     for name, site in progress["sites"].items():
         table.add_row(
@@ -37,6 +38,14 @@ def table_of(view: JobView) -> RenderableType:
             str(site["rounds"]),
         )
     return Group(head, bar, table, *refusals)
+
+
+def _head(view: JobView) -> str:
+    progress = view.progress
+    # Between the last word of the job's process and the server's own, seconds pass in which nothing would move.
+    ending = "; the server stores the result …" if progress["phase"] == "completed" and not view.finished else ""
+    rounds = f"round {progress['round']} of {progress['rounds']}"
+    return f"{progress['job_name']}: {progress['phase']}, {rounds}, {progress['seconds']:.0f} s{ending}"
 
 
 def lines_of(view: JobView) -> list[str]:

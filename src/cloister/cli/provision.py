@@ -14,7 +14,7 @@ from cloister.provisioning import retired
 
 
 def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Make the authority, and a key and certificate for the server, each site and each person of the roster.
+    """Make keys and certificates for everybody in the roster.
 
     What is there and still right is kept; no key is ever overwritten.
     """

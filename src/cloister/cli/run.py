@@ -31,7 +31,10 @@ from cloister.repository import Repository
 def run(
     job: JobArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Check, provision if needed, start if needed, submit, watch, fetch; and stop what was started."""
+    """Run a job on this machine, from document to result.
+
+    Checks, provisions if needed, starts if needed, submits, watches, fetches; and stops what was started.
+    """
     del as_json
     repo = repository(folder)
     finished = run_job(repo, job, person_of(repo, person), output())

@@ -19,7 +19,7 @@ from cloister.sandbox import missing
 
 
 def status(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Show the federation's processes, connections, certificates and policies on this machine."""
+    """Show processes, connections, certificates and policies."""
     del as_json
     repo = repository(folder)
     local = federation_of(repo)

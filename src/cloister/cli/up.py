@@ -17,7 +17,10 @@ _REGISTER_SECONDS = 90.0
 
 
 def up(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Start server and sites as processes of this machine, and wait until every site is connected."""
+    """Start server and sites on this machine.
+
+    Waits until every site is connected.
+    """
     del as_json
     out = output()
     local = federation_of(repository(folder))

@@ -31,7 +31,7 @@ def find_root(start: Path) -> Path:
     for folder in (here, *here.parents):
         if (folder / ROSTER).is_file():
             return folder
-    hint = f"go to the folder that holds `{ROSTER}`, or name it"
+    hint = f"go to the folder that holds `{ROSTER}`, or name it with --folder"
     raise UsageError(f"`{start}` is not inside a federation's folder", hint=hint)
 
 
