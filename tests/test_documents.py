@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from cloister.documents import MAXIMUM_BYTES, MAXIMUM_DEPTH, Document, Model, load, parse
+from cloister.documents import MAXIMUM_BYTES, MAXIMUM_DEPTH, MAXIMUM_PROBLEMS, Document, Model, load, parse
 from cloister.errors import ExitStatus, InvalidDocumentsError
 from cloister.jobs import Job
 from cloister.names import Word
@@ -159,6 +159,18 @@ def test_what_was_never_filled_in_is_refused(left: str, style: str) -> None:
 def test_keys_and_block_text_are_searched_as_well() -> None:
     assert "never filled in" in mistakes("$NAME: a\nname: b\n")[0]
     assert "never filled in" in mistakes("name: a\nguests:\n  - |\n    line\n    ${X}\n")[0]
+
+
+@pytest.mark.parametrize("opened", ["${" * 100_000, "}" + "${" * 100_000], ids=["never closed", "closed before"])
+def test_placeholders_that_are_never_closed_cost_no_time(opened: str) -> None:
+    begun = time.process_time()
+    assert read(f'name: a\nguests: ["{opened}"]\n').value.guests == (opened,)
+    assert time.process_time() - begun < 5
+
+
+def test_no_more_than_a_hundred_mistakes_of_a_kind_are_told() -> None:
+    assert len(mistakes("name: a\n" * 10_000)) == MAXIMUM_PROBLEMS
+    assert len(mistakes("name: a\n" + "".join(f"key{number}: 1\n" for number in range(10_000)))) == MAXIMUM_PROBLEMS
 
 
 def test_prices_are_no_variables() -> None:

@@ -27,12 +27,14 @@ from cloister.errors import InvalidDocumentsError, Problem
 
 MAXIMUM_BYTES = 256 * 1024
 MAXIMUM_DEPTH = 32
+MAXIMUM_PROBLEMS = 100
 
 _SHOWN_CHARACTERS = 80
 
 KeyPath = tuple[str | int, ...]
 
-_UNRESOLVED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*|__[A-Z][A-Z0-9_]*__")
+_BRACED = re.compile(r"\$\{[^}]*\}")
+_BARE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*|__[A-Z][A-Z0-9_]*__")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -173,7 +175,8 @@ class _Tree:
         return value
 
     def _problem(self, line: int, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(self.name, line, message, hint))
+        if len(self.problems) < MAXIMUM_PROBLEMS:
+            self.problems.append(Problem(self.name, line, message, hint))
 
     def _node(self, event: yaml.Event, path: KeyPath, depth: int) -> Any:
         line = _line(event)
@@ -225,13 +228,18 @@ class _Tree:
         if _SURROGATE.search(text):
             self._problem(line, "holds half of a character", "an escape between `\\ud800` and `\\udfff` is no text")
             return ""
-        if found := _UNRESOLVED.search(text):
-            self._problem(
-                line, f"{_quoted(found.group())} was never filled in", "documents are data: write the value itself"
-            )
+        if found := _unresolved(text):
+            self._problem(line, f"{_quoted(found)} was never filled in", "documents are data: write the value itself")
         if not event.implicit[0]:  # quoted, or a block scalar: text
             return text
         return _plain_scalar(text)
+
+
+def _unresolved(text: str) -> str:
+    """The first placeholder in ``text``, or nothing."""
+    # Behind the last brace the pattern cannot match, and would look from every `${` to the end before it gives up.
+    found = _BRACED.search(text, 0, text.rfind("}") + 1) or _BARE.search(text)
+    return found.group() if found else ""
 
 
 def _quoted(text: str) -> str:
@@ -271,7 +279,8 @@ def _validate(value: Any, model: type[T], source: Source) -> tuple[T | None, lis
         # JSON mode: strict about types, yet lists fill tuples and ISO text fills dates.
         return model.model_validate_json(json.dumps(value, allow_nan=True)), []
     except ValidationError as error:
-        return None, [_problem_of(dict(item), model, source) for item in error.errors(include_url=False)]
+        found = error.errors(include_url=False)[:MAXIMUM_PROBLEMS]
+        return None, [_problem_of(dict(item), model, source) for item in found]
 
 
 _EXPECTED = {
