@@ -71,6 +71,17 @@ class TestNetwork:
             assert inside(code) == "ConnectionRefusedError"
             assert inside(code, OUTSIDE) == "done"
 
+    @pytest.mark.parametrize(("family", "word"), [(40, "AF_VSOCK"), (16, "AF_NETLINK"), (38, "AF_ALG"), (255, "none")])
+    def test_opens_no_socket_that_a_network_namespace_would_not_hold(
+        self, inside: Inside, family: int, word: str
+    ) -> None:
+        """A virtual machine's host, for one, is reached by `AF_VSOCK` from whatever namespace."""
+        code = f"import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nfor family in ({family}, 1, 2, 10):\n"
+        code += "    print(libc.socket(family, 1, 0) >= 0, end=' ')"
+        assert inside(code) == "False True True True", word
+        if word == "AF_NETLINK":
+            assert inside(code.replace(", 1, 0)", ", 3, 0)").replace("1, 2, 10", "1,"), OUTSIDE) == "True True"
+
 
 class TestFiles:
     def test_reads_view_and_base_model(self, inside: Inside) -> None:

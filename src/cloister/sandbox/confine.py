@@ -3,7 +3,8 @@
 
 Beside limits it sets a filter of system calls (seccomp(2)). It refuses what training never needs: memory that belongs
 to no process and would escape the watchdog's count (System V, memfd), and parts of the kernel that have often been the
-way out of a sandbox (keys, BPF, io_uring, userfaultfd, mounts, modules).
+way out of a sandbox (keys, BPF, io_uring, userfaultfd, mounts, modules). And it refuses sockets of every family but
+those that stay inside a network namespace: AF_VSOCK does not, and reaches a virtual machine's host.
 
 It is a program of its own, of the standard library alone, because limits set by the parent after the start come too
 late, and code between fork and exec deadlocks in a process with threads (as `subprocess` documents of `preexec_fn`).
@@ -29,8 +30,9 @@ _NAMESPACE_LIMITS_SINCE = (5, 14)  # the first kernel that counts RLIMIT_NPROC p
 
 # linux/bpf_common.h, linux/seccomp.h
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER_OFFSET, _ARCHITECTURE_OFFSET = 0, 4
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _ARGUMENT_OFFSET = 0, 4, 16  # of the first argument its lower half
 _KILL, _REFUSE, _ALLOW = 0x80000000, 0x00050001, 0x7FFF0000  # _REFUSE: fail with EPERM
+_NO_SUCH_FAMILY = 0x00050061  # fail with EAFNOSUPPORT
 _X32 = 0x40000000  # from here on x86-64 counts the same calls once more
 
 # Name in linux/audit.h of each machine, and its place in the pairs below.
@@ -76,6 +78,9 @@ REFUSED_CALLS = {
     "memfd_secret": (447, 447),
 }
 """Numbers of the refused system calls on x86-64 and on 64-bit Arm (asm/unistd.h)."""
+
+_SOCKET = (41, 198)
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6 (linux/socket.h)
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,20 @@ def _filter(libc: ctypes.CDLL) -> None:
         sys.exit(f"confine: no filter of system calls is known for {os.uname().machine}")
     architecture, column = machine
     refused = [numbers[column] for numbers in REFUSED_CALLS.values()]
+    sockets = [
+        (_IF_EQUAL, 0, len(_FAMILIES) + 3, _SOCKET[column]),
+        (_LOAD, 0, 0, _ARGUMENT_OFFSET),
+        *((_IF_EQUAL, len(_FAMILIES) - place, 0, family) for place, family in enumerate(_FAMILIES)),
+        (_RETURN, 0, 0, _NO_SUCH_FAMILY),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_OFFSET),
         (_IF_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_OFFSET),
-        (_IF_AT_LEAST, len(refused) + 1, 0, _X32),
+        (_IF_AT_LEAST, len(sockets) + len(refused) + 1, 0, _X32),
+        *sockets,
         # Each jumps over the rest of the list and over the permission behind it.
         *((_IF_EQUAL, len(refused) - place, 0, number) for place, number in enumerate(refused)),
         (_RETURN, 0, 0, _ALLOW),
