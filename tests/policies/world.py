@@ -96,7 +96,7 @@ class World:
         baseline: the baseline, which says the same as the site's own policy.
         job: the job.
         silo: the silo.
-        records: usable records in the view.
+        records: records in the view to train on.
         submitter: who asks.
         today: the day.
         asked_site: the site of the request.

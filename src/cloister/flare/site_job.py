@@ -196,7 +196,7 @@ class SiteJob:
         )
         self._decide(records=None)
         manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)
-        self._decide(records=manifest.records)
+        self._decide(records=manifest.training)
         return manifest
 
     def _decide(self, *, records: int | None) -> None:

@@ -55,7 +55,7 @@ class DatasetGrant(Section):
 
     Attributes:
         columns: those a job may read; no other is copied into its view.
-        minimum_records: a view of fewer usable records is refused.
+        minimum_records: a view with fewer records to train on is refused.
         purposes: limits this dataset to some of the policy's purposes; all of them where not given.
     """
 

@@ -34,7 +34,7 @@ class Request:
         submitter: who asks.
         job: what they ask for.
         silo: what the site has.
-        records: usable records in the job's view; None before the view is written.
+        records: those in the job's view that would be trained on; None before the view is written.
     """
 
     site: str

@@ -17,7 +17,7 @@ def test_denies_too_few(world: World, records: int) -> None:
     world.records = records
     assert world.effects("records") == ["deny", "deny"]
     refusal = world.outcomes("records")[0]
-    assert refusal.message == f"the view holds {records} usable records and needs 100"
+    assert refusal.message == f"the view holds {records} records to train on and needs 100"
     assert world.line(refusal.policy_at) == "minimum_records: 100"
 
 

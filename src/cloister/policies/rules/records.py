@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`records`: the view holds enough usable records that no single one stands out."""
+"""`records`: the view holds enough records to train on that no single one stands out.
+
+Those kept for validation do not count: the job chooses their share, and could leave a single one to train on.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ def judge(check: Check) -> Outcomes:
         return check.deny(message, policy=("datasets",), job=("dataset", "name"))
     path = ("datasets", name, "minimum_records")
     if records < grant.minimum_records:
-        message = f"the view holds {records} usable records and needs {grant.minimum_records}"
+        message = f"the view holds {records} records to train on and needs {grant.minimum_records}"
         return check.deny(message, policy=path, job=("dataset", "name"))
-    return check.allow(f"the view holds {grant.minimum_records} usable records or more", policy=path)
+    return check.allow(f"the view holds {grant.minimum_records} records to train on or more", policy=path)
 
 
 RULE = Rule("records", judge)
