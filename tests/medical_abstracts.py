@@ -70,14 +70,14 @@ def split(records: Sequence[tuple[str, str]], seed: int, test_share: float = 0.2
     return sites, test
 
 
-def federation(root: Path, sites: dict[str, Records], *, rounds: int, steps: int, seed: int) -> Path:
+def federation(root: Path, sites: dict[str, Records], *, rounds: int, steps: int, seed: int, tokens: int = 128) -> Path:
     """A federation of three sites that hold abstracts, with a job that learns the conditions."""
     labels = list(CONDITIONS)
     job = {
         "dataset": {"labels": labels, "validation_share": 0.1},
         "method": {"lora": {"rank": 8, "alpha": 16, "targets": ["query", "value"]}},
         "training": {"steps": steps, "batch_size": 16, "learning_rate": 0.002, "head_learning_rate": 0.002,
-                     "maximum_tokens": 128, "seed": seed},
+                     "maximum_tokens": tokens, "seed": seed},
         "federation": {"rounds": rounds, "minimum_sites": 2, "round_deadline_seconds": 1800},
     }  # fmt: skip
     columns = {"triage": {"values": labels}, "note": {"maximum_characters": 20_000}}
