@@ -72,5 +72,10 @@ def test_without_what_the_server_wrote_the_last_progress_seen_tells() -> None:
     assert told.message == "job `triage` failed: 2 of 3 sites gave an update"
 
 
+def test_a_job_that_ended_with_its_server_is_said_to_be_lost() -> None:
+    error = failure_of(view_of(meta("FINISHED:ABANDONED")), None)
+    assert error.message == "job `triage` was lost: the server was stopped while it ran"
+
+
 def test_an_aborted_job_is_said_to_be_that() -> None:
     assert failure_of(view_of(meta("FINISHED:ABORTED")), None).message == "job `triage` was aborted"

@@ -89,6 +89,17 @@ def test_a_job_with_too_few_sites_left_fails_in_words(slow: Live):
     assert "1 of 3 sites" in done.stderr
 
 
+def test_a_job_that_ran_when_its_server_was_stopped_is_said_to_be_lost(slow: Live):
+    job_id = slow.submit()
+    with slow.session() as session:
+        slow.wait(session, job_id, in_round(1))
+    slow.cli("down")
+    slow.cli("up")
+    done = slow.cli("job", "watch", job_id, expect=1)
+    assert "was lost: the server was stopped while it ran" in done.stderr
+    assert "has ended already" in slow.cli("job", "abort", job_id, expect=None).stderr
+
+
 def test_down_leaves_nothing_after_the_server_was_killed(slow: Live):
     job_id = slow.submit()
     with slow.session() as session:

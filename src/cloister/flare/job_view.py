@@ -101,6 +101,8 @@ def failure_of(view: JobView, location: Path | None, *, hint: str = "") -> JobEr
         before_training = not progress.get("round")
         denied = before_training and any(site.get("denied") for site in progress.get("sites", {}).values())
         return (DeniedError if denied else JobError)(f"job `{view.name}` failed: {reason}")
+    if view.status == RunStatus.ABANDONED.value:
+        return JobError(f"job `{view.name}` was lost: the server was stopped while it ran", hint="submit it again")
     if view.status == RunStatus.FINISHED_ABORTED.value:
         return JobError(f"job `{view.name}` was aborted")
     hint = hint or f"the server's administrator finds the reason in its log, .cloister/server/{view.job_id}/log.txt"

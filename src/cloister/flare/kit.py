@@ -96,6 +96,7 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
             },
             {"id": "job_store", "path": storage},
             {"id": "process_launcher", "path": "cloister.flare.launcher.ServerLauncher", "args": {}},
+            {"id": "lost_jobs", "path": "cloister.flare.lost_jobs.LostJobs", "args": {}},
         ],
     }
     return {
