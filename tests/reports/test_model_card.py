@@ -79,6 +79,12 @@ def test_a_metric_that_a_round_lacks_is_a_dash(result: dict[str, Any]) -> None:
     assert tables_of(model_card(changed))[-1][-1] == ["2", "0.500", "-"]
 
 
+def test_a_sandbox_that_was_off_is_said(result: dict[str, Any]) -> None:
+    assert "without isolation" not in model_card(result)
+    off = result | {"sites": result["sites"] | {"beta": result["sites"]["beta"] | {"sandbox": "unsafe-none"}}}
+    assert "**Trained without isolation** (`sandbox: unsafe-none`) at beta." in model_card(off)
+
+
 def test_what_it_does_not_promise_is_said(result: dict[str, Any]) -> None:
     assert "No differential privacy and no secure aggregation" in model_card(result)
 

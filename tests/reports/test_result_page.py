@@ -103,6 +103,12 @@ def test_words_from_outside_stay_words(result: dict[str, Any], text: str) -> Non
     assert text in page.texts
 
 
+def test_a_sandbox_that_was_off_is_said(result: dict[str, Any]) -> None:
+    assert "without isolation" not in result_page(result)
+    off = result | {"sites": result["sites"] | {"beta": result["sites"]["beta"] | {"sandbox": "unsafe-none"}}}
+    assert "Trained without isolation (sandbox: unsafe-none) at beta." in result_page(off)
+
+
 def test_numbers_that_are_none_do_no_harm(result: dict[str, Any]) -> None:
     changed = hostile(result, "x")
     for site in changed["sites"].values():

@@ -21,7 +21,7 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.flare.session import PersonSession, connect
-from cloister.reports import write_report
+from cloister.reports import without_isolation, write_report
 
 ToOption = Annotated[str, typer.Option("--to", metavar="FOLDER", help="Where to; .cloister/results/JOB_ID otherwise.")]
 
@@ -56,7 +56,7 @@ def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict
     write_report(place, result)
     chosen = result["chosen"]
     out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
-    if unsafe := [name for name, site in result["sites"].items() if site["sandbox"] not in (None, "bubblewrap")]:
-        out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(sorted(unsafe))}")
+    if unsafe := without_isolation(result):
+        out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(unsafe)}")
     out.say(f"result in {place}: adapter/, MODEL_CARD.md, result.html")
     return result

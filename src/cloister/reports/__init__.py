@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cloister.files import write_atomically
+from cloister.reports.isolation import without_isolation
 from cloister.reports.model_card import model_card
 from cloister.reports.result_page import Comparison, result_page
 
-__all__ = ["Comparison", "model_card", "result_page", "write_report"]
+__all__ = ["Comparison", "model_card", "result_page", "without_isolation", "write_report"]
 
 
 def write_report(folder: Path, result: dict[str, Any], comparison: Comparison | None = None) -> None:

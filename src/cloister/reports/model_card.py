@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from cloister.reports.isolation import without_isolation
+
 # What Markdown (https://spec.commonmark.org/0.31.2/#backslash-escapes) would take for more than text.
 _MARKUP = re.compile(r"([\\`*_\[\]|~#!])")
 
@@ -70,6 +72,7 @@ def model_card(result: dict[str, Any]) -> str:
                 for name, site in _took_part(result).items()
             ],
         ),
+        *_unsafe(result),
         *_left_out(result),
         "## How it measured",
         f"Means over the sites' own validation records, weighted by their number. The adapter is that of round "
@@ -92,6 +95,11 @@ def model_card(result: dict[str, Any]) -> str:
 
 def _took_part(result: dict[str, Any]) -> dict[str, Any]:
     return {name: site for name, site in result["sites"].items() if site["training"] is not None}
+
+
+def _unsafe(result: dict[str, Any]) -> list[str]:
+    names = ", ".join(map(_plain, without_isolation(result)))
+    return [f"**Trained without isolation** (`sandbox: unsafe-none`) at {names}."] if names else []
 
 
 def _left_out(result: dict[str, Any]) -> list[str]:

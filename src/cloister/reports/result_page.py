@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from cloister.reports.isolation import without_isolation
+
 # Colours that keep apart for colour-blind readers (Okabe and Ito, https://jfly.uni-koeln.de/color/).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 300, 52, 150, 16, 36
@@ -20,6 +22,7 @@ h1{font-size:26px;margin:0}h2{font-size:18px;margin:36px 0 8px}p.lead{color:var(
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:600}
 th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+p.warning{border-left:4px solid #d55e00;padding-left:12px;font-weight:600}
 .figures{display:flex;flex-wrap:wrap;gap:12px;margin-top:20px}
 .figure{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 16px;min-width:120px}
 .figure b{display:block;font-size:24px}.figure span{color:var(--soft);font-size:13px}
@@ -71,6 +74,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
         f"<h1>{escape(job['job'])}</h1>",
         f'<p class="lead">{escape(job["task"])} for {escape(job["purpose"])}, on {escape(job["base_model"]["name"])}. '
         f"Records stayed at their sites.</p>",
+        *_unsafe(result),
         '<div class="figures">',
         *(f'<div class="figure"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in figures),
         "</div>",
@@ -162,6 +166,11 @@ def _line(name: str, points: list[tuple[float, float]], index: int, ends: list[f
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
         f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" style="fill:{colour}">{escape(name)}</text>'
     )
+
+
+def _unsafe(result: dict[str, Any]) -> list[str]:
+    names = ", ".join(map(escape, without_isolation(result)))
+    return [f'<p class="warning">Trained without isolation (sandbox: unsafe-none) at {names}.</p>'] if names else []
 
 
 def _sites(sites: dict[str, Any]) -> str:
