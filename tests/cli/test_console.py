@@ -20,6 +20,15 @@ def test_a_row_in_a_pipe_is_one_line() -> None:
     assert "d6cde423-38e3-4c7a-a456-b20b0de56d3e" in out.getvalue()
 
 
+def test_a_terminal_too_narrow_for_a_table_does_not_cut_identifiers() -> None:
+    table = Table("job", "id", "submitted by", box=None, pad_edge=False)
+    table.add_row("complaint-routing" * 2, "d6cde423-38e3-4c7a-a456-b20b0de56d3e", "ada@research.example")
+    output, out = Output(), io.StringIO()
+    output.console = Console(file=out, force_terminal=True, color_system=None, width=80, soft_wrap=True)
+    output.say(table)
+    assert "d6cde423-38e3-4c7a-a456-b20b0de56d3e  ada@research.example" in out.getvalue()
+
+
 def test_what_goes_on_meanwhile_is_shown_on_a_terminal_alone() -> None:
     shown: list[str] = []
     for terminal in (True, False):

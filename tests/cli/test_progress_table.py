@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cloister.cli.progress_table import lines_of, size_of, table_of
+from cloister.cli.progress_table import lines_of, size_of, state_of, table_of
 from cloister.flare.job_view import JobView
 from tests.reports.finished_job import finished_job
 
@@ -61,6 +61,12 @@ def test_before_there_is_progress_the_state_is_told_in_words() -> None:
     assert drawn(view) == ["tiny-triage: waiting for the sites", refusal]
     assert lines_of(view)[1] == f"  {refusal}"
     assert drawn(view_with({})) == ["tiny-triage: running; its processes start …"]
+
+
+def test_states_are_words() -> None:
+    states = ("FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION", "FINISHED:ABANDONED")
+    words = [state_of(JobView("an-id", "tiny-triage", state)) for state in states]
+    assert words == ["completed", "execution exception", "lost with its server"]
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")])

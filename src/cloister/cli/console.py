@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from cloister.errors import CloisterError, InvalidDocumentsError
 
@@ -41,6 +43,9 @@ class Output:
 
     def say(self, text: RenderableType = "") -> None:
         """Say something to people; text is printed as it is, without markup."""
+        if isinstance(text, Table):  # where a terminal is too narrow, its own wrapping leaves identifiers whole
+            unlimited = self.console.options.update(width=_COLUMNS_OF_A_PIPE)
+            text.width = Measurement.get(self.console, unlimited, text).maximum
         self.console.print(_without_controls(text) if isinstance(text, str) else text, markup=False)
 
     @contextmanager
@@ -78,9 +83,10 @@ class Output:
 
     def interrupted(self, exit_status: int) -> None:
         """Say that somebody stopped the command, and give it as JSON."""
-        Console(stderr=True, highlight=False).print("cloister: interrupted", markup=False)
-        if not self.given:
-            self.result({"error": {"message": "interrupted", "hint": "", "exit_status": exit_status}})
+        with suppress(OSError):  # the terminal may be what went away
+            Console(stderr=True, highlight=False).print("cloister: interrupted", markup=False)
+            if not self.given:
+                self.result({"error": {"message": "interrupted", "hint": "", "exit_status": exit_status}})
 
 
 def _without_controls(text: str) -> str:

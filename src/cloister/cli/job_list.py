@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cloister.cli.options import FolderOption, JsonOption, PersonOption, federation_of, output, person_of, repository
+from cloister.cli.progress_table import state_of
 from cloister.flare.session import PersonSession, connect
 
 
@@ -21,7 +22,7 @@ def list_jobs(person: PersonOption = "", folder: FolderOption = Path(), as_json:
     out = output()
     table = Table("job", "id", "state", "submitted by", "at", box=None, pad_edge=False)
     for view in jobs:
-        table.add_row(view.name, view.job_id, view.status.lower(), view.submitter, view.submitted[:19])
+        table.add_row(view.name, view.job_id, state_of(view), view.submitter, view.submitted[:19])
     out.say(table if jobs else "no job was submitted yet")
     out.result([view.to_json() for view in jobs])
 

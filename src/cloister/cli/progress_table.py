@@ -14,7 +14,12 @@ from rich.text import Text
 from cloister.flare.job_view import JobView
 
 _RUNNING = "RUNNING"
-_STATES = {"SUBMITTED": "waiting for the sites", "DISPATCHED": "being admitted by the sites", _RUNNING: "running"}
+_STATES = {
+    "SUBMITTED": "waiting for the sites",
+    "DISPATCHED": "being admitted by the sites",
+    _RUNNING: "running",
+    "FINISHED:ABANDONED": "lost with its server",
+}
 
 
 def table_of(view: JobView) -> RenderableType:
@@ -80,7 +85,7 @@ def _refusals(view: JobView) -> list[str]:
 
 def state_of(view: JobView) -> str:
     """A job's state in words."""
-    return _STATES.get(view.status, view.status.lower())
+    return _STATES.get(view.status, view.status.removeprefix("FINISHED:").replace("_", " ").lower())
 
 
 def size_of(count: int) -> str:

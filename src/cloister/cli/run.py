@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,4 +86,6 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
             return Finished(job_id, place, bring(session, job_id, place, out))
     finally:
         if not already_up:
+            with suppress(OSError):  # the terminal may be what went away
+                out.say("stopping server and sites …")
             local.stop()
