@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "cloister needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "installing into $(VENV); this takes a minute or two the first time …"
+	@echo "installing into $(VENV); two or three minutes the first time, in which pip says nothing …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $@
