@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,12 @@ def test_a_stopped_command_says_so_and_gives_one_json_value(
     root: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(check, "repository", lambda folder: os.kill(os.getpid(), number))
+
+    def stopped(_folder: Path) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(10)  # another thread may be the one that the system hands the signal to
+
+    monkeypatch.setattr(check, "repository", stopped)
     try:
         done = cloister("check", "-C", root, "--json")
     finally:
