@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +49,7 @@ class _Bench:
         base_model: where it lies.
         layout: the adapter's tensors.
         folder: private, for views.
+        trainers: all that were made.
     """
 
     repo: Repository
@@ -55,6 +57,7 @@ class _Bench:
     base_model: Path
     layout: AdapterLayout
     folder: Path
+    trainers: list[Trainer] = field(default_factory=list)
 
 
 def compare(
@@ -88,7 +91,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="comparison-") as name:
         bench = _Bench(repo, job, base_model, layout_of(base_model, job), private_folder(Path(name)))
         records = {site: _write_view(bench, site, test) for site in sites}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_AT_ONCE) as pool, _ended_upon_failure(bench, pool):
             futures = {site: pool.submit(_trained_on, bench, site, 1) for site in sites}
             if pooled:
                 _write_pooled_view(bench, sites)
@@ -107,6 +110,18 @@ def compare(
         alone={site: (records[site], reached[site][1]) for site in sites},
         pooled=reached[_POOLED][1] if pooled else None,
     )
+
+
+@contextmanager
+def _ended_upon_failure(bench: _Bench, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """End the trainers where anything fails or somebody interrupts; the pool would wait until they are done."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for trainer in bench.trainers:
+            trainer.close()
+        raise
 
 
 def _write_view(bench: _Bench, site: str, test: Records) -> int:
@@ -157,7 +172,9 @@ def _trainer(bench: _Bench, place: str, training: Training) -> Trainer:
         log=bench.folder / f"{place}.log",
     )
     blob_bytes = maximum_blob_bytes(bench.layout)
-    return Trainer(enclosure, setup, mode=SandboxMode.BUBBLEWRAP, maximum_blob_bytes=blob_bytes)
+    trainer = Trainer(enclosure, setup, mode=SandboxMode.BUBBLEWRAP, maximum_blob_bytes=blob_bytes)
+    bench.trainers.append(trainer)
+    return trainer
 
 
 def _trained_on(bench: _Bench, place: str, times: int) -> tuple[float, float]:
