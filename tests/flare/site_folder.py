@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from cloister.documents import Document
 from cloister.files import private_folder, sha256_of
-from cloister.flare.admission import Admitted
+from cloister.flare.admitted import Admitted
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job

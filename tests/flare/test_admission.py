@@ -23,7 +23,9 @@ from nvflare.private.privacy_manager import PrivacyManager, PrivacyService, Scop
 from cloister.errors import CloisterError, DeniedError, FederationError, InvalidDocumentsError, JobError
 from cloister.files import sha256_of
 from cloister.flare import admission
-from cloister.flare.admission import Admission, Admitted, admit, files_of
+from cloister.flare.admission import Admission, admit
+from cloister.flare.admitted import Admitted
+from cloister.flare.app_archive import files_of
 from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
 from cloister.flare.job_folder import SERVER_APP, SITE_APP
 from cloister.flare.state import State

@@ -9,15 +9,9 @@ NVFlare unpack. What was decided is written down, and the job's process at this 
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import re
-import stat
 import tempfile
-import zipfile
-import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +22,10 @@ from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
 from cloister.documents import Document, load
-from cloister.errors import CloisterError, DeniedError, JobError
-from cloister.files import private_folder, sha256_of, write_json
-from cloister.flare.app_check import MAXIMUM_APP_BYTES
+from cloister.errors import CloisterError, DeniedError
+from cloister.files import private_folder, sha256_of
+from cloister.flare.admitted import Admitted
+from cloister.flare.app_archive import files_of
 from cloister.flare.job_folder import SITE_APP, read_app
 from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
@@ -45,8 +40,6 @@ _log = logging.getLogger(__name__)
 # NVFlare's identifiers are UUIDs. The server names one, and it becomes a folder that NVFlare empties before it unpacks.
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-_MAXIMUM_ENTRIES = 100
-
 # What a job's meta may not ask of a site, with the values that ask for nothing.
 _META_THAT_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "scope": (None, ""),
@@ -59,62 +52,6 @@ _META_THAT_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "edge_method": (None, ""),
     "custom_props": (None, {}),
 }
-
-
-@dataclass(frozen=True)
-class Admitted:
-    """A job that this site let in.
-
-    Attributes:
-        job_id: NVFlare's identifier.
-        document: SHA-256 of the job's document.
-        submitter: who signed it.
-        policy: digest of the policy that decided.
-        sandbox: how its trainer will be isolated.
-    """
-
-    job_id: str
-    document: str
-    submitter: Submitter
-    policy: str
-    sandbox: SandboxMode
-
-    def write(self, workspace: Path) -> None:
-        """Write the record where the job's process looks for it."""
-        folder = private_folder(workspace / "admitted")
-        submitter = {
-            "name": self.submitter.name,
-            "organisation": self.submitter.organisation,
-            "role": self.submitter.role,
-        }
-        value = {
-            "job_id": self.job_id,
-            "document": self.document,
-            "submitter": submitter,
-            "policy": self.policy,
-            "sandbox": self.sandbox.value,
-        }
-        write_json(folder / f"{self.job_id}.json", value)
-
-    @classmethod
-    def take(cls, workspace: Path, job_id: str) -> Admitted:
-        """Take the record of ``job_id``; it is there for one start of the job and no more.
-
-        Raises:
-            JobError: where there is none, or it was taken before.
-        """
-        written = workspace / "admitted" / f"{job_id}.json"
-        try:
-            taken = written.rename(written.with_suffix(".taken"))
-            value = json.loads(taken.read_text(encoding="utf-8"))
-            submitter = Submitter(**value["submitter"])
-            mode = SandboxMode(value["sandbox"])
-            record = cls(value["job_id"], value["document"], submitter, value["policy"], mode)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise JobError("the site has no record of having admitted this job") from error
-        if record.job_id != job_id:
-            raise JobError("the site's record of having admitted this job is of another job")
-        return record
 
 
 class Admission(AppDeployer):
@@ -184,51 +121,6 @@ def _decision(settings: SiteSettings, job: Document[Job], submitter: Submitter) 
     unsafe = site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
     mode = SandboxMode.UNSAFE_NONE if unsafe else SandboxMode.BUBBLEWRAP
     return decide(request, site.policies, datetime.now(UTC).date()), site.policies.digest, mode
-
-
-def files_of(app_data: bytes) -> dict[str, bytes]:
-    """Content of every file of a ZIP archive, none of it written anywhere.
-
-    Raises:
-        DeniedError: where the archive holds anything but a few small files with plain names.
-    """
-    files: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(app_data)) as archive:
-            if len(archive.infolist()) > _MAXIMUM_ENTRIES:
-                raise DeniedError("the job is larger than a job may be")
-            left = MAXIMUM_APP_BYTES
-            for entry in archive.infolist():
-                _check_entry(entry)
-                if entry.filename in files:
-                    raise DeniedError("the job carries two files of one name")
-                if not entry.is_dir():
-                    files[entry.filename] = _content_of(archive, entry, left)
-                    left -= len(files[entry.filename])
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise DeniedError("the job is not a ZIP archive that can be read") from error
-    return files
-
-
-def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """See that an entry is a plain file inside the app, or a folder that one of them lies in."""
-    parts = entry.filename.rstrip("/").split("/")
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or {"..", "."}.intersection(parts) or "" in parts:
-        raise DeniedError("the job carries a file with an unsafe name or kind")
-    if "\\" in entry.filename or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DeniedError("the job carries a file with an unsafe name or kind")
-    if entry.is_dir() and entry.filename != "config/":
-        raise DeniedError("the job carries a folder beside `config`", hint="jobs carry a document and no code")
-
-
-def _content_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, maximum: int) -> bytes:
-    """Content of an entry; never inflates more than ``maximum`` bytes, whatever size the archive declares."""
-    with archive.open(entry) as stream:
-        content = stream.read(maximum + 1)
-    if len(content) > maximum or entry.file_size > maximum:
-        raise DeniedError("the job is larger than a job may be")
-    return content
 
 
 def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter:

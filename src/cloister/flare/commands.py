@@ -21,7 +21,7 @@ from nvflare.private.fed.client.scheduler_cmds import (
 from nvflare.private.fed.client.training_cmds import AbortAppProcessor, DeployProcessor, NotifyJobStatusProcessor
 
 from cloister.errors import DeniedError
-from cloister.flare.admission import files_of
+from cloister.flare.app_archive import files_of
 
 
 class CheckedDeployProcessor(DeployProcessor):

@@ -16,7 +16,7 @@ from cloister.documents import Document
 from cloister.egress import Allowance
 from cloister.errors import DeniedError, EgressError, JobError, RecordsError
 from cloister.files import private_folder, sha256_of, sha256_of_file
-from cloister.flare.admission import Admitted
+from cloister.flare.admitted import Admitted
 from cloister.flare.exchange import Prepared, Update
 from cloister.flare.state import SiteSettings
 from cloister.jobs import AdapterLayout, Job, layout_of

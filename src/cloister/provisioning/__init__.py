@@ -8,6 +8,7 @@ from cloister.provisioning.inspection import Standing, inspect
 from cloister.provisioning.keys import PrivateKey
 from cloister.provisioning.kit import Fault, Finding, KitPaths, check_kit
 from cloister.provisioning.rollout import Issued, provision, retired
+from cloister.provisioning.signer import signer_of
 
 __all__ = [
     "Authority",
@@ -28,5 +29,6 @@ __all__ = [
     "provision",
     "request_certificate",
     "retired",
+    "signer_of",
     "startup_folder",
 ]

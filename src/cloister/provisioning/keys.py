@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloister.envelope import sign_with
 from cloister.errors import ProvisioningError
 from cloister.provisioning import pem, profile
 from cloister.provisioning.identity import Identity
@@ -66,6 +67,10 @@ class PrivateKey:
         """A certificate signing request (RFC 2986) in PEM form, signed with this key, naming ``identity``."""
         builder = x509.CertificateSigningRequestBuilder().subject_name(profile.subject(identity))
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of ``message`` that `cloister.envelope` puts beside a statement."""
+        return sign_with(self._key, message)
 
     def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Sign what ``builder`` says, with RSA PKCS #1 v1.5 and SHA-256 (RFC 4055)."""

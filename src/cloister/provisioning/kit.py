@@ -160,7 +160,7 @@ def _certificate_faults(
         parts = "`, `".join(different)
         message = f"the certificate `{path}` differs from the roster's entry `{identity.name}` in `{parts}`"
         yield Finding(Fault.NOT_IN_ROSTER, message, "provision again to have it replaced")
-    elif root is not None and not timely and not _path_is_valid(certificate, root, identity, now):
+    elif root is not None and not timely and not path_is_valid(certificate, root, identity, now):
         yield Finding(Fault.REFUSED, f"the certificate `{path}` does not pass path validation (RFC 5280, 6.1)")
 
 
@@ -183,7 +183,7 @@ def _validity_faults(path: Path, certificate: x509.Certificate, now: datetime) -
         yield Finding(Fault.EXPIRED, message, "have the authority sign a new one for the same key")
 
 
-def _path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
+def path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
     """Ask the library's own validator, with its strict defaults, whether a peer would accept ``certificate``."""
     builder = PolicyBuilder().store(Store([root])).time(now)
     try:

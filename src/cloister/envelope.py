@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signed statements: a payload, what kind of statement it is, one signature, and the certificate of whoever signed.
+
+The form is DSSE 1.0.2 (https://github.com/secure-systems-lab/dsse/blob/v1.0.2/protocol.md): the signature covers the
+payload's bytes together with its type, so that a statement of one kind never passes for another. The signature is
+RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes (RFC 8017, 8.1). The certificate travels beside the
+signature, as in sigstore's `cert`; it proves nothing by itself: `cloister.provisioning.signer` says whose it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloister.errors import SignatureError
+from cloister.files import canonical_json
+
+MAXIMUM_BYTES = 1 << 20
+
+_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
+_KEYS = {"payload", "payloadType", "signatures"}
+_SIGNATURE_KEYS = {"cert", "keyid", "sig"}
+
+
+class Signer(Protocol):
+    """A private key that signs without being shown."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of ``message``, as `sign_with` makes it."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A statement whose signature fits its certificate.
+
+    Attributes:
+        payload: what is stated.
+        certificate: of whoever signed; not yet held against any authority or roster.
+    """
+
+    payload: bytes
+    certificate: x509.Certificate
+
+    def value(self) -> dict[str, Any]:
+        """The payload as a JSON object in canonical form.
+
+        Raises:
+            SignatureError: where it is anything else.
+        """
+        try:
+            value = json.loads(self.payload)
+            canonical = canonical_json(value)
+        except (ValueError, RecursionError) as error:
+            raise SignatureError("the signed statement is not JSON") from error
+        # One spelling only: a second one, such as a repeated key, could be read otherwise elsewhere.
+        if not isinstance(value, dict) or canonical != self.payload:
+            raise SignatureError("the signed statement is not a JSON object in canonical form")
+        return value
+
+
+def seal(kind: str, payload: bytes, signer: Signer, certificate: x509.Certificate) -> bytes:
+    """Sign ``payload`` as a statement of ``kind``.
+
+    Args:
+        kind: a media type, such as `application/vnd.cloister.policy+json`.
+        payload: what is stated; `canonical_json` of an object, where `Envelope.value` is to read it.
+        signer: the key that belongs to ``certificate``.
+        certificate: whose statement it is.
+
+    Returns:
+        The envelope as canonical JSON.
+    """
+    signature = {
+        "cert": certificate.public_bytes(Encoding.PEM).decode(),
+        "keyid": certificate.fingerprint(hashes.SHA256()).hex(),
+        "sig": _text(signer.sign(_message(kind, payload))),
+    }
+    return canonical_json({"payload": _text(payload), "payloadType": kind, "signatures": [signature]})
+
+
+def unseal(kind: str, content: bytes) -> Envelope:
+    """Read an envelope and check its signature against the certificate that it carries.
+
+    Raises:
+        SignatureError: where it is not one statement of ``kind`` with one signature that fits.
+    """
+    if len(content) > MAXIMUM_BYTES:
+        raise SignatureError("the signed statement is larger than one may be")
+    try:
+        value = json.loads(content)
+        if value.keys() != _KEYS or len(value["signatures"]) != 1 or value["signatures"][0].keys() != _SIGNATURE_KEYS:
+            raise SignatureError("the signed statement has other parts than it should")
+        (entry,) = value["signatures"]
+        payload, signature = _bytes(value["payload"]), _bytes(entry["sig"])
+        certificate = x509.load_pem_x509_certificate(entry["cert"].encode())
+        key = certificate.public_key()
+        said = str(value["payloadType"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise SignatureError("the signed statement cannot be read") from error
+    if said != kind:
+        raise SignatureError("the signed statement is of another kind than it should be")
+    if entry["keyid"] != certificate.fingerprint(hashes.SHA256()).hex():
+        raise SignatureError("the signed statement names another certificate than it carries")
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise SignatureError("the signed statement carries a certificate without an RSA key")
+    if not verifies(key, signature, _message(kind, payload)):
+        raise SignatureError("the signature does not fit: what was signed has been changed")
+    return Envelope(payload, certificate)
+
+
+def sign_with(key: rsa.RSAPrivateKey, message: bytes) -> bytes:
+    """The signature of ``message``, bytes as many as the modulus has."""
+    return key.sign(message, _PADDING, hashes.SHA256())
+
+
+def verifies(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether ``signature`` is one of ``message`` by the holder of ``key``'s private half."""
+    try:
+        key.verify(signature, message, _PADDING, hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _message(kind: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: lengths are in front, so that no two statements have one encoding."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

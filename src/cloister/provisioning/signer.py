@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose signature it is: the roster's entry that a statement's certificate belongs to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography import x509
+
+from cloister.envelope import Envelope
+from cloister.errors import SignatureError
+from cloister.provisioning import keys, profile
+from cloister.provisioning.identity import Identity, identities
+from cloister.provisioning.kit import path_is_valid
+from cloister.roster import Federation
+
+
+def signer_of(envelope: Envelope, federation: Federation, root: x509.Certificate, now: datetime) -> Identity:
+    """The roster's entry whose certificate signed ``envelope``.
+
+    Args:
+        envelope: a statement whose signature fits its certificate.
+        federation: the roster, as it is now.
+        root: the authority's certificate, from this participant's own kit.
+        now: aware time at which the certificate must be valid.
+
+    Raises:
+        SignatureError: where the authority did not issue the certificate, it is not valid now, or the roster has
+            no such entry (another organisation or role is another entry).
+    """
+    certificate = envelope.certificate
+    if keys.weakness(root.public_key()) or keys.weakness(certificate.public_key()):
+        raise SignatureError("the signature was made with a key that is too weak")
+    if not profile.is_issued_by(certificate, root):
+        raise SignatureError("the signature is by somebody whom this federation's authority did not certify")
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin <= now <= end:
+        when = f"valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+        hint = "check this machine's clock, or sign again with a renewed certificate"
+        raise SignatureError(f"the signature is by a certificate that is not valid now ({when})", hint=hint)
+    for identity in identities(federation):
+        if certificate.subject == profile.subject(identity) and not profile.departures(certificate, identity):
+            if path_is_valid(certificate, root, identity, now):
+                return identity
+            raise SignatureError("the signature is by a certificate that does not pass path validation")
+    raise SignatureError("the signature is by somebody who is not in the roster with that organisation and role")
