@@ -78,12 +78,7 @@ def seal(kind: str, payload: bytes, signer: Signer, certificate: x509.Certificat
     Returns:
         The envelope as canonical JSON.
     """
-    signature = {
-        "cert": certificate.public_bytes(Encoding.PEM).decode(),
-        "keyid": certificate.fingerprint(hashes.SHA256()).hex(),
-        "sig": _text(signer.sign(_message(kind, payload))),
-    }
-    return canonical_json({"payload": _text(payload), "payloadType": kind, "signatures": [signature]})
+    return _written(kind, payload, certificate, signer.sign(_message(kind, payload)))
 
 
 def unseal(kind: str, content: bytes) -> Envelope:
@@ -105,12 +100,15 @@ def unseal(kind: str, content: bytes) -> Envelope:
         said = str(value["payloadType"])
     except SignatureError:
         raise
-    except Exception as error:  # noqa: BLE001 - a gate: what cannot be taken apart, for whatever reason, is not signed
+    except Exception as error:  # a gate: what cannot be taken apart, for whatever reason, is not signed
         raise SignatureError("the signed statement cannot be read") from error
     if said != kind:
         raise SignatureError("the signed statement is of another kind than it should be")
     if entry["keyid"] != certificate.fingerprint(hashes.SHA256()).hex():
         raise SignatureError("the signed statement names another certificate than it carries")
+    # Base64, PEM and JSON have spellings to spare; one statement is one sequence of bytes.
+    if content != _written(kind, payload, certificate, signature):
+        raise SignatureError("the signed statement is not in canonical form")
     if not isinstance(key, rsa.RSAPublicKey):
         raise SignatureError("the signed statement carries a certificate without an RSA key")
     if not verifies(key, signature, _message(kind, payload)):
@@ -135,6 +133,15 @@ def verifies(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
 def _message(kind: str, payload: bytes) -> bytes:
     """DSSE's pre-authentication encoding: lengths are in front, so that no two statements have one encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
+
+
+def _written(kind: str, payload: bytes, certificate: x509.Certificate, signature: bytes) -> bytes:
+    entry = {
+        "cert": certificate.public_bytes(Encoding.PEM).decode(),
+        "keyid": certificate.fingerprint(hashes.SHA256()).hex(),
+        "sig": _text(signature),
+    }
+    return canonical_json({"payload": _text(payload), "payloadType": kind, "signatures": [entry]})
 
 
 def _text(content: bytes) -> str:
