@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cloister.documents import Model
 from cloister.names import ColumnName, Line, ModulePath, Sha256, SiteName, Word
@@ -145,8 +146,31 @@ class Selection(Model):
         return self
 
 
+# The folders of documents hold documents alone: whoever reviews them never meets a program there.
+_DOCUMENT_FOLDERS = frozenset({"jobs", "silos", "policies", "provisioning"})
+
+
+_CODE_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,62}){0,7}")
+
+
+def _code_folder(path: str) -> str:
+    if not _CODE_FOLDER.fullmatch(path):
+        raise ValueError("must be a folder below the federation's, by plain names, such as code/focal-loss")
+    if path.split("/", maxsplit=1)[0] in _DOCUMENT_FOLDERS:
+        raise ValueError("lies in a folder of documents, where no code may lie; put it into `code/`")
+    return path
+
+
+CodeFolder = Annotated[str, AfterValidator(_code_folder)]
+"""A folder with training code, relative to the federation's folder: plain names, no `..`, not absolute."""
+
+
 class Job(Model):
-    """The whole document."""
+    """The whole document.
+
+    Attributes:
+        code: folder of the training code that it brings; the built-in trainer where not given.
+    """
 
     job: Word
     purpose: Word
@@ -157,3 +181,4 @@ class Job(Model):
     training: Training
     federation: FederationPlan
     select_by: Selection = Selection()
+    code: CodeFolder | None = None

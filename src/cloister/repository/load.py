@@ -15,6 +15,7 @@ from cloister.documents import Document, T, load
 from cloister.errors import InvalidDocumentsError, Problem, UsageError
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policies, Policy
+from cloister.repository.job_code import code_problems
 from cloister.repository.model import Repository, SiteDocuments
 from cloister.repository.references import Folder, Folders, disagreements
 from cloister.roster import ROSTER, Federation
@@ -53,6 +54,7 @@ def load_repository(root: Path) -> Repository:
         if path != root / ROSTER:
             problems.append(Problem(_shown(root, path), 0, "is not a document that is read", f"only `{ROSTER}` is"))
     problems += disagreements(folders)
+    problems += code_problems(root, folders.jobs.documents.values())
     if problems or federation is None:
         raise InvalidDocumentsError(problems)
     return Repository(
