@@ -152,7 +152,7 @@ def default_policy(site: str) -> Tree:
             "maximum_batch_size": 32,
         },
         "sandbox": "required",
-        "may_leave": {"maximum_bytes_per_round": 4_000_000, "metrics": ["accuracy", "macro_f1", "loss", "train_loss"]},
+        "may_leave": {"tensors": ["adapter", "head"], "maximum_bytes_per_round": 4_000_000, "metrics": ["accuracy", "macro_f1", "loss", "train_loss"]},
         "aggregation": {"minimum_sites": 2},
     }
 

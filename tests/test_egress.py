@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cloister.egress import (
-    Allowance,
     difference,
     maximum_blob_bytes,
+    norm_of,
+    parts_of,
     permitted_metrics,
     read_adapter,
     release,
@@ -32,7 +34,6 @@ LAYOUT = AdapterLayout(
     (TensorSpec("a.weight", (2, 3), "uniform"), TensorSpec("b.bias", (4,), "zeros")), ("classifier",)
 )
 ALL = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
-ALLOWANCE = Allowance(LAYOUT, ALL, 100_000)
 
 
 def adapter(fill: float = 0.5) -> Arrays:
@@ -132,7 +133,7 @@ def test_a_value_that_is_not_finite_is_refused(name: str, value: float) -> None:
 def test_metadata_may_come_in_and_never_goes_out() -> None:
     blob = bytes(safetensors.numpy.save(adapter(), metadata={"patient": "Ada Lovelace"}))
     assert b"Lovelace" in blob
-    released = release(ALLOWANCE, {}, read_adapter(blob, LAYOUT))
+    released = release(LAYOUT, ALL, {}, read_adapter(blob, LAYOUT))
     assert b"Lovelace" not in released.tensors
     assert b"__metadata__" not in released.tensors
 
@@ -242,7 +243,7 @@ _FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 def test_what_leaves_depends_on_the_values_alone(weight: Any, bias: Any, turned: bool) -> None:
     plain = {"a.weight": weight, "b.bias": bias}
     other = {"b.bias": bias.copy(), "a.weight": np.asfortranarray(weight)} if turned else dict(plain)
-    first, second = release(ALLOWANCE, {}, plain), release(ALLOWANCE, {}, other)
+    first, second = release(LAYOUT, ALL, {}, plain), release(LAYOUT, ALL, {}, other)
     assert first.tensors == second.tensors
     read = read_adapter(first.tensors, LAYOUT)
     assert all(np.array_equal(read[name], plain[name]) for name in plain)
@@ -251,7 +252,7 @@ def test_what_leaves_depends_on_the_values_alone(weight: Any, bias: Any, turned:
 def test_a_trainers_own_way_to_write_the_file_does_not_get_through() -> None:
     text = json.dumps(header_of(), indent=3).encode() + b" " * 64
     sloppy = blob_of(text, write_adapter(adapter())[-40:])
-    assert release(ALLOWANCE, {}, read_adapter(sloppy, LAYOUT)).tensors == write_adapter(adapter())
+    assert release(LAYOUT, ALL, {}, read_adapter(sloppy, LAYOUT)).tensors == write_adapter(adapter())
 
 
 def test_the_update_is_what_training_added() -> None:
@@ -264,7 +265,7 @@ def test_the_update_is_what_training_added() -> None:
 def test_an_update_that_overflows_is_refused() -> None:
     update = difference(adapter(3e38), adapter(-3e38))
     with pytest.raises(EgressError, match="not finite"):
-        release(ALLOWANCE, {}, update)
+        release(LAYOUT, ALL, {}, update)
 
 
 @pytest.mark.parametrize(
@@ -280,11 +281,11 @@ def test_an_update_that_overflows_is_refused() -> None:
 )
 def test_an_update_that_is_not_the_jobs_is_refused(update: Arrays) -> None:
     with pytest.raises(EgressError):
-        release(ALLOWANCE, {}, update)
+        release(LAYOUT, ALL, {}, update)
 
 
 def test_without_an_update_only_metrics_leave() -> None:
-    released = release(ALLOWANCE, {"accuracy": 0.5, "names": 1.0}, None)
+    released = release(LAYOUT, ALL, {"accuracy": 0.5, "names": 1.0}, None)
     assert (released.tensors, dict(released.metrics)) == (b"", {"accuracy": 0.5})
 
 
@@ -326,14 +327,32 @@ def test_the_ends_of_a_metrics_range_pass(name: str, value: float) -> None:
     assert permitted_metrics({name: value}, ALL) == {name: float(value)}
 
 
-def test_tensors_and_metrics_together_count_against_the_limit() -> None:
+def test_tensors_and_metrics_together_make_the_size() -> None:
     metrics = {"accuracy": 0.5}
-    size = len(write_adapter(adapter())) + len(json.dumps(metrics))
-    assert release(Allowance(LAYOUT, ALL, size), metrics, adapter()).tensors
-    with pytest.raises(EgressError, match=f"has {size} bytes, more than the {size - 1}"):
-        release(Allowance(LAYOUT, ALL, size - 1), metrics, adapter())
-    with pytest.raises(EgressError, match="more than the 0"):
-        release(Allowance(LAYOUT, ALL, 0), {}, None)
+    released = release(LAYOUT, ALL, metrics | {"names": 7.0}, adapter())
+    assert released.bytes == len(write_adapter(adapter())) + len(json.dumps(metrics))
+    assert release(LAYOUT, ALL, {}, None).bytes == 2
+
+
+def test_an_update_is_measured_over_all_its_tensors() -> None:
+    released = release(LAYOUT, ALL, {}, adapter(0.5))
+    assert released.norm == pytest.approx(math.sqrt(6 * 0.25 + 0 + 1 + 4 + 9))
+    assert release(LAYOUT, ALL, {}, None).norm is None
+
+
+def test_the_norm_of_the_largest_values_is_a_number() -> None:
+    largest = float(np.finfo(np.float32).max)
+    assert norm_of({"a": np.full(4, largest, np.float32)}) == pytest.approx(2 * largest)
+    assert norm_of({}) == 0.0
+
+
+def test_the_parts_of_an_update_are_told_apart() -> None:
+    factors = [TensorSpec(f"encoder.query.lora_{side}.weight", (1, 1), "zeros") for side in "AB"]
+    head = TensorSpec("classifier.weight", (1, 1), "zeros")
+    assert parts_of(AdapterLayout((head, *factors), ("classifier",))) == ("adapter", "head")
+    assert parts_of(AdapterLayout(tuple(factors), ())) == ("adapter",)
+    assert parts_of(AdapterLayout((head,), ("classifier",))) == ("head",)
+    assert parts_of(AdapterLayout((), ())) == ()
 
 
 @given(names=st.lists(st.text(max_size=200), min_size=1, max_size=5, unique=True))

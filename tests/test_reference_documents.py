@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from cloister.policies import Decision, Request, Submitter, decide
+from cloister.policies import Decision, Request, Submitter, ViewFacts, decide
 from cloister.repository import Repository, load_repository, load_site
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("jobs", "silos", "provisioning", "policies")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.y*ml"))
-TODAY = date(2026, 6, 1)
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ASKED = {
     "triage-notes": ("hospital-hill", "hospital-north", "hospital-river"),
     "complaint-routing": ("bank-ash", "bank-elm", "bank-oak"),
@@ -30,8 +30,9 @@ def ask(repository: Repository, job: str, site: str, person: str, records: int |
     who = repository.federation.value.person(person)
     assert who is not None
     submitter = Submitter(who.name, who.organisation, who.role.value)
-    request = Request(site, submitter, repository.jobs[job], repository.silos[site], records)
-    return decide(request, repository.policies_of(site), TODAY)
+    view = None if records is None else ViewFacts(records, {})
+    request = Request(site, submitter, repository.jobs[job], repository.silos[site], view=view)
+    return decide(request, repository.policies_of(site), NOW)
 
 
 def test_every_document_is_read(repository: Repository) -> None:

@@ -29,6 +29,10 @@ MAXIMUM_BYTES = 256 * 1024
 MAXIMUM_DEPTH = 32
 MAXIMUM_PROBLEMS = 100
 
+NEWER_LANGUAGE = "newer_language"
+"""Type of the mistake of a document in a language that this version does not read; it is told alone, because the
+unknown keys that come with it are no mistakes of whoever wrote it."""
+
 _SHOWN_CHARACTERS = 80
 
 KeyPath = tuple[str | int, ...]
@@ -279,8 +283,9 @@ def _validate(value: Any, model: type[T], source: Source) -> tuple[T | None, lis
         # JSON mode: strict about types, yet lists fill tuples and ISO text fills dates.
         return model.model_validate_json(json.dumps(value, allow_nan=True)), []
     except ValidationError as error:
-        found = error.errors(include_url=False)[:MAXIMUM_PROBLEMS]
-        return None, [_problem_of(dict(item), model, source) for item in found]
+        found = [dict(item) for item in error.errors(include_url=False)]
+        newer = [item for item in found if item["type"] == NEWER_LANGUAGE]
+        return None, [_problem_of(item, model, source) for item in (newer or found)[:MAXIMUM_PROBLEMS]]
 
 
 _EXPECTED = {

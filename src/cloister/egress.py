@@ -4,9 +4,10 @@
 1. Only the tensors that the job's layout names leave: same names, same shapes, float32, every value finite.
 2. Only metrics that the policy lists leave, each a finite number that such a metric can be. Others are dropped, not
    refused: a trainer may measure more than it may tell.
-3. Nothing leaves above the policy's limit of bytes per round.
-4. What leaves is written anew from the checked values. Metadata, padding, stray keys and the order in which the trainer
+3. What leaves is written anew from the checked values. Metadata, padding, stray keys and the order in which the trainer
    wrote its file do not get through.
+4. How much may leave, and how large an update may be, is the policy's to say: what passed here is measured, and then
+   held against the policy by `cloister.policies.decide`.
 """
 
 from __future__ import annotations
@@ -36,31 +37,25 @@ _RANGES = {"accuracy": (0.0, 1.0), "macro_f1": (0.0, 1.0), "loss": (0.0, 1e6), "
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """What one job may send from one site in one round.
-
-    Attributes:
-        layout: the tensors of the job's adapter.
-        metrics: names of the metrics that may leave.
-        maximum_bytes: of tensors and message together.
-    """
-
-    layout: AdapterLayout
-    metrics: frozenset[str]
-    maximum_bytes: int
-
-
-@dataclass(frozen=True)
 class Release:
     """What passed the gate.
 
     Attributes:
         tensors: the update as safetensors; empty where only metrics leave.
         metrics: by name.
+        norm: Euclidean (L2) norm of the update over all its tensors; None where only metrics leave.
+        parts: of the update that leave: `adapter`, the low-rank factors; `head`, layers that are trained whole.
     """
 
     tensors: bytes
     metrics: Mapping[str, float]
+    norm: float | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Tensors and metrics together."""
+        return len(self.tensors) + len(json.dumps(dict(self.metrics)))
 
 
 def maximum_blob_bytes(layout: AdapterLayout) -> int:
@@ -125,23 +120,37 @@ def difference(trained: Arrays, received: Arrays) -> Arrays:
     return {name: trained[name] - received[name] for name in sorted(received)}
 
 
-def release(allowance: Allowance, metrics: Mapping[str, float], update: Arrays | None) -> Release:
-    """Let out what may leave.
+def release(
+    layout: AdapterLayout, allowed: Collection[str], metrics: Mapping[str, float], update: Arrays | None
+) -> Release:
+    """Write anew what may leave, and measure it.
+
+    Args:
+        layout: the tensors of the job's adapter.
+        allowed: names of the metrics that may leave.
+        metrics: what the trainer measured.
+        update: what it learnt; None where only metrics leave.
 
     Raises:
-        EgressError: where anything that would leave may not.
+        EgressError: where anything that would leave is not what it should be.
     """
-    kept = permitted_metrics(metrics, allowance.metrics)
-    tensors = b""
-    if update is not None:
-        tensors = write_adapter(update)
-        read_adapter(tensors, allowance.layout)
-    size = len(tensors) + len(json.dumps(kept))
-    if size > allowance.maximum_bytes:
-        raise EgressError(
-            f"the update has {size} bytes, more than the {allowance.maximum_bytes} that may leave per round"
-        )
-    return Release(tensors, kept)
+    kept = permitted_metrics(metrics, allowed)
+    if update is None:
+        return Release(b"", kept)
+    tensors = write_adapter(update)
+    read_adapter(tensors, layout)
+    return Release(tensors, kept, norm_of(update), parts_of(layout))
+
+
+def norm_of(arrays: Arrays) -> float:
+    """Euclidean (L2) norm over all tensors together, summed in float64 so that it does not overflow."""
+    return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays.values()))
+
+
+def parts_of(layout: AdapterLayout) -> tuple[str, ...]:
+    """What an adapter of ``layout`` consists of, in the words of a policy: `adapter`, `head`."""
+    of_adapter = {spec.name.endswith((".lora_A.weight", ".lora_B.weight")) for spec in layout.tensors}
+    return (("adapter",) if True in of_adapter else ()) + (("head",) if False in of_adapter else ())
 
 
 def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.federation_folder import PERSON, make_federation, merged
 from tests.flare.signed_jobs import job_id, job_of
 
 SITE = "alpha"
-TODAY = date(2026, 6, 1)
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
 def tiny_base_model(folder: Path) -> str:
@@ -86,4 +86,4 @@ def admitted_job(
 def open_job(root: Path, document: Document[Job] | None = None, **others: Any) -> SiteJob:
     """The admitted job, opened; its private folder is `private` below the site's workspace."""
     settings, identifier, document = admitted_job(root, document, **others)
-    return SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)
+    return SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)

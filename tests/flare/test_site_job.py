@@ -21,7 +21,7 @@ from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of
-from tests.flare.site_folder import TODAY, admitted_job, make_site, open_job
+from tests.flare.site_folder import NOW, admitted_job, make_site, open_job
 
 
 class TrainerInMemory:
@@ -172,7 +172,7 @@ def test_what_the_policy_says_by_now_counts_and_leaves_no_view(
 ) -> None:
     settings, identifier, document = admitted_job(root)
     change_document(root, name, changes)
-    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)
+    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)
     with pytest.raises(DeniedError, match=rule):
         job.prepare()
     assert not view(job).exists()
@@ -197,7 +197,7 @@ def test_fewer_records_than_the_policy_demands_are_counted_exactly(
 def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, identifier, document = admitted_job(root)
     change_document(root, "policies/alpha.yaml", {"purposes": ["service-improvement"]})
-    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", TODAY)
+    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)
     monkeypatch.setattr(site_job, "write_view", lambda *arguments, **named: pytest.fail("the records were read"))
     with pytest.raises(DeniedError):
         job.prepare()
@@ -207,7 +207,7 @@ def test_a_document_changed_after_admission_is_refused(root: Path) -> None:
     settings, identifier, _ = admitted_job(root)
     changed = job_of(root, training={"seed": 8})
     with pytest.raises(DeniedError, match="not the one that was admitted"):
-        SiteJob.open(settings, identifier, changed, settings.workspace / "private", TODAY)
+        SiteJob.open(settings, identifier, changed, settings.workspace / "private", lambda: NOW)
 
 
 def test_a_comment_changed_after_admission_is_refused_too(root: Path) -> None:
@@ -215,13 +215,13 @@ def test_a_comment_changed_after_admission_is_refused_too(root: Path) -> None:
     path = root / "jobs" / "tiny-triage.yaml"
     path.write_bytes(document.text + b"# a comment\n")
     with pytest.raises(DeniedError, match="not the one that was admitted"):
-        SiteJob.open(settings, identifier, job_of(root), settings.workspace / "private", TODAY)
+        SiteJob.open(settings, identifier, job_of(root), settings.workspace / "private", lambda: NOW)
 
 
 def test_a_job_that_was_never_admitted_is_refused(root: Path) -> None:
     settings, _, document = admitted_job(root)
     with pytest.raises(JobError, match="no record of having admitted"):
-        SiteJob.open(settings, "another", document, settings.workspace / "private", TODAY)
+        SiteJob.open(settings, "another", document, settings.workspace / "private", lambda: NOW)
 
 
 @pytest.mark.parametrize(

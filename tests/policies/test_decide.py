@@ -10,7 +10,7 @@ import pytest
 
 from cloister.policies import RULES, Decision, Effect, Outcome, Policies, Policy, decide
 from cloister.policies.check import Check, Rule
-from tests.policies.world import TODAY, World
+from tests.policies.world import NOW, World
 
 MODULE = importlib.import_module("cloister.policies.decide")  # the package gives the name to the function
 
@@ -84,7 +84,7 @@ def test_a_silent_baseline_leaves_everything_to_the_site(world: World) -> None:
 
 
 def test_no_policies_deny(world: World) -> None:
-    decision = decide(world.request(), None, TODAY)
+    decision = decide(world.request(), None, NOW)
     assert not decision.allowed
     assert decision.sentence() == "`validity`: site `hospital-north` has no policy"
 
@@ -109,7 +109,7 @@ def test_an_empty_list_grants_nothing_even_past_the_model(world: World, path: tu
     old = getattr(policies, which)
     new = dataclasses.replace(old, value=emptied(old.value, path))
     policies = dataclasses.replace(policies, **{which: new})
-    assert not decide(world.request(), policies, TODAY).allowed
+    assert not decide(world.request(), policies, NOW).allowed
 
 
 def raising(error: type[Exception]) -> Callable[[Check], Any]:
@@ -141,7 +141,7 @@ def test_an_error_for_the_baseline_alone_denies(world: World, monkeypatch: pytes
 
 def test_documents_that_are_none_deny(world: World) -> None:
     policies = Policies(site=None, baseline=None)  # type: ignore[arg-type]
-    decision = decide(world.request(), policies, TODAY)
+    decision = decide(world.request(), policies, NOW)
     assert {outcome.effect for outcome in decision.outcomes} == {Effect.DENY}
     assert len(decision.outcomes) == len(RULES)
 
@@ -174,4 +174,4 @@ def test_no_rules_allow_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_same_values_give_the_same_decision(world: World) -> None:
     request, policies = world.request(), world.policies()
-    assert decide(request, policies, TODAY) == decide(request, policies, TODAY)
+    assert decide(request, policies, NOW) == decide(request, policies, NOW)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import typing
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cloister.policies import RULES, Policy
-from tests.policies.world import Tree, World
+from cloister.policies import RULES, Policy, ViewFacts
+from tests.policies.world import Tree, World, leaving, view_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
@@ -86,12 +86,22 @@ def merge(tree: Tree, changes: Tree) -> None:
             tree[key] = value
 
 
+def of_classes(classes: dict[str, int]) -> ViewFacts:
+    return ViewFacts(sum(classes.values()), classes)
+
+
 def asked(world: World, changes: Tree) -> None:
     for key, value in changes.items():
-        if key == "today":
-            world.today = value if isinstance(value, date) else date.fromisoformat(value)
-        elif key == "records":
-            world.records = value
+        if key == "now":
+            world.now = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        elif key == "view":
+            world.view = None if value is None else view_of(value) if isinstance(value, int) else of_classes(value)
+        elif key == "leaving":
+            world.leaving = leaving(
+                **{name: tuple(part) if name == "tensors" else part for name, part in value.items()}
+            )
+        elif key == "code":
+            world.code = value
         elif key == "submitter":
             world.submitter = replace(world.submitter, **value)
         else:

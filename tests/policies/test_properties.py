@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cloister.documents import Document, Source
 from cloister.policies import Decision, Effect, Policies, Policy, decide
-from tests.policies.world import TODAY, Tree, World
+from tests.policies.world import NOW, Tree, World
 
 SILENT = {key: World().baseline[key] for key in ("policy", "version", "owner", "valid_from", "valid_until")}
 REQUEST = World().request()
@@ -86,7 +86,7 @@ def decision(site: Tree, baseline: Tree) -> Decision:
     own, floor = policy(site), policy(baseline)
     if own is None or floor is None:
         return Decision(())
-    return decide(REQUEST, Policies(own, floor), TODAY)
+    return decide(REQUEST, Policies(own, floor), NOW)
 
 
 def shuffled(value: Any, source: random.Random) -> Any:

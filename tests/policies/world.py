@@ -4,16 +4,28 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from cloister.documents import Document, T, parse
 from cloister.jobs import Job
-from cloister.policies import Decision, Effect, Outcome, Policies, Policy, Request, Submitter, decide
+from cloister.policies import (
+    Decision,
+    Effect,
+    Leaving,
+    Outcome,
+    Policies,
+    Policy,
+    Request,
+    Submitter,
+    ViewFacts,
+    decide,
+)
 from cloister.silos import Silo
 
 Tree = dict[str, Any]
@@ -21,7 +33,7 @@ Tree = dict[str, Any]
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TODAY = date(2026, 6, 1)
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)  # a Monday
 ADA = Submitter("ada@research.example", "research-institute", "data-scientist")
 
 _GRANTS: Tree = {
@@ -51,7 +63,11 @@ _GRANTS: Tree = {
         "maximum_epochs_per_round": 5,
     },
     "sandbox": "required",
-    "may_leave": {"maximum_bytes_per_round": 20_000_000, "metrics": ["accuracy", "loss"]},
+    "may_leave": {
+        "tensors": ["adapter", "head"],
+        "maximum_bytes_per_round": 20_000_000,
+        "metrics": ["accuracy", "loss"],
+    },
     "aggregation": {"minimum_sites": 2},
 }
 _DATES: Tree = {"version": 1, "owner": "Nora Lind, officer", "valid_from": "2026-01-01", "valid_until": "2027-12-31"}
@@ -82,6 +98,18 @@ _SILO: Tree = {
 }
 
 
+def view_of(records: int) -> ViewFacts:
+    """A view of so many records to train on, one half of each class."""
+    return ViewFacts(records, {"routine": records // 2, "urgent": records - records // 2})
+
+
+def leaving(**changes: Any) -> Leaving:
+    """What leaves in a common round, with changes."""
+    metrics = {"accuracy": 0.5}
+    common = Leaving(bytes=1000, bytes_before=0, norm=1.5, metrics=metrics, tensors=("adapter", "head"))
+    return dataclasses.replace(common, **changes)
+
+
 def grants() -> Tree:
     """Every section that grants something, all of them wide enough for the job."""
     return copy.deepcopy(_GRANTS)
@@ -96,9 +124,11 @@ class World:
         baseline: the baseline, which says the same as the site's own policy.
         job: the job.
         silo: the silo.
-        records: records in the view to train on.
+        view: the view, counted.
+        leaving: what is about to leave.
+        code: digest of the code that the job brings.
         submitter: who asks.
-        today: the day.
+        now: the moment.
         asked_site: the site of the request.
     """
 
@@ -108,9 +138,11 @@ class World:
     baseline: Tree = field(default_factory=lambda: {"policy": "baseline", **_DATES, **grants()})
     job: Tree = field(default_factory=lambda: copy.deepcopy(_JOB))
     silo: Tree = field(default_factory=lambda: copy.deepcopy(_SILO))
-    records: int | None = 100
+    view: ViewFacts | None = field(default_factory=lambda: view_of(100))
+    leaving: Leaving | None = None
+    code: str | None = None
     submitter: Submitter = ADA
-    today: date = TODAY
+    now: datetime = NOW
     asked_site: str = "hospital-north"
 
     def silence_baseline(self) -> None:
@@ -124,11 +156,11 @@ class World:
     def request(self) -> Request:
         """What is asked."""
         job, silo = document(self.job, Job, "job.yaml"), document(self.silo, Silo, "silo.yaml")
-        return Request(self.asked_site, self.submitter, job, silo, self.records)
+        return Request(self.asked_site, self.submitter, job, silo, self.code, self.view, self.leaving)
 
     def decide(self) -> Decision:
         """Decide on the trees as they are now."""
-        return decide(self.request(), self.policies(), self.today)
+        return decide(self.request(), self.policies(), self.now)
 
     def outcomes(self, rule: str) -> list[Outcome]:
         """What ``rule`` finds."""

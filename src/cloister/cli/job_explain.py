@@ -24,7 +24,7 @@ from cloister.jobs import Job
 from cloister.policies import RULES, Decision, Request, Submitter, decide
 from cloister.repository import Repository
 
-_SIGNS = {"allow": "yes", "deny": "NO", "not-applicable": "-"}
+_SIGNS = {"deny": "NO", "waived": "waived", "allow": "yes", "not-applicable": "-"}
 
 
 def explain(
@@ -46,9 +46,9 @@ def explain(
     for site, decision in decisions.items():
         if repo.policies_of(site).sandbox == "unsafe-none":
             out.say(f"{site}: sandbox: unsafe-none: training code would run there without isolation")
-        for refusal in decision.refusals:
-            places = "; ".join(place for place in (refusal.policy_at, refusal.job_at) if place)
-            out.say(f"{site}: {refusal.rule}: {refusal.message}" + (f" ({places})" if places else ""))
+        for outcome in (*decision.refusals, *decision.waived):
+            places = "; ".join(place for place in (outcome.policy_at, outcome.job_at) if place)
+            out.say(f"{site}: {outcome.rule}: {outcome.message}" + (f" ({places})" if places else ""))
     allowed = sum(decision.allowed for decision in decisions.values())
     out.say(f"{allowed} of {len(decisions)} sites would accept {document.value.job} from {name}")
     out.result({site: decision.to_json() for site, decision in decisions.items()})
@@ -62,13 +62,13 @@ def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[s
     entry = repo.federation.value.person(person)
     role = entry.role.value if entry else ""
     submitter = Submitter(person, entry.organisation if entry else "", role)
-    today = datetime.now(UTC).date()
+    now = datetime.now(UTC)
     return {
-        site: decide(Request(site, submitter, document, repo.silos[site]), repo.policies_of(site), today)
+        site: decide(Request(site, submitter, document, repo.silos[site]), repo.policies_of(site), now)
         for site in repo.sites_of(document.value)
     }
 
 
 def _sign(decision: Decision, rule: str) -> str:
     effects = {outcome.effect.value for outcome in decision.outcomes if outcome.rule == rule}
-    return next(_SIGNS[effect] for effect in ("deny", "allow", "not-applicable") if effect in effects)
+    return next(_SIGNS[effect] for effect in _SIGNS if effect in effects)

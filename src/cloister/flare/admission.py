@@ -120,7 +120,7 @@ def _decision(settings: SiteSettings, job: Document[Job], submitter: Submitter) 
     request = Request(settings.site, submitter, job, site.silo)
     unsafe = site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
     mode = SandboxMode.UNSAFE_NONE if unsafe else SandboxMode.BUBBLEWRAP
-    return decide(request, site.policies, datetime.now(UTC).date()), site.policies.digest, mode
+    return decide(request, site.policies, datetime.now(UTC)), site.policies.digest, mode
 
 
 def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter:

@@ -112,4 +112,4 @@ def _open(fl_ctx: FLContext) -> SiteJob:
     app = files_in(Path(workspace.get_app_dir(job_id)))
     private = Path(workspace.get_run_dir(job_id)) / "private"
     shutil.rmtree(private, ignore_errors=True)
-    return SiteJob.open(settings, job_id, read_app(SITE_APP, app), private, datetime.now(UTC).date())
+    return SiteJob.open(settings, job_id, read_app(SITE_APP, app), private, lambda: datetime.now(UTC))

@@ -7,13 +7,14 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 from cloister import egress
 from cloister.documents import Document
-from cloister.egress import Allowance
+from cloister.egress import Release
 from cloister.errors import DeniedError, EgressError, JobError, RecordsError
 from cloister.files import private_folder, sha256_of, sha256_of_file
 from cloister.flare.admitted import Admitted
@@ -22,8 +23,8 @@ from cloister.flare.state import SiteSettings
 from cloister.jobs import AdapterLayout, Job, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.messages import Evaluate, Setup, Train
-from cloister.policies import Policies, Request, decide
-from cloister.records import ViewManifest, ViewRequest, write_view
+from cloister.policies import Leaving, Request, ViewFacts, decide
+from cloister.records import TRAINING, ViewManifest, ViewRequest, write_view
 from cloister.repository import SiteDocuments, load_site
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.silos import Silo
@@ -44,7 +45,7 @@ class SiteJob:
         site: the site's documents, as they were when the job's process started.
         layout: the adapter's tensors, worked out from the site's own base model.
         private: folder for view and trainer's log; removed at the end, except for the log.
-        today: the date that policies are judged by.
+        clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
     """
 
     settings: SiteSettings
@@ -53,15 +54,24 @@ class SiteJob:
     site: SiteDocuments
     layout: AdapterLayout
     private: Path
-    today: date
+    clock: Callable[[], datetime]
     _trainer: Trainer | None = None
     _training: int = 0  # records of the view that may be trained on
     _asked: int = 0  # the last round that was asked for
+    _sent: int = 0  # bytes that have left in this job
+    _view: ViewFacts | None = None
     _closed: bool = False  # guarded by _closing
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, settings: SiteSettings, job_id: str, document: Document[Job], private: Path, today: date) -> SiteJob:
+    def open(
+        cls,
+        settings: SiteSettings,
+        job_id: str,
+        document: Document[Job],
+        private: Path,
+        clock: Callable[[], datetime],
+    ) -> SiteJob:
         """Take up an admitted job.
 
         Raises:
@@ -73,7 +83,7 @@ class SiteJob:
         site = load_site(settings.root, settings.site)
         base_model = _base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
-        return cls(settings, document, admitted, site, layout_of(base_model, document.value), private, today)
+        return cls(settings, document, admitted, site, layout_of(base_model, document.value), private, clock)
 
     @property
     def job(self) -> Job:
@@ -144,7 +154,7 @@ class SiteJob:
         done, blob = trainer.ask(Train(round=number), adapter, self._round_seconds())
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
         update = egress.difference(egress.read_adapter(blob, self.layout), received)
-        released = egress.release(self._allowance(), done.metrics, update)
+        released = self._release(done.metrics, update)
         return self._update(number, done.records, dict(released.metrics)), released.tensors
 
     def evaluate(self, number: int, adapter: bytes) -> Update:
@@ -157,7 +167,7 @@ class SiteJob:
         after = self.job.federation.rounds + 1
         self._take_turn(number, range(after, after + 1))
         done, _ = trainer.ask(Evaluate(), adapter, self._round_seconds())
-        released = egress.release(self._allowance(), done.metrics, None)
+        released = self._release(done.metrics, None)
         return self._update(number, done.records, dict(released.metrics))
 
     def close(self) -> None:
@@ -194,16 +204,33 @@ class SiteJob:
             validation_share=wanted.validation_share,
             seed=self.job.training.seed,
         )
-        self._decide(records=None)
+        self._decide()
         manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)
-        self._decide(records=manifest.training)
+        classes = {label: counts[TRAINING] for label, counts in manifest.classes.items()}
+        self._view = ViewFacts(manifest.training, classes)
+        self._decide()
         return manifest
 
-    def _decide(self, *, records: int | None) -> None:
-        request = Request(self.settings.site, self.admitted.submitter, self.document, self.site.silo, records)
-        decision = decide(request, self.site.policies, self.today)
+    def _release(self, metrics: Mapping[str, float], update: Arrays | None) -> Release:
+        """The egress gate: what is left is what the job's tensors and metrics can be, and the policy lets it out."""
+        released = egress.release(self.layout, self.site.policies.allowed_metrics, metrics, update)
+        self._decide(Leaving(released.bytes, self._sent, released.norm, released.metrics, released.parts))
+        self._sent += released.bytes
+        return released
+
+    def _decide(self, leaving: Leaving | None = None) -> None:
+        request = Request(
+            self.settings.site,
+            self.admitted.submitter,
+            self.document,
+            self.site.silo,
+            view=self._view,
+            leaving=leaving,
+        )
+        decision = decide(request, self.site.policies, self.clock())
         if not decision.allowed:
-            shutil.rmtree(self.private / "view", ignore_errors=True)
+            if leaving is None:
+                shutil.rmtree(self.private / "view", ignore_errors=True)
             raise DeniedError(decision.sentence())
 
     def _setup(self) -> Setup:
@@ -227,10 +254,6 @@ class SiteJob:
 
     def _round_seconds(self) -> float:
         return float(self.site.silo.value.capacity.round_seconds)
-
-    def _allowance(self) -> Allowance:
-        policies: Policies = self.site.policies
-        return Allowance(self.layout, frozenset(policies.allowed_metrics), policies.maximum_bytes_per_round)
 
 
 def _base_model(root: Path, silo: Silo, job: Job) -> Path:

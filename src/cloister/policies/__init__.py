@@ -1,45 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a site allows (`policies/*.yaml`), and the one function that decides by it."""
 
+from cloister.policies.check import Rule
 from cloister.policies.decide import decide
 from cloister.policies.decision import Decision, Effect, Outcome
-from cloister.policies.model import (
-    BASELINE,
-    Aggregation,
-    BaseModelGrant,
-    DatasetGrant,
-    LoraGrant,
-    MayLeave,
-    Methods,
-    Metric,
-    Policy,
-    SandboxMode,
-    Submitters,
-    TrainingLimits,
-)
+from cloister.policies.model import BASELINE, LANGUAGE, Policy
 from cloister.policies.pair import Policies
-from cloister.policies.request import Request, Submitter
+from cloister.policies.request import Leaving, Request, Submitter, ViewFacts
 from cloister.policies.rules import RULES
+from cloister.policies.sections import SandboxMode
 
 __all__ = [
     "BASELINE",
+    "LANGUAGE",
     "RULES",
-    "Aggregation",
-    "BaseModelGrant",
-    "DatasetGrant",
     "Decision",
     "Effect",
-    "LoraGrant",
-    "MayLeave",
-    "Methods",
-    "Metric",
+    "Leaving",
     "Outcome",
     "Policies",
     "Policy",
     "Request",
+    "Rule",
     "SandboxMode",
     "Submitter",
-    "Submitters",
-    "TrainingLimits",
+    "ViewFacts",
     "decide",
 ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 _SHOWN_CHARACTERS = 80
+
+Which = Literal["site", "baseline"]
+"""A site's own policy, or the baseline under it."""
 
 
 class Effect(StrEnum):
@@ -15,7 +18,11 @@ class Effect(StrEnum):
 
     ALLOW = "allow"
     DENY = "deny"
+    WAIVED = "waived"  # it denies, and the policy itself waives that for a while
     NOT_APPLICABLE = "not-applicable"
+
+
+_HARMLESS = frozenset({Effect.ALLOW, Effect.WAIVED, Effect.NOT_APPLICABLE})
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Outcome:
         message: why, as one line for people.
         policy_at: `file:line` of the policy that it rests on; empty where it rests on none.
         job_at: `file:line` of what the job asks for; empty where it is not about the job.
+        document: which of the two documents was asked.
     """
 
     rule: str
@@ -35,6 +43,7 @@ class Outcome:
     message: str
     policy_at: str = ""
     job_at: str = ""
+    document: Which = "site"
 
     def sentence(self) -> str:
         """Rule, reason and places as one line."""
@@ -54,30 +63,36 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether some rule allows and none says anything but `allow` or `not-applicable`.
+        """Whether some rule allows and none says anything but `allow`, `waived` or `not-applicable`.
 
         Forbid wins and the default is deny, as in Cedar (https://docs.cedarpolicy.com/auth/authorization.html).
         """
         effects = {outcome.effect for outcome in self.outcomes}
-        return Effect.ALLOW in effects and effects <= {Effect.ALLOW, Effect.NOT_APPLICABLE}
+        return Effect.ALLOW in effects and effects <= _HARMLESS
 
     @property
     def refusals(self) -> tuple[Outcome, ...]:
         """The outcomes that deny."""
         return tuple(outcome for outcome in self.outcomes if outcome.effect is Effect.DENY)
 
+    @property
+    def waived(self) -> tuple[Outcome, ...]:
+        """The outcomes that would deny and are waived."""
+        return tuple(outcome for outcome in self.outcomes if outcome.effect is Effect.WAIVED)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {"allowed": self.allowed, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
 
     def sentence(self) -> str:
-        """The whole as one line: every refusal, or how many rules allow."""
+        """The whole as one line: every refusal, or how many rules allow and what was waived."""
         if self.refusals:
             return "; ".join(refusal.sentence() for refusal in self.refusals)
         if not self.allowed:
             return "no rule allows it"
         rules = {outcome.rule for outcome in self.outcomes if outcome.effect is Effect.ALLOW}
-        return f"allowed by {len(rules)} rules"
+        said = f"allowed by {len(rules)} rules"
+        return "; ".join((said, *(outcome.sentence() for outcome in self.waived)))
 
 
 def quoted(text: str) -> str:

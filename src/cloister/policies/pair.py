@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from cloister.documents import Document
 from cloister.files import canonical_json, sha256_of
-from cloister.policies.model import Policy, SandboxMode
+from cloister.policies.model import Policy
+from cloister.policies.sections import SandboxMode
+from cloister.policies.terms import Release
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,27 @@ class Policies:
             return frozenset()
         return frozenset(own.metrics) if floor is None else frozenset(own.metrics) & frozenset(floor.metrics)
 
+    def row_filters(self, dataset: str) -> tuple[tuple[str, frozenset[str]], ...]:
+        """Columns of ``dataset`` and the values that a row must have there, by both documents; empty where by none."""
+        grants = ((policy.value.datasets or {}).get(dataset) for policy in (self.site, self.baseline))
+        return tuple(
+            (column, frozenset(values))
+            for grant in grants
+            if grant is not None
+            for column, values in (grant.rows or {}).items()
+        )
+
     @property
-    def maximum_bytes_per_round(self) -> int:
-        """Bytes that may leave in one round: the smaller stated limit; 0 where the site states none."""
-        own, floor = self.site.value.may_leave, self.baseline.value.may_leave
-        if own is None:
-            return 0
-        limits = [section.maximum_bytes_per_round for section in (own, floor) if section is not None]
-        return min(limits)
+    def release_minimum_sites(self) -> int:
+        """Sites that must be behind a job's result: the larger stated minimum; 0 where neither states one."""
+        return max((section.minimum_sites or 0 for section in self._release), default=0)
+
+    @property
+    def release_minimum_records(self) -> int:
+        """Records to train on that must be behind a job's result: the larger stated minimum; 0 where there is none."""
+        return max((section.minimum_records or 0 for section in self._release), default=0)
+
+    @property
+    def _release(self) -> tuple[Release, ...]:
+        both = (self.site.value.release, self.baseline.value.release)
+        return tuple(section for section in both if section is not None)

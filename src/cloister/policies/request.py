@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of a policy: may this person run this job on this silo?"""
+"""What is asked of a policy: may this person run this job on this silo, train on this view, send this out?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloister.documents import Document
@@ -26,6 +27,38 @@ class Submitter:
 
 
 @dataclass(frozen=True)
+class ViewFacts:
+    """A job's view, counted.
+
+    Attributes:
+        records: those to train on.
+        classes: the same by label.
+    """
+
+    records: int
+    classes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What is about to leave the site in one round.
+
+    Attributes:
+        bytes: tensors and message together.
+        bytes_before: what left in earlier rounds of the same job.
+        norm: Euclidean (L2) norm of the update over all its tensors; None where no tensors leave.
+        metrics: numbers by name.
+        tensors: the parts of the update that leave, `adapter` and `head`; empty where no tensors do.
+    """
+
+    bytes: int
+    bytes_before: int
+    norm: float | None
+    metrics: Mapping[str, float]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Request:
     """Everything that rules may look at.
 
@@ -34,11 +67,15 @@ class Request:
         submitter: who asks.
         job: what they ask for.
         silo: what the site has.
-        records: those in the job's view that would be trained on; None before the view is written.
+        code: SHA-256 of the training code that travels with the job; None where it brings none.
+        view: the job's view; None before it is written.
+        leaving: what is about to leave; None where nothing is.
     """
 
     site: str
     submitter: Submitter
     job: Document[Job]
     silo: Document[Silo]
-    records: int | None = None
+    code: str | None = None
+    view: ViewFacts | None = None
+    leaving: Leaving | None = None

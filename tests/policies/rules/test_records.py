@@ -3,18 +3,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policies.world import World
+from tests.policies.world import World, view_of
 
 
 @pytest.mark.parametrize("records", [100, 101, 10**9])
 def test_allows_enough(world: World, records: int) -> None:
-    world.records = records
+    world.view = view_of(records)
     assert world.effects("records") == ["allow", "allow"]
 
 
 @pytest.mark.parametrize("records", [99, 0, -1])
 def test_denies_too_few(world: World, records: int) -> None:
-    world.records = records
+    world.view = view_of(records)
     assert world.effects("records") == ["deny", "deny"]
     refusal = world.outcomes("records")[0]
     assert refusal.message == f"the view holds {records} records to train on and needs 100"
@@ -27,7 +27,7 @@ def test_the_larger_minimum_counts(world: World) -> None:
 
 
 def test_says_nothing_before_the_view_is_written(world: World) -> None:
-    world.records = None
+    world.view = None
     assert world.effects("records") == ["not-applicable", "not-applicable"]
     assert world.decide().allowed
 
@@ -38,5 +38,5 @@ def test_denies_any_number_of_a_dataset_that_is_not_granted(world: World) -> Non
 
 
 def test_does_not_tell_how_many_records_a_site_has(world: World) -> None:
-    world.records = 123_456
+    world.view = view_of(123_456)
     assert "123456" not in str(world.decide().to_json())

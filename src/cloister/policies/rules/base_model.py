@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import quoted
-from cloister.policies.model import BaseModelGrant
+from cloister.policies.sections import BaseModelGrant
 
 
 def judge(check: Check) -> Outcomes:
@@ -32,4 +32,4 @@ def _differs(check: Check, same_name: list[BaseModelGrant]) -> Outcomes:
     return check.deny(message, policy=("base_models",), job=("base_model", key))
 
 
-RULE = Rule("base-model", judge)
+RULE = Rule("base-model", judge, sections=("base_models",))

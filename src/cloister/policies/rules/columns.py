@@ -51,4 +51,4 @@ def _against_silo(check: Check, path: KeyPath) -> Outcomes:
     return refusals
 
 
-RULE = Rule("columns", judge)
+RULE = Rule("columns", judge, sections=("datasets",))

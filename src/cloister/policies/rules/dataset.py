@@ -28,4 +28,4 @@ def judge(check: Check) -> Outcomes:
     return check.allow(f"dataset {quoted(name)} is granted", policy=here, job=_ASKED)
 
 
-RULE = Rule("dataset", judge)
+RULE = Rule("dataset", judge, sections=("datasets",))

@@ -29,4 +29,4 @@ def judge(check: Check) -> Outcomes:
     return refusals or check.allow(f"`lora` of rank {asked.rank} is granted", policy=_LORA, job=_ASKED)
 
 
-RULE = Rule("method", judge)
+RULE = Rule("method", judge, sections=("methods",))

@@ -18,4 +18,4 @@ def judge(check: Check) -> Outcomes:
     return check.allow(f"purpose {quoted(purpose)} is granted", policy=("purposes",), job=("purpose",))
 
 
-RULE = Rule("purpose", judge)
+RULE = Rule("purpose", judge, sections=("purposes",))

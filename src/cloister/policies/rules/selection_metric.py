@@ -22,4 +22,4 @@ def judge(check: Check) -> Outcomes:
     return check.allow(f"metric {quoted(metric)} may leave", policy=_STATED, job=_ASKED)
 
 
-RULE = Rule("selection-metric", judge)
+RULE = Rule("selection-metric", judge, sections=("may_leave",))

@@ -24,4 +24,4 @@ def judge(check: Check) -> Outcomes:
     return check.allow(f"the job averages over {asked} sites or more", policy=_STATED, job=_ASKED)
 
 
-RULE = Rule("sites", judge)
+RULE = Rule("sites", judge, sections=("aggregation",))

@@ -29,4 +29,4 @@ def judge(check: Check) -> Outcomes:
     return refusals or check.allow(f"{quoted(who.name)} may ask", policy=("submitters",))
 
 
-RULE = Rule("submitter", judge)
+RULE = Rule("submitter", judge, sections=("submitters",))

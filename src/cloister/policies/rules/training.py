@@ -31,4 +31,4 @@ def judge(check: Check) -> Outcomes:
     return refusals or check.allow("the amount of training is within limits", policy=("training",), job=("training",))
 
 
-RULE = Rule("training", judge)
+RULE = Rule("training", judge, sections=("training",), waivable=True)

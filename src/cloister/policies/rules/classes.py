@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`classes`: no class of the view has so few records to train on that they stand out.
+
+A class that no record has says nothing about anybody, so none is enough; one to `minimum_per_class` - 1 are too few.
+"""
+
+from __future__ import annotations
+
+from cloister.policies.check import Check, Outcomes, Rule
+from cloister.policies.decision import quoted
+
+
+def judge(check: Check) -> Outcomes:
+    """Allow where every class has `minimum_per_class` records to train on, or none; asked when the view is written."""
+    view = check.request.view
+    if view is None:
+        return check.not_applicable("is checked when the view is written")
+    grant = check.dataset
+    if grant is None:
+        return check.not_granted()
+    least = grant.minimum_per_class
+    if least is None:
+        return check.not_applicable("the policy states no `minimum_per_class`")
+    path = ("datasets", check.job.dataset.name, "minimum_per_class")
+    refusals: Outcomes = ()
+    for label, records in sorted(view.classes.items()):
+        if records != 0 and not records >= least:
+            message = f"class {quoted(label)} has fewer than {least} records to train on in the view"
+            refusals += check.deny(message, policy=path, job=("dataset", "labels"))
+    return refusals or check.allow(f"every class has {least} records to train on or more, or none", policy=path)
+
+
+RULE = Rule("classes", judge, sections=("datasets",), waivable=True)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tensors`: the parts of an update that the job makes, and that are about to leave, are those that may."""
+
+from __future__ import annotations
+
+from cloister.documents import KeyPath
+from cloister.policies.check import Check, Outcomes, Rule
+from cloister.policies.decision import listed, quoted
+
+_STATED: KeyPath = ("may_leave", "tensors")
+
+
+def judge(check: Check) -> Outcomes:
+    """Allow where every part stands under `may_leave.tensors`.
+
+    A job of task `text-classification` trains a head beside the adapter of its method, and both are sent every round.
+    """
+    leaves = check.policy.may_leave
+    if leaves is None:
+        return check.silent("may_leave", job=("method",))
+    asked: tuple[tuple[str, KeyPath], ...] = (("adapter", ("method", "lora")), ("head", ("task",)))
+    refusals: Outcomes = ()
+    for part, path in asked:
+        if part not in leaves.tensors:
+            message = f"the job sends tensors of its {part}, and what may leave is {listed(leaves.tensors) or 'none'}"
+            refusals += check.deny(message, policy=_STATED, job=path)
+    sent = () if check.request.leaving is None else check.request.leaving.tensors
+    for part in sorted(set(sent) - {"adapter", "head"}):
+        refusals += check.deny(f"tensors of kind {quoted(part)} may not leave", policy=_STATED)
+    return refusals or check.allow(f"tensors of {listed(leaves.tensors)} may leave", policy=_STATED)
+
+
+RULE = Rule("tensors", judge, sections=("may_leave",))
