@@ -36,6 +36,7 @@ class Setup(Model):
         shapes: shape of each tensor of the adapter, by name; the trainer refuses to start where its own differ.
         head_modules: modules that are trained whole, beside the low-rank factors.
         threads: CPU threads to use.
+        code: folder with the job's own training code, as the trainer sees it; None for the built-in trainer.
     """
 
     kind: Literal["setup"] = "setup"
@@ -49,6 +50,7 @@ class Setup(Model):
     shapes: dict[str, tuple[int, ...]]
     head_modules: tuple[str, ...]
     threads: int
+    code: str | None = None
 
 
 class Train(Model):

@@ -91,9 +91,9 @@ def test_same_seed_same_bytes_and_another_round_another_order(classifier: Make, 
 
 def test_base_model_does_not_change(classifier: Make) -> None:
     one = classifier()
-    frozen = {name: p.clone() for name, p in one._model.named_parameters() if not p.requires_grad}
+    frozen = {name: p.clone() for name, p in one.model.named_parameters() if not p.requires_grad}
     one.train(0, quietly)
-    after = dict(one._model.named_parameters())
+    after = dict(one.model.named_parameters())
     assert all(torch.equal(value, after[name]) for name, value in frozen.items())
     assert sum(value.numel() for value in frozen.values()) > 22_000_000
     # Nothing below the lowest adapter is differentiated.
@@ -220,5 +220,5 @@ def test_result_loads_with_peft_alone(
     (result / "adapter_model.safetensors").write_bytes(one.adapter())
     (result / "adapter_config.json").write_text(json.dumps(adapter_config(job(), layout)))
     base = transformers.AutoModelForSequenceClassification.from_pretrained(base_model, num_labels=len(LABELS))
-    one._model = peft.PeftModel.from_pretrained(base, result)
+    one.model = peft.PeftModel.from_pretrained(base, result)
     assert one.evaluate() == expected

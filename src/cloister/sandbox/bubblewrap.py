@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cloister.errors import SandboxError
 from cloister.sandbox.confine import Confinement
 from cloister.sandbox.enclosure import Enclosure, Limits, SandboxMode
 from cloister.sandbox.mounts import Kind, mounts
@@ -43,8 +44,10 @@ def command(enclosure: Enclosure, mode: SandboxMode, argv: list[str]) -> list[st
     """What to run so that ``argv`` runs in ``enclosure``.
 
     Raises:
-        SandboxError: where what must be hidden cannot be hidden.
+        SandboxError: where what must be hidden cannot be hidden, or a job's own code would run unhidden.
     """
+    if mode is SandboxMode.UNSAFE_NONE and enclosure.code is not None:
+        raise SandboxError("training code of a job's own runs in a sandbox only, and there is none")
     confined = [*_confinement(enclosure.limits, mode).argv(), *argv]
     if mode is SandboxMode.UNSAFE_NONE:
         return confined

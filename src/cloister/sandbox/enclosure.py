@@ -40,6 +40,7 @@ class Enclosure:
         protected: files and folders of which nothing may be visible inside, beyond view and base model.
         limits: what it may use up.
         log: the site's own file, mode 0600, to which the trainer's standard error is appended.
+        code: folder with the job's own training code, `/code` inside; None for the built-in trainer.
     """
 
     view: Path
@@ -47,3 +48,4 @@ class Enclosure:
     protected: tuple[Path, ...]
     limits: Limits
     log: Path
+    code: Path | None = None

@@ -2,7 +2,8 @@
 """Which files are visible inside, and where.
 
 1. Nothing of the host is visible but what is listed here: the system's programs and libraries, the Python runtime, the
-   `cloister` package, the view, and the base model's known files. All of it is read-only.
+   `cloister` package, the view, the base model's known files, and the job's own training code where it brings any. All
+   of it is read-only.
 2. Paths are compared after symbolic links are resolved.
 3. A protected path that lies inside something listed is covered by an empty folder or an empty file.
 4. Something listed that lies inside a protected path is shown alone; its surroundings are not.
@@ -25,6 +26,7 @@ from cloister.sandbox.enclosure import Enclosure
 
 VIEW = Path("/view")
 BASE_MODEL = Path("/base-model")
+CODE = Path("/code")
 
 BASE_MODEL_FILES = (
     "added_tokens.json",
@@ -87,7 +89,7 @@ def mounts(enclosure: Enclosure) -> list[Mount]:
         SandboxError: where a rule of this module cannot be kept.
     """
     protected = tuple(path.resolve() for path in enclosure.protected)
-    shown = [*_system(), *_shown(runtime()), *_view(enclosure), *_base_model(enclosure, protected)]
+    shown = [*_system(), *_shown(runtime()), *_view(enclosure), *_base_model(enclosure, protected), *_code(enclosure)]
     covers = [cover for path in protected for mount in shown for cover in _cover(path, mount)]
     return sorted({*shown, *covers}, key=lambda mount: (len(mount.place.parts), str(mount.place), mount.kind))
 
@@ -128,6 +130,14 @@ def _view(enclosure: Enclosure) -> list[Mount]:
     if not enclosure.view.is_dir():
         raise SandboxError(f"the view `{enclosure.view}` is no folder")
     return [Mount(Kind.SHOW, str(enclosure.view.resolve()), VIEW)]
+
+
+def _code(enclosure: Enclosure) -> list[Mount]:
+    if enclosure.code is None:
+        return []
+    if not enclosure.code.is_dir():
+        raise SandboxError(f"the training code `{enclosure.code}` is no folder")
+    return [Mount(Kind.SHOW, str(enclosure.code.resolve()), CODE)]
 
 
 def _base_model(enclosure: Enclosure, protected: tuple[Path, ...]) -> list[Mount]:

@@ -18,7 +18,7 @@ from cloister.messages import Done, Evaluate, Failed, Progress, Ready, Reply, Re
 from cloister.sandbox.bubblewrap import command, environment, missing
 from cloister.sandbox.enclosure import Enclosure, SandboxMode
 from cloister.sandbox.log import Log
-from cloister.sandbox.mounts import BASE_MODEL, VIEW
+from cloister.sandbox.mounts import BASE_MODEL, CODE, VIEW
 from cloister.sandbox.process import EndedError, LateError, UntrustedProcess
 
 _PROGRESS_SECONDS = 0.2
@@ -35,7 +35,7 @@ class Trainer:
 
     Args:
         enclosure: what it may see and use up.
-        setup: the first message; its two folders are replaced by what they are called inside.
+        setup: the first message; its folders are replaced by what they are called inside.
         mode: how it is isolated.
         maximum_blob_bytes: the longest blob that is read from it, bytes.
         argv: what to run; `python -m cloister.training` where not given.
@@ -55,7 +55,8 @@ class Trainer:
         view, base_model = str(VIEW), str(BASE_MODEL)
         if mode is SandboxMode.UNSAFE_NONE:
             view, base_model = str(enclosure.view.resolve()), str(enclosure.base_model.resolve())
-        self._setup = setup.model_copy(update={"view": view, "base_model": base_model})
+        code = None if enclosure.code is None else str(CODE)
+        self._setup = setup.model_copy(update={"view": view, "base_model": base_model, "code": code})
         self._enclosure, self._mode, self._maximum_blob_bytes = enclosure, mode, maximum_blob_bytes
         self._argv = argv or [sys.executable, "-I", "-m", "cloister.training"]
         self._on_progress = on_progress

@@ -10,13 +10,12 @@ import traceback
 from dataclasses import dataclass
 from io import BufferedReader, BufferedWriter
 from math import prod
-from typing import TYPE_CHECKING, NoReturn, Self
+from pathlib import Path
+from typing import NoReturn, Self
 
 from cloister.errors import TrainerError
 from cloister.messages import Done, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_request
-
-if TYPE_CHECKING:
-    from cloister.training.text_classifier import TextClassifier
+from cloister.training.interface import Trainer
 
 _HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
 _PROGRESS_SECONDS = 0.5
@@ -84,26 +83,34 @@ def _serve(pipe: Pipe) -> NoReturn:
     setup, _ = pipe.receive(0)
     if not isinstance(setup, Setup):
         raise TrainerError("the first request was no setup")
-    # Takes seconds, and what it prints must go to standard error by now.
-    from cloister.training.text_classifier import TextClassifier  # noqa: PLC0415
-
-    classifier = TextClassifier(setup)
+    trainer = _trainer(setup)
     pipe.send(Ready())
     maximum_blob_bytes = _HEADER_BYTES + sum(4 * prod(shape) for shape in setup.shapes.values())
     while True:
         request, blob = pipe.receive(maximum_blob_bytes)
-        pipe.send(*_answer(classifier, request, blob, pipe))
+        pipe.send(*_answer(trainer, request, blob, pipe))
 
 
-def _answer(classifier: TextClassifier, request: Request, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
+def _trainer(setup: Setup) -> Trainer:
+    # Takes seconds, and what it prints must go to standard error by now.
+    if setup.code is not None:
+        from cloister.training.custom import trainer_class  # noqa: PLC0415
+
+        return trainer_class(Path(setup.code))(setup)
+    from cloister.training.text_classifier import TextClassifier  # noqa: PLC0415
+
+    return TextClassifier(setup)
+
+
+def _answer(trainer: Trainer, request: Request, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
     if isinstance(request, Setup):
         raise TrainerError("a second setup was sent")
-    classifier.load_adapter(blob)
+    trainer.load_adapter(blob)
     if not isinstance(request, Train):
-        return Done(metrics=classifier.evaluate(), records=0), b""
-    metrics = classifier.evaluate() if request.measure else {}
-    round_ = classifier.train(request.round, _Reporter(pipe))
-    return Done(metrics={**metrics, "train_loss": round_.loss}, records=round_.records), classifier.adapter()
+        return Done(metrics=trainer.evaluate(), records=0), b""
+    metrics = trainer.evaluate() if request.measure else {}
+    round_ = trainer.train(request.round, _Reporter(pipe))
+    return Done(metrics={**metrics, "train_loss": round_.loss}, records=round_.records), trainer.adapter()
 
 
 class _Reporter:

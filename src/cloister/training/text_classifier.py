@@ -8,8 +8,6 @@ the learning rate over a horizon that a federated round does not have, and keep 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -24,33 +22,26 @@ from transformers.utils import logging as transformers_logging
 from cloister.errors import RecordsError, TrainerError
 from cloister.messages import Setup
 from cloister.training.classification_records import Batch, ClassificationRecords, read_records
+from cloister.training.interface import Report, Round
 from cloister.training.metrics import accuracy, macro_f1
 
 _EVALUATION_BATCH = 64
 _GRADIENT_NORM = 1.0
 
-Report = Callable[[int, int], None]
-"""Told of steps done and steps in all."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round of training came to.
-
-    Attributes:
-        loss: mean cross-entropy over the records as they were trained on, in nats.
-        records: how many different records that were.
-    """
-
-    loss: float
-    records: int
-
 
 class TextClassifier:
     """Model and records of one job at one site.
 
+    A job's own trainer may derive from it and override a method, `loss` above all.
+
     Args:
         setup: what to load.
+
+    Attributes:
+        setup: what was loaded.
+        model: base model with its adapter.
+        training: the records to train on.
+        validation: the records to measure on.
 
     Raises:
         TrainerError: where the adapter on this base model is not the one that the job declares.
@@ -58,15 +49,15 @@ class TextClassifier:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+        self.setup = setup
         torch.set_num_threads(setup.threads)
         torch.use_deterministic_algorithms(True)
         torch.manual_seed(setup.training.seed)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        self._model = _adapted(setup)
-        self._check_shapes(get_peft_model_state_dict(self._model))
-        self._training, self._validation = _records(setup, self._model.config)
+        self.model = _adapted(setup)
+        self._check_shapes(get_peft_model_state_dict(self.model))
+        self.training, self.validation = _records(setup, self.model.config)
 
     def load_adapter(self, blob: bytes) -> None:
         """Take over the adapter in ``blob``, safetensors of float32.
@@ -79,11 +70,11 @@ class TextClassifier:
         except safetensors.SafetensorError as error:
             raise TrainerError("the adapter that was sent is not safetensors") from error
         self._check_shapes(tensors)
-        set_peft_model_state_dict(self._model, tensors)
+        set_peft_model_state_dict(self.model, tensors)
 
     def adapter(self) -> bytes:
         """The adapter as safetensors of float32."""
-        state = get_peft_model_state_dict(self._model)
+        state = get_peft_model_state_dict(self.model)
         # PyTorch orders by module; sorted, the same adapter is the same bytes.
         tensors = {name: state[name].detach().to(torch.float32).contiguous() for name in sorted(state)}
         content: bytes = safetensors.torch.save(tensors)
@@ -91,13 +82,13 @@ class TextClassifier:
 
     def evaluate(self) -> dict[str, float]:
         """`accuracy`, `macro_f1` and `loss` (mean cross-entropy, nats) on the validation records; empty without any."""
-        if not len(self._validation):
+        if not len(self.validation):
             return {}
-        self._model.eval()
+        self.model.eval()
         truth, predicted, loss = [], [], 0.0
         with torch.inference_mode():
-            for chosen in self._validation.by_length(_EVALUATION_BATCH):
-                batch = self._validation.batch(chosen)
+            for chosen in self.validation.by_length(_EVALUATION_BATCH):
+                batch = self.validation.batch(chosen)
                 logits = self._logits(batch)
                 loss += float(torch.nn.functional.cross_entropy(logits, batch.classes, reduction="sum"))
                 truth.append(batch.classes.numpy())
@@ -116,18 +107,18 @@ class TextClassifier:
         Raises:
             TrainerError: where the loss is no longer a number.
         """
-        plan = self._setup.training
-        per_epoch = -(-len(self._training) // plan.batch_size)
+        plan = self.setup.training
+        per_epoch = -(-len(self.training) // plan.batch_size)
         steps = plan.steps or per_epoch * (plan.epochs or 1)
-        order = self._training.shuffled(plan.batch_size, (plan.seed, number))
+        order = self.training.shuffled(plan.batch_size, (plan.seed, number))
         torch.manual_seed(plan.seed * 1_000_003 + number)
         optimiser = torch.optim.AdamW(self._parameter_groups())
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        self._model.train()
-        loss, trained, used = 0.0, 0, np.zeros(len(self._training), np.bool_)
+        self.model.train()
+        loss, trained, used = 0.0, 0, np.zeros(len(self.training), np.bool_)
         for step, chosen in enumerate(itertools.islice(order, steps), start=1):
-            batch = self._training.batch(chosen)
-            mean = torch.nn.functional.cross_entropy(self._logits(batch), batch.classes)
+            batch = self.training.batch(chosen)
+            mean = self.loss(self._logits(batch), batch.classes)
             mean.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
             optimiser.step()
@@ -138,20 +129,32 @@ class TextClassifier:
             report(step, steps)
         return Round(loss / trained, int(used.sum()))
 
+    def loss(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """What training minimises: the mean cross-entropy of a batch, in nats.
+
+        Args:
+            logits: of the batch, shape (n, number of classes), float32.
+            classes: the right ones, shape (n,), int64.
+
+        Returns:
+            A scalar that gradients flow through.
+        """
+        return torch.nn.functional.cross_entropy(logits, classes)
+
     def _logits(self, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = self._model(input_ids=batch.tokens, attention_mask=batch.mask).logits
+        logits: torch.Tensor = self.model(input_ids=batch.tokens, attention_mask=batch.mask).logits
         return logits
 
     def _check_shapes(self, tensors: dict[str, torch.Tensor]) -> None:
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if found != self._setup.shapes or any(tensor.dtype != torch.float32 for tensor in tensors.values()):
-            different = sorted(set(found.items()) ^ set(self._setup.shapes.items()))[:4]
+        if found != self.setup.shapes or any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+            different = sorted(set(found.items()) ^ set(self.setup.shapes.items()))[:4]
             raise TrainerError(f"the adapter's tensors are not those of the job: {different}")
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        plan = self._setup.training
+        plan = self.setup.training
         groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 rate = plan.learning_rate if ".lora_" in name else (plan.head_learning_rate or plan.learning_rate)
                 decay = 0.0 if name.endswith("bias") else plan.weight_decay
