@@ -52,6 +52,8 @@ class Prepared(Model):
         policy: digest of the policy it was admitted under.
         sandbox: how its trainer is isolated.
         layout: the adapter's tensors, as the site worked them out from its base model.
+        release_minimum_sites: sites that must be behind a result, as its policy demands; 0 where it does not.
+        release_minimum_records: records to train on that must be, of all sites together; 0 where it does not.
     """
 
     kind: Literal["prepared"] = "prepared"
@@ -61,6 +63,8 @@ class Prepared(Model):
     policy: Sha256
     sandbox: Literal["bubblewrap", "unsafe-none"]
     layout: dict[str, Any]
+    release_minimum_sites: int = Field(default=0, ge=0)
+    release_minimum_records: int = Field(default=0, ge=0)
 
 
 class Update(Model):

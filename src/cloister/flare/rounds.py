@@ -169,6 +169,7 @@ class Rounds:
                 self._sites[name].state, self._sites[name].prepared = "refused", None
                 self._sites[name].reason = "by the server: its adapter has other tensors than most sites'"
             self._enough(len(chosen), "are ready")
+            self._releasable(chosen)
             first = self._sites[chosen[0]].prepared
             if first is None:
                 raise JobError("no site is ready")
@@ -184,6 +185,19 @@ class Rounds:
         message += f": {reasons}" if reasons else ""
         denied = any(site.denied for site in self._sites.values())
         raise (DeniedError if denied and self._phase == "preparing" else JobError)(message)
+
+    def _releasable(self, behind: list[str]) -> None:
+        """Check that the sites ``behind`` an average reach what every site's policy demands of a result."""
+        announced = {name: site.prepared for name, site in self._sites.items() if site.prepared}
+        records = sum(announced[name].training for name in behind)
+        for name, prepared in sorted(announced.items()):
+            for count, needed, what in (
+                (len(behind), prepared.release_minimum_sites, "sites"),
+                (records, prepared.release_minimum_records, "records to train on"),
+            ):
+                if count < needed:
+                    message = f"the result would rest on {count} {what}, and the policy of `{name}` demands {needed}"
+                    raise DeniedError(message, hint="`release` in docs/policies.md says what is counted")
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
@@ -208,6 +222,7 @@ class Rounds:
             if mean is None:
                 raise JobError("no round is open")
             self._enough(mean.updates, f"gave an update in round {self._round}")
+            self._releasable([name for name, site in self._sites.items() if site.state == "done"])
             self._score(self._round - 1)
             self._adapter = mean.applied_to(self._adapter)
             loss = mean_of_metrics(self._train_losses).get("train_loss")

@@ -16,9 +16,10 @@ from cloister import egress
 from cloister.documents import Document
 from cloister.egress import Release
 from cloister.errors import DeniedError, EgressError, JobError, RecordsError
-from cloister.files import private_folder, sha256_of, sha256_of_file
+from cloister.files import private_folder, sha256_of_file
 from cloister.flare.admitted import Admitted
 from cloister.flare.exchange import Prepared, Update
+from cloister.flare.job_folder import App
 from cloister.flare.state import SiteSettings
 from cloister.jobs import AdapterLayout, Job, layout_of
 from cloister.jobs.adapter import Arrays
@@ -68,7 +69,7 @@ class SiteJob:
         cls,
         settings: SiteSettings,
         job_id: str,
-        document: Document[Job],
+        app: App,
         private: Path,
         clock: Callable[[], datetime],
     ) -> SiteJob:
@@ -78,8 +79,9 @@ class SiteJob:
             CloisterError: where it was not admitted as it now is, or the site cannot serve it.
         """
         admitted = Admitted.take(settings.workspace, job_id)
-        if admitted.document != sha256_of(document.text):
-            raise DeniedError("the job's document is not the one that was admitted")
+        if admitted.app != app.digest:
+            raise DeniedError("the job is not the one that was admitted")
+        document = app.job
         site = load_site(settings.root, settings.site)
         base_model = _base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
@@ -114,6 +116,8 @@ class SiteJob:
             policy=self.site.policies.digest,
             sandbox=self._mode().value,
             layout=self.layout.to_json(),
+            release_minimum_sites=self.site.policies.release_minimum_sites,
+            release_minimum_records=self.site.policies.release_minimum_records,
         )
 
     def _mode(self) -> SandboxMode:
@@ -203,6 +207,7 @@ class SiteJob:
             labels=wanted.labels,
             validation_share=wanted.validation_share,
             seed=self.job.training.seed,
+            rows=self.site.policies.row_filters(wanted.name),
         )
         self._decide()
         manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)

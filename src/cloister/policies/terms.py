@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections of a policy that set terms: when, with what code, how private, what becomes of the result, exceptions."""
+"""The sections of a policy that set terms: when, with what code, how private, what for the result, what exceptions."""
 
 from __future__ import annotations
 

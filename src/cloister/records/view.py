@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The governed view: the part of a dataset that one job's trainer may see, written to a private folder.
 
-1. The view holds two columns, the text and its class. Nothing else is read from the store.
+1. The view holds two columns, the text and its class. Nothing else is read from the store, but for the columns that
+   the policy filters rows by: those are read, and not copied.
 2. A column that the dataset does not declare does not exist. A column of kind identifier cannot be asked for.
 3. The text must be of kind text, the class of kind category with the very labels of the job.
-4. A row is rejected, and counted, where its text is null, empty or white space, or its class is null or unknown. Above
-   the dataset's share of rejected rows there is no view at all.
-5. A text longer than the column allows is cut, and counted.
-6. A record is kept for validation by the SHA-256 of the seed and its text, so the same text always falls on the same
+4. A row that the policy's filter does not let through is left out before anything else is looked at, and counted. A
+   cell that is null passes no filter. Several filters of one column must all let the row through.
+5. A row is rejected, and counted, where its text is null, empty or white space, or its class is null or unknown. Above
+   the dataset's share of rejected rows, among those that the filter lets through, there is no view at all.
+6. A text longer than the column allows is cut, and counted.
+7. A record is kept for validation by the SHA-256 of the seed and its text, so the same text always falls on the same
    side, however often it occurs and wherever the rows lie. (Records of one person may fall on both sides.)
-7. The folder appears whole or not at all. It holds `train.parquet`, `validation.parquet` and `manifest.json`.
+8. The folder appears whole or not at all. It holds `train.parquet`, `validation.parquet` and `manifest.json`.
 
 Memory does not grow with the number of rows.
 """
@@ -57,6 +60,7 @@ class ViewRequest:
         labels: the classes, in the order of their numbers.
         validation_share: share of records kept from training, 0 to 1.
         seed: of the split.
+        rows: columns of kind category, each with the values that a row must have there to enter the view.
     """
 
     text: str
@@ -64,6 +68,12 @@ class ViewRequest:
     labels: tuple[str, ...]
     validation_share: float
     seed: int
+    rows: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Columns that are read from the store: those of the view first, each once."""
+        return tuple(dict.fromkeys((self.text, self.label, *(column for column, _ in self.rows))))
 
 
 @dataclass(frozen=True)
@@ -72,16 +82,19 @@ class ViewManifest:
 
     Attributes:
         rows: rows read from the store.
+        filtered: rows left out because the policy's filter does not let them through.
         rejected: rows left out because they break the dataset's schema.
         cut: texts shortened to the column's maximum.
         training: records to train on.
         validation: records kept from training.
         classes: by label, the number of records on each side of the split.
         digests: SHA-256 by file name.
-        columns: the columns read, text first.
+        columns: the view's columns, text first.
+        filtered_by: columns that rows were filtered by, sorted.
     """
 
     rows: int
+    filtered: int
     rejected: int
     cut: int
     training: int
@@ -89,6 +102,7 @@ class ViewManifest:
     classes: dict[str, dict[str, int]]
     digests: dict[str, str]
     columns: tuple[str, ...]
+    filtered_by: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -99,6 +113,7 @@ class ViewManifest:
         """As plain values, for sending."""
         return {
             "rows": self.rows,
+            "filtered": self.filtered,
             "rejected": self.rejected,
             "cut": self.cut,
             "training": self.training,
@@ -106,6 +121,7 @@ class ViewManifest:
             "classes": self.classes,
             "digests": self.digests,
             "columns": list(self.columns),
+            "filtered_by": list(self.filtered_by),
         }
 
     @property
@@ -137,7 +153,7 @@ def write_view(dataset: Dataset, request: ViewRequest, *, root: Path, folder: Pa
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))  # mkdtemp makes it 0700
         tally = _Tally(request.labels)
         with _Writers(temporary, request) as writers:
-            for batch in store.batches((request.text, request.label)):
+            for batch in store.batches(request.read):
                 writers.write(_split(batch, column, request, tally))
         _check_tally(tally, dataset.maximum_rejected_share, name)
         manifest = tally.manifest(temporary, request)
@@ -164,6 +180,8 @@ def check_request(dataset: Dataset, request: ViewRequest, *, name: str) -> Colum
     """
     text = _declared(dataset, request.text, ColumnKind.TEXT, name)
     label = _declared(dataset, request.label, ColumnKind.CATEGORY, name)
+    for filtered_by, _ in request.rows:
+        _declared(dataset, filtered_by, ColumnKind.CATEGORY, name)
     here, asked = set(label.values), set(request.labels)
     if here != asked:
         differences = [f"only here: {_listed(here - asked)}"] if here - asked else []
@@ -202,6 +220,7 @@ class _Tally:
 
     labels: tuple[str, ...]
     rows: int = 0
+    filtered: int = 0
     rejected: int = 0
     cut: int = 0
     classes: dict[str, dict[str, int]] = field(init=False)
@@ -215,6 +234,7 @@ class _Tally:
     def manifest(self, folder: Path, request: ViewRequest) -> ViewManifest:
         return ViewManifest(
             rows=self.rows,
+            filtered=self.filtered,
             rejected=self.rejected,
             cut=self.cut,
             training=self.side(TRAINING),
@@ -222,16 +242,21 @@ class _Tally:
             classes=self.classes,
             digests={file: sha256_of_file(folder / file) for file in FILES.values()},
             columns=(request.text, request.label),
+            filtered_by=tuple(sorted({column for column, _ in request.rows})),
         )
 
 
 def _check_tally(tally: _Tally, maximum_rejected_share: float, name: str) -> None:
-    counts = f"{tally.rejected} of {tally.rows} rows of dataset `{name}`"
     if not tally.rows:
         raise RecordsError(f"dataset `{name}` is empty", hint="look at the file that the silo document names")
-    if tally.rejected == tally.rows:
+    let_through = tally.rows - tally.filtered
+    if not let_through:
+        hint = "look at `rows` of the dataset in the site's policy and in the baseline"
+        raise RecordsError(f"the policy lets no row of dataset `{name}` through", hint=hint)
+    counts = f"{tally.rejected} of {let_through} rows of dataset `{name}`"
+    if tally.rejected == let_through:
         raise RecordsError(f"{counts} are unusable", hint="look at the columns that the silo document declares")
-    if tally.rejected > maximum_rejected_share * tally.rows:
+    if tally.rejected > maximum_rejected_share * let_through:
         raise RecordsError(
             f"{counts} have no text or an unknown label, more than the share {maximum_rejected_share:g} allowed",
             hint="mend the records, or raise `maximum_rejected_share`",
@@ -245,8 +270,14 @@ Records = list[tuple[str, str]]
 
 def _split(batch: pa.RecordBatch, column: Column, request: ViewRequest, tally: _Tally) -> dict[str, Records]:
     sides: dict[str, Records] = {TRAINING: [], VALIDATION: []}
-    for text, label in zip(*(cells.to_pylist() for cells in batch.columns), strict=True):
+    text_at, label_at = request.read.index(request.text), request.read.index(request.label)
+    filters = [(request.read.index(filtered_by), allowed) for filtered_by, allowed in request.rows]
+    for row in zip(*(cells.to_pylist() for cells in batch.columns), strict=True):
         tally.rows += 1
+        if not all(row[index] in allowed for index, allowed in filters):
+            tally.filtered += 1
+            continue
+        text, label = row[text_at], row[label_at]
         kept = (text or "")[: column.maximum_characters]
         if not kept.strip() or label not in tally.classes:
             tally.rejected += 1
