@@ -10,7 +10,7 @@ _ASKED = ("code",)
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow code whose digest stands under `code.approved`, up to and including the last day there."""
+    """Allow code whose digest stands under `code.approved`, up to and including the last day there, in a sandbox."""
     digest, granted = check.request.code, check.policy.code
     if digest is None:
         return check.not_applicable("the job brings no code of its own")
@@ -25,6 +25,9 @@ def judge(check: Check) -> Outcomes:
     if not same:
         message = f"code {quoted(digest)} is not approved{_way_out(check)}"
         return check.deny(message, policy=("code", "approved"), job=_ASKED)
+    if check.policy.sandbox == "unsafe-none" and not check.of_baseline:
+        message = "the policy runs training code with no sandbox, where no job's own code may run, approved or not"
+        return check.deny(message, policy=("sandbox",), job=_ASKED)
     latest = max(same, key=lambda index: granted.approved[index].until)
     entry, path = granted.approved[latest], ("code", "approved", latest)
     if check.today > entry.until:
