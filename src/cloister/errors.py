@@ -12,6 +12,7 @@ CloisterError                    exit 1
 ├── SandboxError                 exit 1   the isolated trainer cannot be started
 ├── TrainerError                 exit 1   the trainer died, or answered with something it may not say
 ├── FederationError              exit 1   server and sites as processes
+├── AuditError                   exit 1   the audit log cannot be written, or is not what was written
 └── JobError                     exit 1   a job that ended other than completed
 
 Messages are lower case, carry no full stop, quote what the user wrote in backticks, name the place and, as ``hint``,
@@ -92,6 +93,10 @@ class TrainerError(CloisterError):
 
 class FederationError(CloisterError):
     """The federation's processes cannot be started, reached or stopped."""
+
+
+class AuditError(CloisterError):
+    """The audit log cannot be written, or is not what was written; what would have been recorded is not done."""
 
 
 class JobError(CloisterError):

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is the log what was written? Needs its lines and the participant's certificate, and nothing else.
+
+Entries up to the last good checkpoint are vouched for by the participant's key: changing, leaving out, adding or
+moving one of them is found. Entries after it are held together by the chain alone, which anybody can recompute; and a
+log that was cut off at some entry looks like a log that ended there. Both are said, not hidden: the report counts the
+entries after the last checkpoint, and `cloister audit compare` finds an end that another participant had seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryptography import x509
+
+from cloister.audit.checkpoint import check_checkpoint
+from cloister.audit.event import FIRST, Entry, Kind, read_line
+from cloister.errors import AuditError
+
+
+class Fault(StrEnum):
+    """What can be wrong with the first entry that is."""
+
+    EDITED = "edited"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    REPLACED = "replaced"
+    FOREIGN = "foreign"
+    CHECKPOINT = "bad checkpoint"
+    TORN = "torn tail"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The first entry that is not what was written.
+
+    Attributes:
+        line: 1-based, in the file.
+        fault: which kind of damage.
+        message: one sentence, lower case, without full stop.
+    """
+
+    line: int
+    fault: Fault
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a log was found to be.
+
+    Attributes:
+        participant: whose log it says it is; empty where it holds nothing that can be read.
+        entries: how many entries are in order, from the first on.
+        covered: the first so many of them are vouched for by a checkpoint.
+        checkpoints: good ones.
+        head: hash of the last entry in order.
+        broken: the first entry that is not in order; None where all are.
+    """
+
+    participant: str
+    entries: int
+    covered: int
+    checkpoints: int
+    head: str
+    broken: Broken | None
+
+    @property
+    def uncovered(self) -> int:
+        """Entries in order that no checkpoint vouches for; the last checkpoint itself is not counted."""
+        return self.entries - self.covered - (1 if self.checkpoints else 0)
+
+
+def verify(
+    lines: Iterable[bytes], certificate: x509.Certificate, root: x509.Certificate | None = None, participant: str = ""
+) -> Report:
+    """Read a log from its first line to its first broken entry; holds one entry at a time.
+
+    Args:
+        lines: the log's lines, newlines included.
+        certificate: the participant's.
+        root: the authority's; with it, checkpoints count that were signed with an earlier key of the participant.
+        participant: whose log it must be; the common name in ``certificate`` where empty.
+    """
+    owner = participant or _common_name(certificate)
+    last: Entry | None = None
+    covered = checkpoints = count = 0
+    broken: Broken | None = None
+    rest = iter(lines)
+    for line in rest:
+        count += 1
+        try:
+            entry = read_line(line)
+        except AuditError as error:
+            torn = not line.endswith(b"\n") and next(rest, None) is None
+            broken = Broken(count, Fault.TORN if torn else Fault.EDITED, error.message)
+            break
+        broken = _misplaced(entry, last, owner, count, rest) or _misjudged(entry, certificate, root, count)
+        if broken:
+            break
+        if entry.event.kind is Kind.CHECKPOINT:
+            covered, checkpoints = entry.event.sequence - 1, checkpoints + 1
+        last = entry
+    in_order, head = (last.event.sequence, last.hash) if last else (0, FIRST)
+    return Report(owner if count else "", in_order, covered, checkpoints, head, broken)
+
+
+def _misplaced(entry: Entry, last: Entry | None, owner: str, line: int, rest: Iterator[bytes]) -> Broken | None:
+    """Why ``entry`` may not follow ``last``; looks through the ``rest`` only where something is amiss."""
+    event = entry.event
+    expected, previous = (last.event.sequence + 1, last.hash) if last else (1, FIRST)
+    if event.participant != owner:
+        return Broken(line, Fault.FOREIGN, f"the entry is `{event.participant}`'s, and the log is `{owner}`'s")
+    if event.sequence > expected:
+        missing = f"{expected}" if event.sequence == expected + 1 else f"{expected} to {event.sequence - 1}"
+        if any(_sequence(each) == expected for each in rest):
+            return Broken(line, Fault.REORDERED, f"entry {event.sequence} stands here, and entry {expected} further on")
+        return Broken(line, Fault.REMOVED, f"entry {event.sequence} stands here, and entry {missing} is missing")
+    if event.sequence < expected:
+        return Broken(line, Fault.INSERTED, f"entry {event.sequence} stands here a second time")
+    if entry.previous != previous:
+        message = f"entry {event.sequence} does not follow the entry before it: one of the two was replaced"
+        return Broken(line, Fault.REPLACED, message)
+    return None
+
+
+def _misjudged(entry: Entry, certificate: x509.Certificate, root: x509.Certificate | None, line: int) -> Broken | None:
+    if entry.event.kind is not Kind.CHECKPOINT:
+        return None
+    try:
+        check_checkpoint(entry, certificate, root)
+    except AuditError as error:
+        return Broken(line, Fault.CHECKPOINT, error.message)
+    return None
+
+
+def _sequence(line: bytes) -> int:
+    try:
+        return read_line(line).event.sequence
+    except AuditError:
+        return 0
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
