@@ -13,8 +13,8 @@ import tempfile
 import uuid
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,11 +25,12 @@ from nvflare.lighter.utils import sign_folders
 
 from cloister.documents import Document, parse
 from cloister.flare.job_folder import SITE_APP, write_job_folder
+from cloister.flare.job_signing import signed_manifest
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
 from cloister.provisioning import PrivateKey, provision
 from cloister.repository import load_repository
-from tests.federation_folder import JOB, OFFICER, PERSON, make_federation, merged
+from tests.federation_folder import JOB, OFFICER, PERSON, SITES, make_federation, merged
 
 SITE = "alpha"
 _TO_SEND = "jobs-to-send"
@@ -39,6 +40,7 @@ META: Mapping[str, Any] = {
     "study": "default",
     "submitter_name": PERSON,
     "deploy_map": {"server_app": ["server"], "site_app": ["alpha", "beta", "gamma"]},
+    "min_clients": 2,
 }
 
 # People whose certificates exist; the roster that a site reads may say otherwise of them.
@@ -93,9 +95,23 @@ def job_of(root: Path, **changes: Any) -> Document[Job]:
     return parse(changed.encode(), Job, name=f"jobs/{JOB}.yaml")
 
 
-def site_app(root: Path, job: Document[Job]) -> Path:
-    """The unsigned app of ``job`` for a site, as a folder."""
-    return write_job_folder(job, ["alpha", "beta", "gamma"], root / _TO_SEND / job_id()) / SITE_APP
+def manifest_of(
+    root: Path,
+    job: Document[Job],
+    person: str = PERSON,
+    *,
+    sites: Iterable[str] = (),
+    now: datetime | None = None,
+    lifetime: timedelta = timedelta(hours=1),
+) -> bytes:
+    """A new manifest of ``job`` with ``person``'s signature; it asks the sites that the job names, or all."""
+    asked = sites or job.value.federation.sites or SITES
+    return signed_manifest(job, asked, State(root).person(person), person, now or datetime.now(UTC), lifetime)
+
+
+def site_app(root: Path, job: Document[Job], person: str = PERSON) -> Path:
+    """The app of ``job`` for a site, as a folder, with ``person``'s manifest and without NVFlare's signature."""
+    return write_job_folder(job, SITES, manifest_of(root, job, person), root / _TO_SEND / job_id()) / SITE_APP
 
 
 def sign(app: Path, root: Path, person: str = PERSON) -> Path:
@@ -137,7 +153,7 @@ def signed_app(*, person: str = PERSON, of: str = "ours", **changes: Any) -> byt
 @functools.cache
 def _signed_app(person: str, of: str, changes: str) -> bytes:
     root = _provisioned(of)
-    return zip_of(files_of_folder(sign(site_app(root, job_of(root, **json.loads(changes))), root, person)))
+    return zip_of(files_of_folder(sign(site_app(root, job_of(root, **json.loads(changes)), person), root, person)))
 
 
 def repacked(app: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from cloister.documents import Document
 from cloister.files import private_folder, sha256_of
 from cloister.flare.admitted import Admitted
+from cloister.flare.job_folder import MANIFEST, SITE_APP, App, files_of_job, read_app
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
@@ -72,18 +73,25 @@ def settings_of(root: Path) -> SiteSettings:
     return settings
 
 
+def app_of(document: Document[Job]) -> App:
+    """A site's app as it is after admission, which is where manifests are verified: this one's says nothing."""
+    prefix = f"{SITE_APP}/"
+    files = {path.removeprefix(prefix): content for path, content in files_of_job(document).items() if prefix in path}
+    return read_app(SITE_APP, files | {MANIFEST: b"{}"})
+
+
 def admitted_job(
     root: Path, document: Document[Job] | None = None, *, sandbox: SandboxMode = SandboxMode.BUBBLEWRAP
-) -> tuple[SiteSettings, str, Document[Job]]:
-    """A job that the site has let in: settings, identifier, document."""
+) -> tuple[SiteSettings, str, App]:
+    """A job that the site has let in: settings, identifier, app."""
     settings, identifier = settings_of(root), job_id()
-    document = document or job_of(root)
+    app = app_of(document or job_of(root))
     submitter = Submitter(PERSON, "institute", "data-scientist")
-    Admitted(identifier, sha256_of(document.text), submitter, "0" * 64, sandbox).write(settings.workspace)
-    return settings, identifier, document
+    Admitted(identifier, app.digest, submitter, "0" * 64, sandbox).write(settings.workspace)
+    return settings, identifier, app
 
 
 def open_job(root: Path, document: Document[Job] | None = None, **others: Any) -> SiteJob:
     """The admitted job, opened; its private folder is `private` below the site's workspace."""
-    settings, identifier, document = admitted_job(root, document, **others)
-    return SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)
+    settings, identifier, app = admitted_job(root, document, **others)
+    return SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)

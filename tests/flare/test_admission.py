@@ -21,13 +21,12 @@ from nvflare.private.fed.utils.app_authz import AppAuthzService
 from nvflare.private.privacy_manager import PrivacyManager, PrivacyService, Scope
 
 from cloister.errors import CloisterError, DeniedError, FederationError, InvalidDocumentsError, JobError
-from cloister.files import sha256_of
 from cloister.flare import admission
 from cloister.flare.admission import Admission, admit
 from cloister.flare.admitted import Admitted
 from cloister.flare.app_archive import files_of
 from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
-from cloister.flare.job_folder import SERVER_APP, SITE_APP
+from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
 from cloister.flare.state import State
 from cloister.policies import Submitter
 from cloister.sandbox import SandboxMode
@@ -78,7 +77,9 @@ def test_a_signed_job_that_the_policy_allows_is_admitted(root: Path) -> None:
     admitted = ask(root, signed_app())
     assert admitted.submitter == Submitter(PERSON, "institute", "data-scientist")
     assert admitted.sandbox is SandboxMode.BUBBLEWRAP
-    assert admitted.document == sha256_of(job_of(root).text)
+    files: dict[str, bytes] = {}
+    repacked(signed_app(), files.update)
+    assert admitted.app == read_app(SITE_APP, files).digest
 
 
 def test_folders_inside_the_archive_do_no_harm(root: Path) -> None:
@@ -133,6 +134,7 @@ def test_a_servers_or_sites_certificate_admits_no_job(root: Path, kit: str) -> N
         found = next(startup.glob(f"*{Path(name).suffix}"))
         (person / name).unlink()
         (person / name).write_bytes(found.read_bytes())
+        (person / name).chmod(0o600)
     message = refusal(root, zip_of(files_of_folder(sign(site_app(root, job_of(root)), root))))
     assert "not signed" in message or "is not in the roster" in message
 
@@ -207,7 +209,8 @@ def test_people_without_the_policys_grant_are_refused(root: Path, person: str, r
 def test_what_the_policy_does_not_grant_is_refused_by_rule_and_line(
     root: Path, changes: dict[str, Any], rule: str
 ) -> None:
-    message = refusal(root, signed_app(**changes))
+    told = {"min_clients": changes.get("federation", {}).get("minimum_sites", 2)}
+    message = refusal(root, signed_app(**changes), meta=told)
     assert rule in message
     assert "alpha.yaml:" in message or rule == "`sites`"
 
@@ -251,7 +254,8 @@ def test_missing_settings_deny(root: Path) -> None:
 
 def test_a_job_that_does_not_ask_this_site_is_refused(root: Path) -> None:
     app = signed_app(federation={"sites": ["beta", "gamma"]})
-    assert "`sites`" in refusal(root, app)
+    asked = {"server_app": ["server"], "site_app": ["beta", "gamma"]}
+    assert "the job's manifest does not ask `alpha`" in refusal(root, app, meta={"deploy_map": asked})
 
 
 # --- the sandbox
@@ -555,10 +559,8 @@ def test_the_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         "{}",
         "null",
         '{"job_id": 1}',
-        json.dumps({"job_id": "x", "document": "d", "submitter": [], "policy": "p", "sandbox": "bubblewrap"}),
-        json.dumps(
-            {"job_id": "x", "document": "d", "submitter": {"name": "n"}, "policy": "p", "sandbox": "bubblewrap"}
-        ),
+        json.dumps({"job_id": "x", "app": "d", "submitter": [], "policy": "p", "sandbox": "bubblewrap"}),
+        json.dumps({"job_id": "x", "app": "d", "submitter": {"name": "n"}, "policy": "p", "sandbox": "bubblewrap"}),
     ],
 )
 def test_a_damaged_record_admits_nothing(tmp_path: Path, text: str) -> None:

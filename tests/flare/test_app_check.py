@@ -18,7 +18,7 @@ from tests.flare.signed_jobs import job_of
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     job = job_of(make_federation(tmp_path / "federation"))
-    return write_job_folder(job, ["alpha"], tmp_path / "tiny-triage")
+    return write_job_folder(job, ["alpha"], b"{}", tmp_path / "tiny-triage")
 
 
 def said(folder: Path) -> str:

@@ -265,11 +265,11 @@ def context_of(root: Path, identifier: str) -> FLContext:
 def unpacked(tmp_path: Path) -> tuple[FLContext, Path]:
     """A job that was admitted and unpacked, and the app's folder in the site's workspace."""
     root = make_site(tmp_path / "federation").resolve()
-    settings, identifier, document = admitted_job(root)
+    settings, identifier, admitted = admitted_job(root)
     fl_ctx = context_of(root, identifier)
     app = Path(Workspace(str(settings.workspace), site_name=SITE).get_app_dir(identifier))
     app.parent.mkdir(parents=True)
-    (write_job_folder(document, [SITE], tmp_path / "job") / SITE_APP).rename(app)
+    (write_job_folder(admitted.job, [SITE], admitted.manifest, tmp_path / "job") / SITE_APP).rename(app)
     return fl_ctx, app
 
 
@@ -294,10 +294,15 @@ def test_code_beside_the_job_is_refused_when_it_is_opened(unpacked: Any) -> None
     assert "custom/x.py" in refusal.reason
 
 
-def test_a_job_exchanged_after_admission_is_refused_when_it_is_opened(unpacked: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [("job.yaml", b"rounds: 2", b"rounds: 3"), ("manifest.json", b"{", b" {")]
+)
+def test_a_job_exchanged_after_admission_is_refused_when_it_is_opened(
+    unpacked: Any, name: str, old: bytes, new: bytes
+) -> None:
     fl_ctx, app = unpacked
-    path = app / "config" / "job.yaml"
-    path.write_bytes(path.read_bytes().replace(b"rounds: 2", b"rounds: 3"))
+    path = app / "config" / name
+    path.write_bytes(path.read_bytes().replace(old, new))
     reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
     refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
-    assert refusal == Refusal(denied=True, reason="the job's document is not the one that was admitted")
+    assert refusal == Refusal(denied=True, reason="the job is not the one that was admitted")

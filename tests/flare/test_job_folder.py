@@ -9,11 +9,21 @@ import pytest
 from cloister.documents import Document
 from cloister.errors import DeniedError, InvalidDocumentsError
 from cloister.files import json_text
-from cloister.flare.job_folder import CONTROLLER, EXECUTOR, SERVER_APP, SITE_APP, read_app, write_job_folder
+from cloister.flare.job_folder import (
+    CONTROLLER,
+    EXECUTOR,
+    MANIFEST,
+    SERVER_APP,
+    SITE_APP,
+    files_of_job,
+    read_app,
+    write_job_folder,
+)
 from cloister.jobs import Job
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import files_of_folder, job_of
 
+SIGNED = b'{"whoever reads the app": "verifies it"}'
 SIGNATURES = (".__nvfl_sig.json", ".__nvfl_submitter.crt")
 
 
@@ -25,7 +35,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Document[Job]:
 @pytest.fixture(scope="module")
 def folder(job: Document[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The job as it is sent; no test changes it."""
-    return write_job_folder(job, ["alpha", "beta"], tmp_path_factory.mktemp("to-send") / "tiny-triage")
+    return write_job_folder(job, ["beta", "alpha"], SIGNED, tmp_path_factory.mktemp("to-send") / "tiny-triage")
 
 
 @pytest.fixture(params=[SERVER_APP, SITE_APP])
@@ -39,21 +49,25 @@ def files(folder: Path, app: str) -> dict[str, bytes]:
 
 
 def configuration_of(files: dict[str, bytes]) -> str:
-    return next(name for name in files if name.endswith(".json"))
+    return next(name for name in files if name.startswith("config/config_fed_"))
 
 
 def test_what_is_written_is_read_back(app: str, files: dict[str, bytes], job: Document[Job]) -> None:
-    assert read_app(app, files).value == job.value
-    assert read_app(app, files).text == job.text
+    read = read_app(app, files)
+    assert (read.job.value, read.job.text, read.manifest, read.code) == (job.value, job.text, SIGNED, None)
+    assert {f"{app}/{name}": content for name, content in read.files.items()}.items() <= files_of_job(job).items()
+    assert MANIFEST not in read.files
 
 
-def test_a_job_consists_of_five_files_and_carries_no_code(folder: Path) -> None:
+def test_a_job_consists_of_seven_files_and_carries_no_code(folder: Path) -> None:
     assert sorted(files_of_folder(folder)) == [
         "meta.json",
         "server_app/config/config_fed_server.json",
         "server_app/config/job.yaml",
+        "server_app/config/manifest.json",
         "site_app/config/config_fed_client.json",
         "site_app/config/job.yaml",
+        "site_app/config/manifest.json",
     ]
 
 
@@ -88,7 +102,8 @@ def test_meta_asks_for_the_sites_and_nothing_else(folder: Path) -> None:
 def test_signatures_may_lie_beside_what_they_sign(app: str, files: dict[str, bytes]) -> None:
     for where in ("", "config/"):
         files |= {where + name: b"anything: whoever reads the app verifies them" for name in SIGNATURES}
-    assert read_app(app, files).value.job == "tiny-triage"
+    assert read_app(app, files).job.value.job == "tiny-triage"
+    assert not any(".__nvfl" in name for name in read_app(app, files).files)
 
 
 @pytest.mark.parametrize(
@@ -182,5 +197,5 @@ def test_a_key_more_in_the_document_is_refused(app: str, files: dict[str, bytes]
 
 
 def test_a_folder_that_exists_with_something_in_it_does_not_mix(job: Document[Job], folder: Path) -> None:
-    write_job_folder(job, ["alpha", "beta"], folder)
-    assert len(files_of_folder(folder)) == 5
+    write_job_folder(job, ["alpha", "beta"], SIGNED, folder)
+    assert len(files_of_folder(folder)) == 7

@@ -14,6 +14,7 @@ from cloister.flare.job_folder import write_job_folder
 from cloister.repository import load_repository
 from tests.federation_folder import JOB, SITES, change_document
 from tests.flare.live import Live, ended
+from tests.flare.signed_jobs import manifest_of
 
 pytestmark = pytest.mark.flare
 
@@ -101,7 +102,8 @@ HOSTILE: dict[str, Change] = {
 @pytest.mark.parametrize("attempt", HOSTILE)
 def test_hostile_job_is_refused_and_nothing_of_it_runs(running: Live, tmp_path: Path, attempt: str):
     repo = load_repository(running.root)
-    folder = write_job_folder(repo.jobs[JOB], SITES, tmp_path / "hostile")
+    manifest = manifest_of(running.root, repo.jobs[JOB])
+    folder = write_job_folder(repo.jobs[JOB], SITES, manifest, tmp_path / "hostile")
     marker = tmp_path / "marker"
     HOSTILE[attempt](folder, marker)
     with running.session() as session:

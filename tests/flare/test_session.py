@@ -38,7 +38,7 @@ class Server:
 
 
 def session(left: Path | None = None, error: Exception | None = None) -> PersonSession:
-    return PersonSession(cast(Session, Server(left, error)), "ada@research.example")
+    return PersonSession(cast(Session, Server(left, error)), "ada@research.example", Path())
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import itertools
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from pyarrow import parquet
 
 from cloister.egress import read_adapter, write_adapter
@@ -18,10 +21,11 @@ from cloister.flare.exchange import Prepared
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.messages import Done, Evaluate, Setup, Train
+from cloister.policies import Rule
 from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of
-from tests.flare.site_folder import NOW, admitted_job, make_site, open_job
+from tests.flare.site_folder import NOW, admitted_job, app_of, make_site, open_job
 
 
 class TrainerInMemory:
@@ -170,9 +174,9 @@ def test_a_base_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_what_the_policy_says_by_now_counts_and_leaves_no_view(
     root: Path, trainer: type[TrainerInMemory], name: str, changes: dict[str, Any], rule: str
 ) -> None:
-    settings, identifier, document = admitted_job(root)
+    settings, identifier, app = admitted_job(root)
     change_document(root, name, changes)
-    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)
+    job = SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
     with pytest.raises(DeniedError, match=rule):
         job.prepare()
     assert not view(job).exists()
@@ -195,9 +199,9 @@ def test_fewer_records_than_the_policy_demands_are_counted_exactly(
 
 
 def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, identifier, document = admitted_job(root)
+    settings, identifier, app = admitted_job(root)
     change_document(root, "policies/alpha.yaml", {"purposes": ["service-improvement"]})
-    job = SiteJob.open(settings, identifier, document, settings.workspace / "private", lambda: NOW)
+    job = SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
     monkeypatch.setattr(site_job, "write_view", lambda *arguments, **named: pytest.fail("the records were read"))
     with pytest.raises(DeniedError):
         job.prepare()
@@ -207,21 +211,21 @@ def test_a_document_changed_after_admission_is_refused(root: Path) -> None:
     settings, identifier, _ = admitted_job(root)
     changed = job_of(root, training={"seed": 8})
     with pytest.raises(DeniedError, match="not the one that was admitted"):
-        SiteJob.open(settings, identifier, changed, settings.workspace / "private", lambda: NOW)
+        SiteJob.open(settings, identifier, app_of(changed), settings.workspace / "private", lambda: NOW)
 
 
 def test_a_comment_changed_after_admission_is_refused_too(root: Path) -> None:
-    settings, identifier, document = admitted_job(root)
+    settings, identifier, app = admitted_job(root)
     path = root / "jobs" / "tiny-triage.yaml"
-    path.write_bytes(document.text + b"# a comment\n")
+    path.write_bytes(app.job.text + b"# a comment\n")
     with pytest.raises(DeniedError, match="not the one that was admitted"):
-        SiteJob.open(settings, identifier, job_of(root), settings.workspace / "private", lambda: NOW)
+        SiteJob.open(settings, identifier, app_of(job_of(root)), settings.workspace / "private", lambda: NOW)
 
 
 def test_a_job_that_was_never_admitted_is_refused(root: Path) -> None:
-    settings, _, document = admitted_job(root)
+    settings, _, app = admitted_job(root)
     with pytest.raises(JobError, match="no record of having admitted"):
-        SiteJob.open(settings, "another", document, settings.workspace / "private", lambda: NOW)
+        SiteJob.open(settings, "another", app, settings.workspace / "private", lambda: NOW)
 
 
 @pytest.mark.parametrize(
@@ -321,11 +325,12 @@ def test_records_that_are_not_there_are_refused(root: Path, trainer: type[Traine
 # --- rounds
 
 
+def add_one(blob: bytes) -> bytes:
+    return write_adapter({name: value + 1 for name, value in safetensors.numpy.load(blob).items()})
+
+
 def test_an_update_is_what_the_trainer_added(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(root)
-
-    def add_one(blob: bytes) -> bytes:
-        return write_adapter({name: value + 1 for name, value in read_adapter(blob, job.layout).items()})
 
     trainer.last.answer = add_one
     update, tensors = train(job)
@@ -346,8 +351,101 @@ def test_only_metrics_of_the_policy_leave(tmp_path: Path, trainer: type[TrainerI
 
 def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_bytes_per_round": 100}}))
-    with pytest.raises(EgressError, match="more than the 100"):
+    with pytest.raises(DeniedError, match=r"`update-size`: \d+ bytes .* 100 may \(policies/alpha.yaml:\d+\)"):
         train(job)
+
+
+def test_all_rounds_together_stay_within_the_policys_bytes(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    measured, _ = prepare(make_site(tmp_path / "measured"))
+    train(measured)
+    job, _ = prepare(make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 10}}))
+    train(job, 1)
+    with pytest.raises(DeniedError, match="`update-size`: with this round"):
+        train(job, 2)
+    assert job._sent == measured._sent  # what was refused has not left
+    job.evaluate(3, b"")
+
+
+def test_an_update_that_is_too_long_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_norm": 1.0}}))
+    trainer.last.answer = add_one
+    with pytest.raises(DeniedError, match=r"`update-norm`: the update's norm is [\d.]+, and may be 1 "):
+        train(job)
+
+
+def test_a_metric_beyond_the_policys_bounds_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    bounds = {"metric_bounds": {"accuracy": {"maximum": 0.4}}}
+    job, _ = prepare(make_site(tmp_path, policy={"may_leave": bounds}))
+    with pytest.raises(DeniedError, match=r"`metrics`: metric `accuracy` is 0\.5, and its maximum is 0\.4"):
+        train(job)
+
+
+def test_rows_that_the_policy_filters_out_are_not_trained_on(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    rows = {"datasets": {"clinical-notes": {"rows": {"triage": ["soon", "urgent"]}, "minimum_records": 5}}}
+    job, prepared = prepare(make_site(tmp_path, policy=rows))
+    assert prepared.training + prepared.validation == 12
+    kept = {each for name in ("train", "validation") for each in labels_in(view(job) / f"{name}.parquet")}
+    assert kept == {"soon", "urgent"}
+
+
+def labels_in(path: Path) -> list[str]:
+    return list(parquet.read_table(path).column("triage").to_pylist())
+
+
+def test_a_class_of_few_records_stops_the_job_and_its_view_is_gone(
+    tmp_path: Path, trainer: type[TrainerInMemory]
+) -> None:
+    job = open_job(make_site(tmp_path, policy={"datasets": {"clinical-notes": {"minimum_per_class": 6}}}))
+    with pytest.raises(DeniedError, match="`classes`: class `"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+@pytest.mark.parametrize("gate", ["start", "view", "egress"])
+def test_the_clock_is_read_anew_at_every_gate(tmp_path: Path, trainer: type[TrainerInMemory], gate: str) -> None:
+    hours = {"hours": {"days": ["monday"], "from": "07:00", "until": "19:00"}}
+    job = open_job(make_site(tmp_path, policy=hours))
+    asked = {"start": 0, "view": 1, "egress": 2}[gate]
+    job.clock = iter([NOW] * asked + [NOW.replace(hour=19)]).__next__
+    with pytest.raises(DeniedError, match="`hours`: jobs may run from 07:00 to 19:00 UTC on monday"):
+        job.prepare()
+        train(job)
+    assert job._sent == 0
+
+
+def test_a_waiver_lets_a_long_update_out_and_no_broken_one(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    waiver = {"rule": "update-norm", "reason": "first trial", "by": "the officer", "until": "2099-12-31"}
+    policy = {"may_leave": {"maximum_norm": 0.001}, "waivers": [waiver]}
+    job, _ = prepare(make_site(tmp_path, policy=policy))
+    trainer.last.answer = add_one
+    assert train(job)[0].round == 1
+    trainer.last.answer = not_finite
+    with pytest.raises(EgressError, match="not finite"):
+        train(job, 2)
+
+
+def not_finite(blob: bytes) -> bytes:
+    (header,) = struct.unpack_from("<Q", blob)
+    return blob[: 8 + header] + b"\xff" * (len(blob) - 8 - header)
+
+
+def test_a_gate_whose_own_code_fails_denies(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = prepare(root)
+    broken = Rule("silo", lambda check: 1 / 0)  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(importlib.import_module("cloister.policies.decide"), "RULES", (broken,))
+    with pytest.raises(DeniedError, match="`silo`: the rule failed: ZeroDivisionError"):
+        train(job)
+    assert job._sent == 0
+
+
+def test_the_server_is_told_what_the_policies_demand_of_a_result(
+    tmp_path: Path, trainer: type[TrainerInMemory]
+) -> None:
+    policy, baseline = {"release": {"minimum_sites": 2}}, {"release": {"minimum_records": 50}}
+    _, prepared = prepare(make_site(tmp_path, policy=policy, baseline=baseline))
+    assert (prepared.release_minimum_sites, prepared.release_minimum_records) == (2, 50)
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk", write_adapter({"x": np.zeros(1, np.float32)}), b"CLS1" + bytes(1000)])

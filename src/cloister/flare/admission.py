@@ -3,8 +3,9 @@
 
 NVFlare calls a site's `app_deployer` with the raw bytes of the app and takes an exception for a refusal, which its
 event hooks do not. Here, in this order: the bytes hold exactly what Cloister writes; one person of the roster signed
-them; the site's own policy allows what the job asks for; the sandbox that the policy demands is there. Only then does
-NVFlare unpack. What was decided is written down, and the job's process at this site starts from that record alone.
+them; the same person's manifest counts here and now, lists these files and this site, and was not used before; the
+site's own policy allows what the job asks for; the sandbox that the policy demands is there. Only then does NVFlare
+unpack. What was decided is written down, and the job's process at this site starts from that record alone.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from nvflare.private.fed.utils.app_deployer import AppDeployer
 
 from cloister.documents import Document, load
 from cloister.errors import CloisterError, DeniedError
-from cloister.files import private_folder, sha256_of
+from cloister.files import private_folder
 from cloister.flare.admitted import Admitted
 from cloister.flare.app_archive import files_of
-from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.job_folder import SITE_APP, App, meta_of, read_app
 from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
+from cloister.governance.job_manifest import check_app, verify_manifest
+from cloister.governance.replay import ReplayCache
 from cloister.jobs import Job
+from cloister.jobs.manifest import Manifest
 from cloister.policies import Decision, Request, Submitter, decide
+from cloister.provisioning.kit import ROOT_FILE
+from cloister.provisioning.pem import read_certificate
 from cloister.repository import load_site
 from cloister.roster import ROSTER, Federation
 from cloister.sandbox import SandboxMode, missing
@@ -89,7 +95,7 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
     Args:
         place: the site's workspace.
         job_id: NVFlare's identifier.
-        job_meta: what the server says about the job; only checked for what it may not ask.
+        job_meta: what the server says about the job; checked for what it may not ask, and against the manifest.
         app_name: the app that the server sends to this site.
         app_data: the app as a ZIP archive.
 
@@ -105,14 +111,41 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
         if job_meta.get(key) not in harmless:
             raise DeniedError(f"the job's meta sets `{key}`", hint="submit it with `cloister job submit`")
     files = files_of(app_data)
-    job = read_app(SITE_APP, files)
-    submitter = signer_of(files, place / "startup" / "rootCA.pem", settings.root)
+    app = read_app(SITE_APP, files)
+    job = app.job
+    submitter = signer_of(files, place / "startup" / ROOT_FILE, settings.root)
+    manifest = _manifest(settings, app, submitter, job_meta)
+    ReplayCache(place).claim(manifest.nonce, job_id, datetime.now(UTC))
     decision, policy, mode = _decision(settings, job, submitter)
     if not decision.allowed:
         raise DeniedError(decision.sentence())
     if mode is SandboxMode.BUBBLEWRAP and (reason := missing()):
         raise DeniedError(f"the policy demands a sandbox, and this site has none: {reason}")
-    return Admitted(job_id, sha256_of(job.text), submitter, policy, mode)
+    return Admitted(job_id, app.digest, submitter, policy, mode)
+
+
+def _manifest(settings: SiteSettings, app: App, submitter: Submitter, job_meta: dict[str, Any]) -> Manifest:
+    """The app's manifest, if it counts here and now and says what the app, NVFlare's signature and the server say.
+
+    Raises:
+        CloisterError: where it does not, or cannot be judged.
+    """
+    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
+    root = read_certificate(settings.workspace / "startup" / ROOT_FILE)
+    signed = verify_manifest(app.manifest, federation, root, datetime.now(UTC))
+    manifest = signed.manifest
+    if signed.signer.name != submitter.name:
+        raise DeniedError(f"`{submitter.name}` signed the job's files, and `{signed.signer.name}` its manifest")
+    check_app(manifest, SITE_APP, app.files, app.job.value)
+    if settings.site not in manifest.sites:
+        raise DeniedError(
+            f"the job's manifest does not ask `{settings.site}`", hint="name the site in `federation.sites`"
+        )
+    told = meta_of(app.job.value, manifest.sites)
+    for key in ("name", "deploy_map", "min_clients"):
+        if job_meta.get(key) != told[key]:
+            raise DeniedError(f"the server says another `{key}` of the job than its manifest")
+    return manifest
 
 
 def _decision(settings: SiteSettings, job: Document[Job], submitter: Submitter) -> tuple[Decision, str, SandboxMode]:

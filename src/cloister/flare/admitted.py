@@ -19,14 +19,14 @@ class Admitted:
 
     Attributes:
         job_id: NVFlare's identifier.
-        document: SHA-256 of the job's document.
+        app: digest of the app that was let in: its manifest and every file.
         submitter: who signed it.
         policy: digest of the policy that decided.
         sandbox: how its trainer will be isolated.
     """
 
     job_id: str
-    document: str
+    app: str
     submitter: Submitter
     policy: str
     sandbox: SandboxMode
@@ -41,7 +41,7 @@ class Admitted:
         }
         value = {
             "job_id": self.job_id,
-            "document": self.document,
+            "app": self.app,
             "submitter": submitter,
             "policy": self.policy,
             "sandbox": self.sandbox.value,
@@ -61,7 +61,7 @@ class Admitted:
             value = json.loads(taken.read_text(encoding="utf-8"))
             submitter = Submitter(**value["submitter"])
             mode = SandboxMode(value["sandbox"])
-            record = cls(value["job_id"], value["document"], submitter, value["policy"], mode)
+            record = cls(value["job_id"], value["app"], submitter, value["policy"], mode)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise JobError("the site has no record of having admitted this job") from error
         if record.job_id != job_id:

@@ -50,7 +50,7 @@ class AdapterController(ModelController):
         self.communicator._task_check_period = _TASK_CHECK_SECONDS
         workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
         job_id = str(fl_ctx.get_job_id())
-        document = read_app(SERVER_APP, files_in(Path(workspace.get_app_dir(job_id))))
+        document = read_app(SERVER_APP, files_in(Path(workspace.get_app_dir(job_id)))).job
         sites = sorted(client.name for client in self.engine.get_clients())
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
         self.engine.register_app_command(PROGRESS, self._progress)

@@ -4,24 +4,28 @@
 The configuration is the same for every job. Whatever differs stands in `job.yaml`, which travels byte for byte and is
 read again, strictly, wherever it arrives. So a gate need not judge what a configuration may do: it compares it with the
 one here, and any other is refused. There is never a `custom/` folder.
+
+The submitter's signed manifest lies in both apps, because a site receives one of them and nothing else of the job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloister.documents import Document, parse
 from cloister.errors import DeniedError
-from cloister.files import json_text, private_folder, write_atomically, write_json
+from cloister.files import canonical_json, json_text, private_folder, sha256_of, write_atomically, write_json
 from cloister.flare.exchange import TaskName
-from cloister.jobs import Job
+from cloister.jobs import Code, Job
 
 CONTROLLER = "cloister.flare.controller.AdapterController"
 EXECUTOR = "cloister.flare.executor.TrainingExecutor"
 
 JOB_DOCUMENT = "job.yaml"
+MANIFEST = "config/manifest.json"
 SERVER_APP, SITE_APP = "server_app", "site_app"
 
 # NVFlare's own defaults wait seconds where a site is silent or idle (two for the next task, sixty for a dead site).
@@ -58,35 +62,71 @@ _SIGNATURES = frozenset(
 )
 
 
-def write_job_folder(job: Document[Job], sites: Iterable[str], folder: Path) -> Path:
+@dataclass(frozen=True)
+class App:
+    """What an app holds.
+
+    Attributes:
+        job: the job's document.
+        manifest: the envelope with the submitter's manifest, not yet verified.
+        files: content of every file of the app by its path inside it, as the manifest lists them: without the manifest
+            itself and NVFlare's signatures.
+        code: the training code that travels with the job; None where there is none.
+    """
+
+    job: Document[Job]
+    manifest: bytes
+    files: Mapping[str, bytes]
+    code: Code | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 over the names and digests of all its files and of its manifest."""
+        digests = {path: sha256_of(content) for path, content in self.files.items()}
+        return sha256_of(canonical_json(digests | {MANIFEST: sha256_of(self.manifest)}))
+
+
+def files_of_job(job: Document[Job]) -> dict[str, bytes]:
+    """Content of every file of both apps by its path inside the job's folder, without the manifest."""
+    files: dict[str, bytes] = {}
+    for app, (name, configuration) in _APPS.items():
+        files[f"{app}/config/{name}"] = json_text(configuration)
+        files[f"{app}/config/{JOB_DOCUMENT}"] = job.text
+    return files
+
+
+def write_job_folder(job: Document[Job], sites: Iterable[str], manifest: bytes, folder: Path) -> Path:
     """Write the NVFlare job of ``job`` into ``folder``, which must not exist.
 
     Args:
         job: its document.
         sites: names of the sites that are asked.
+        manifest: the signed manifest of `files_of_job`.
         folder: where to; its name becomes the job's folder name in NVFlare.
     """
     private_folder(folder)
-    for app, (name, configuration) in _APPS.items():
-        config = private_folder(folder / app / "config")
-        write_json(config / name, configuration)
-        write_atomically(config / JOB_DOCUMENT, job.text)
-    write_json(folder / "meta.json", _meta(job.value, list(sites)))
+    for path, content in files_of_job(job).items():
+        private_folder((folder / path).parent)
+        write_atomically(folder / path, content)
+    for app in _APPS:
+        write_atomically(folder / app / MANIFEST, manifest)
+    write_json(folder / "meta.json", meta_of(job.value, sites))
     return folder
 
 
-def _meta(job: Job, sites: list[str]) -> dict[str, Any]:
+def meta_of(job: Job, sites: Iterable[str]) -> dict[str, Any]:
+    """What NVFlare is told of ``job`` when it is to run at ``sites``."""
     return {
         "name": job.job,
         "resource_spec": {},
-        "deploy_map": {SERVER_APP: ["server"], SITE_APP: sites},
+        "deploy_map": {SERVER_APP: ["server"], SITE_APP: sorted(sites)},
         "min_clients": job.federation.minimum_sites,
         "mandatory_clients": [],
     }
 
 
-def read_app(app: str, files: dict[str, bytes]) -> Document[Job]:
-    """The job in an app, if the app is exactly what `write_job_folder` writes.
+def read_app(app: str, files: Mapping[str, bytes]) -> App:
+    """What an app holds, if that is exactly what `write_job_folder` writes.
 
     Args:
         app: `server_app` or `site_app`.
@@ -97,7 +137,7 @@ def read_app(app: str, files: dict[str, bytes]) -> Document[Job]:
         InvalidDocumentsError: where the job's document is invalid.
     """
     name, configuration = _APPS[app]
-    wanted = {f"config/{name}", f"config/{JOB_DOCUMENT}"}
+    wanted = {f"config/{name}", f"config/{JOB_DOCUMENT}", MANIFEST}
     found = files.keys() - _SIGNATURES
     if extra := sorted(found - wanted):
         raise DeniedError(f"the job carries `{extra[0][:200]}`", hint="jobs carry a document and no code")
@@ -106,4 +146,5 @@ def read_app(app: str, files: dict[str, bytes]) -> Document[Job]:
     if files[f"config/{name}"] != json_text(configuration):
         hint = "submit it with the same version of `cloister` as the site runs"
         raise DeniedError(f"the job's `{name}` is not the one that Cloister writes", hint=hint)
-    return parse(files[f"config/{JOB_DOCUMENT}"], Job, name=f"jobs/{JOB_DOCUMENT}")
+    job = parse(files[f"config/{JOB_DOCUMENT}"], Job, name=f"jobs/{JOB_DOCUMENT}")
+    return App(job, files[MANIFEST], {path: files[path] for path in sorted(found - {MANIFEST})})

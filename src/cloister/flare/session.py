@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ from cloister.errors import CloisterError, DeniedError, FederationError, JobErro
 from cloister.files import private_folder
 from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
+from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
 from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over
 from cloister.jobs import Job
+
+VALID = timedelta(hours=24)
+"""How long a submitted job may be admitted, where nothing else is said."""
 
 _CONNECT_SECONDS = 15.0
 _UNREACHED_HINT = "see `cloister status`; start it with `cloister up`"
@@ -46,19 +51,31 @@ _UNREACHED_HINT = "see `cloister status`; start it with `cloister up`"
 class PersonSession:
     """An open session; use `connect`."""
 
-    def __init__(self, session: Session, person: str) -> None:
+    def __init__(self, session: Session, person: str, kit: Path) -> None:
         self._session = session
         self.person = person
+        self._kit = kit
 
     def connected_sites(self) -> list[str]:
         """Names of the sites that are connected to the server."""
         with _translated():
             return sorted(str(client.name) for client in self._session.get_connected_client_list())
 
-    def submit(self, job: Document[Job], sites: list[str]) -> str:
-        """Submit a job, signed with this person's key; returns its identifier."""
+    def submit(self, job: Document[Job], sites: list[str], *, valid: timedelta = VALID) -> str:
+        """Submit a job, signed with this person's key; returns its identifier.
+
+        Args:
+            job: its document.
+            sites: who is asked.
+            valid: for how long from now on it may be admitted.
+
+        Raises:
+            DeniedError: where the server refuses it.
+            ProvisioningError: where this person's kit cannot sign.
+        """
+        manifest = signed_manifest(job, sites, self._kit, self.person, datetime.now(UTC), valid)
         with tempfile.TemporaryDirectory(prefix="submit-") as name, _translated():
-            folder = write_job_folder(job, sites, Path(name) / job.value.job)
+            folder = write_job_folder(job, sites, manifest, Path(name) / job.value.job)
             return str(self._session.submit_job(str(folder)))
 
     def jobs(self) -> list[JobView]:
@@ -166,7 +183,7 @@ def connect(kit: Path, person: str) -> Iterator[PersonSession]:
                 raise FederationError("the server cannot be reached", hint=_UNREACHED_HINT) from error
             time.sleep(0.3)
     try:
-        yield PersonSession(session, person)
+        yield PersonSession(session, person, kit)
     finally:
         with contextlib.suppress(Exception), _quiet():
             session.close()
