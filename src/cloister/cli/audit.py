@@ -5,4 +5,11 @@ from __future__ import annotations
 
 import typer
 
+from cloister.cli import audit_compare, audit_export, audit_show, audit_verify
+
 app = typer.Typer(help="The audit log: show it, verify it, export it.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("show")(audit_show.show)
+app.command("verify")(audit_verify.verify_logs)
+app.command("export")(audit_export.export)
+app.command("compare")(audit_compare.compare_logs)

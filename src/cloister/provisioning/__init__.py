@@ -7,6 +7,7 @@ from cloister.provisioning.identity import Identity, Kind, identities, lifetime,
 from cloister.provisioning.inspection import Standing, inspect
 from cloister.provisioning.keys import PrivateKey
 from cloister.provisioning.kit import Fault, Finding, KitPaths, check_kit
+from cloister.provisioning.pem import read_certificate
 from cloister.provisioning.rollout import Issued, provision, retired
 from cloister.provisioning.signer import signer_of
 
@@ -27,6 +28,7 @@ __all__ = [
     "inspect",
     "lifetime",
     "provision",
+    "read_certificate",
     "request_certificate",
     "retired",
     "signer_of",
