@@ -109,9 +109,14 @@ def manifest_of(
     return signed_manifest(job, asked, State(root).person(person), person, now or datetime.now(UTC), lifetime)
 
 
+def job_folder(root: Path, job: Document[Job], person: str = PERSON) -> Path:
+    """The whole of ``job`` as a folder, with ``person``'s manifest and without NVFlare's signature."""
+    return write_job_folder(job, SITES, manifest_of(root, job, person), root / _TO_SEND / job_id())
+
+
 def site_app(root: Path, job: Document[Job], person: str = PERSON) -> Path:
-    """The app of ``job`` for a site, as a folder, with ``person``'s manifest and without NVFlare's signature."""
-    return write_job_folder(job, SITES, manifest_of(root, job, person), root / _TO_SEND / job_id()) / SITE_APP
+    """The same, of the site's app alone."""
+    return job_folder(root, job, person) / SITE_APP
 
 
 def sign(app: Path, root: Path, person: str = PERSON) -> Path:

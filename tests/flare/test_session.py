@@ -90,7 +90,7 @@ def test_a_download_that_fails_does_not_hide_that_the_job_failed(raised: Excepti
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
-        (InvalidJobDefinition("no such site"), FederationError),
+        (InvalidJobDefinition("invalid job definition: no such site"), DeniedError),
         (SessionClosed("closed"), FederationError),
         (AuthorizationError("no"), DeniedError),
     ],

@@ -10,26 +10,28 @@ from pathlib import Path
 
 import pytest
 
+from cloister.flare.state import State
 from cloister.flare.submission import refusal_of
-from tests.flare.signed_jobs import zip_of
+from tests.flare.signed_jobs import files_of_folder, job_folder, job_of, provisioned, zip_of
 
 _META = {"name": "j", "deploy_map": {"a": ["server", "alpha"]}}
 
 _SCRIPT = """
 import sys
+from pathlib import Path
 from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
 from cloister.flare.submission import limit_submissions, read_json_only
 if sys.argv[2] == "ours":
     read_json_only()
-    limit_submissions()
+    limit_submissions(Path(sys.argv[3]), Path(sys.argv[4]))
 print(JobMetaValidator().validate("j", sys.argv[1]))
 """
 
 
-def _validated(job: Path, whose: str) -> str:
-    """What NVFlare makes of the archive `job`, with our limits or without."""
+def _validated(job: Path, whose: str, root: Path = Path("/nowhere")) -> str:
+    """What NVFlare makes of the archive `job`, with our limits or without, at the server of the federation `root`."""
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(job), whose],
+        [sys.executable, "-c", _SCRIPT, str(job), whose, str(root), str(State(root).server)],
         capture_output=True,
         text=True,
         check=True,
@@ -45,8 +47,20 @@ def _archive(folder: Path, **more: bytes) -> Path:
     return path
 
 
-def test_a_job_in_json_is_read(tmp_path: Path) -> None:
-    assert _validated(_archive(tmp_path, meta_json=json.dumps(_META).encode()), "ours").startswith("(True, ''")
+def test_a_job_in_json_is_read_and_then_it_must_be_one_of_ours(tmp_path: Path) -> None:
+    archive = _archive(tmp_path, meta_json=json.dumps(_META).encode())
+    assert _validated(archive, "NVFlare's own").startswith("(True, ''")
+    assert _validated(archive, "ours").startswith("(False, 'the job lacks `config/config_fed_server.json`")
+
+
+def test_a_signed_job_is_taken_once(tmp_path: Path) -> None:
+    root = provisioned(tmp_path)
+    folder = job_folder(root, job_of(root))
+    archive = tmp_path / "job.zip"
+    files = files_of_folder(folder) | {"server_app/config/": b"", "site_app/config/": b""}  # NVFlare looks for these
+    archive.write_bytes(zip_of({f"j/{path}": content for path, content in files.items()}))
+    assert _validated(archive, "ours", root).startswith("(True, ''")
+    assert _validated(archive, "ours", root).startswith("(False, 'this submission was used before")
 
 
 def test_a_job_cannot_have_the_server_read_its_files_and_environment(tmp_path: Path) -> None:

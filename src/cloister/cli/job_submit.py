@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from cloister.cli.options import (
     FolderOption,
@@ -18,9 +22,17 @@ from cloister.cli.options import (
 )
 from cloister.flare.session import connect
 
+ValidHoursOption = Annotated[
+    int, typer.Option("--valid-hours", min=1, max=168, help="For how many hours from now on sites may admit the job.")
+]
+
 
 def submit(
-    job: JobArgument, person: PersonOption = "", folder: FolderOption = Path(), as_json: JsonOption = False
+    job: JobArgument,
+    person: PersonOption = "",
+    valid_hours: ValidHoursOption = 24,
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Submit a job and print its identifier."""
     del as_json
@@ -28,7 +40,7 @@ def submit(
     document, name = job_of(repo, job), person_of(repo, person)
     local = federation_of(repo)
     with connect(local.state.person(name), name) as session:
-        job_id = session.submit(document, list(repo.sites_of(document.value)))
+        job_id = session.submit(document, list(repo.sites_of(document.value)), valid=timedelta(hours=valid_hours))
     out = output()
     out.say(f"submitted {document.value.job} as {job_id}")
     out.say(f"watch it with: cloister job watch {job_id}")

@@ -57,9 +57,8 @@ _APPS = {
 }
 
 # What NVFlare's signing adds beside the files of a folder (nvflare.lighter.tool_consts).
-_SIGNATURES = frozenset(
-    folder + name for folder in ("", "config/") for name in (".__nvfl_sig.json", ".__nvfl_submitter.crt")
-)
+SIGNATURE_FILES = (".__nvfl_sig.json", ".__nvfl_submitter.crt")
+_SIGNATURES = frozenset(folder + name for folder in ("", "config/") for name in SIGNATURE_FILES)
 
 
 @dataclass(frozen=True)

@@ -237,5 +237,8 @@ def _translated() -> Iterator[None]:
         raise DeniedError("the server does not allow this to you", hint=hint) from error
     except (NoConnection, NoReply, ConnectionError, TimeoutError) as error:
         raise FederationError("the server does not answer", hint="see `cloister status`") from error
-    except (InternalError, InvalidJobDefinition, InvalidTarget, SessionClosed, RuntimeError) as error:
+    except InvalidJobDefinition as error:
+        said = " ".join(str(error).split()).removeprefix("invalid job definition: ")
+        raise DeniedError(f"the server refuses the job: {said[:500]}") from error
+    except (InternalError, InvalidTarget, SessionClosed, RuntimeError) as error:
         raise FederationError(f"the server failed: {' '.join(str(error).split())[:500]}") from error

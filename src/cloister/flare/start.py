@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         restrict_commands()
         remove_leftover_views(Path(arguments[1]))
     else:
-        limit_submissions()
+        limit_submissions(Path(arguments[2]), Path(arguments[1]))
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server reads of a job when a person sends it, before any other check: a small archive, and JSON.
+"""What the server reads of a job when a person sends it: a small archive, JSON, and what a manifest lists.
 
 NVFlare also reads HOCON and OmegaConf, which include files, fetch addresses and fill in environment variables of the
 machine that reads them, and shows the outcome to the person. It unpacks an archive however large it becomes.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -16,6 +17,7 @@ from nvflare.fuel.utils.config import ConfigFormat
 from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
 
 from cloister.flare.app_check import MAXIMUM_APP_BYTES
+from cloister.flare.submitted_job import refusal_of_job
 
 _MAXIMUM_JOB_BYTES = 2 * MAXIMUM_APP_BYTES + (1 << 20)  # two apps and the meta
 _MAXIMUM_ENTRIES = 100
@@ -27,14 +29,21 @@ def read_json_only() -> None:
     ConfigFormat.config_ext_formats = classmethod(lambda _cls: formats)
 
 
-def limit_submissions() -> None:
-    """Have NVFlare's server refuse an archive that would become large before it reads anything in it."""
+def limit_submissions(root: Path, workspace: Path) -> None:
+    """Have NVFlare's server refuse a large archive before it reads anything in it, and then what nobody signed whole.
+
+    Args:
+        root: the folder with the server's documents.
+        workspace: the server's workspace.
+    """
     validate = JobMetaValidator.validate
 
     def checked(self: JobMetaValidator, job_name: str, job_data: bytes | str) -> tuple[bool, str, dict[str, Any]]:
         if refusal := refusal_of(job_data):
             return False, refusal, {}
         outcome: tuple[bool, str, dict[str, Any]] = validate(self, job_name, job_data)
+        if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data)):
+            return False, refusal, {}
         return outcome
 
     JobMetaValidator.validate = checked
