@@ -162,6 +162,39 @@ def test_without_a_refusal_too_few_are_no_denial(job: Document[Job], tmp_path: P
         rounds.begin()
 
 
+@pytest.mark.parametrize(
+    ("demand", "said"),
+    [
+        ({"release_minimum_records": 55}, "would rest on 54 records to train on, and the policy of `beta` demands 55"),
+        ({"release_minimum_sites": 4}, "would rest on 3 sites, and the policy of `beta` demands 4"),
+    ],
+)
+def test_a_result_that_would_rest_on_too_little_is_not_begun(
+    job: Document[Job], tmp_path: Path, demand: dict[str, int], said: str
+) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    for site in SITES:
+        assert rounds.take(site, prepared(18, **(demand if site == "beta" else {})), b"")
+    with pytest.raises(DeniedError, match=said):
+        rounds.begin()
+
+
+def test_a_round_that_rests_on_too_little_ends_the_job_before_a_result(job: Document[Job], tmp_path: Path) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    for site in SITES:
+        assert rounds.take(site, prepared(18, release_minimum_records=54), b"")
+    rounds.begin()
+    number = opened(rounds)
+    for site in SITES[:2]:
+        assert rounds.take(site, update_of(number), tensors(1.0))
+    rounds.absent("gamma", "did not answer before the deadline")
+    with pytest.raises(DeniedError, match="would rest on 36 records to train on, and the policy of `alpha` demands 54"):
+        rounds.finish_round()
+    assert not (rounds._folder / "result.json").exists()
+
+
 def test_a_site_whose_adapter_has_other_tensors_is_left_out(job: Document[Job], tmp_path: Path) -> None:
     rounds = open_rounds(job, tmp_path)
     rounds.ask(TaskName.PREPARE, 0, SITES)

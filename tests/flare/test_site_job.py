@@ -358,7 +358,7 @@ def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[T
 def test_all_rounds_together_stay_within_the_policys_bytes(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     measured, _ = prepare(make_site(tmp_path / "measured"))
     train(measured)
-    job, _ = prepare(make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 10}}))
+    job, _ = prepare(make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 100}}))
     train(job, 1)
     with pytest.raises(DeniedError, match="`update-size`: with this round"):
         train(job, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ MODULE = importlib.import_module("cloister.policies.decide")  # the package give
 SECTIONS = {
     "submitters": {"submitter"},
     "purposes": {"purpose"},
-    "datasets": {"dataset", "columns", "records"},
+    "datasets": {"dataset", "approval", "columns", "rows", "records", "classes"},
     "base_models": {"base-model"},
     "methods": {"method"},
-    "training": {"training"},
-    "may_leave": {"selection-metric"},
+    "training": {"training", "round-records"},
+    "code": {"code"},
+    "may_leave": {"selection-metric", "tensors", "update-size", "update-norm", "metrics"},
     "aggregation": {"sites"},
 }
 # Every list of a policy that grants by what it holds.
@@ -36,14 +38,21 @@ LISTS = [
     ("base_models",),
     ("methods", "lora", "targets"),
     ("may_leave", "metrics"),
+    ("may_leave", "tensors"),
+    ("hours", "days"),
+    ("code", "approved"),
 ]
+# Sections that a site may leave out, for they only restrict or except.
+OPTIONAL = {"hours", "privacy", "release", "waivers"}
+# Rules that deny in this version wherever a policy states what they are about.
+UNABLE = {"secure-aggregation", "privacy"}
 
 
 def test_allows_what_both_policies_grant(world: World) -> None:
     decision = world.decide()
     assert decision.allowed
     assert decision.refusals == ()
-    assert decision.sentence() == f"allowed by {len(RULES)} rules"
+    assert decision.sentence() == f"allowed by {len(RULES) - len(UNABLE)} rules"
 
 
 def test_every_rule_answers_for_both_policies_in_order(world: World) -> None:
@@ -51,8 +60,29 @@ def test_every_rule_answers_for_both_policies_in_order(world: World) -> None:
 
 
 def test_every_section_of_a_policy_is_in_the_table_above() -> None:
-    about_itself = {"policy", "version", "extends", "owner", "valid_from", "valid_until", "sandbox"}
-    assert set(SECTIONS) == set(Policy.model_fields) - about_itself
+    about_itself = {"language", "policy", "version", "extends", "owner", "valid_from", "valid_until", "sandbox"}
+    assert set(SECTIONS) == set(Policy.model_fields) - about_itself - OPTIONAL
+
+
+def test_every_rule_says_which_sections_it_reads() -> None:
+    by_section: dict[str, set[str]] = {}
+    for rule in RULES:
+        assert rule.id in {"validity", "silo"} or rule.sections
+        for section in rule.sections:
+            assert section in Policy.model_fields
+            by_section.setdefault(section, set()).add(rule.id)
+    assert by_section == {
+        **SECTIONS,
+        "aggregation": {"sites", "secure-aggregation"},
+        **{"hours": {"hours"}, "privacy": {"privacy"}, "release": {"release"}},
+    }
+
+
+@pytest.mark.parametrize("section", sorted(OPTIONAL - {"privacy", "waivers"}))
+def test_a_section_that_only_restricts_may_be_left_out(world: World, section: str) -> None:
+    del world.site[section], world.baseline[section]
+    assert world.decide().allowed
+    assert set(world.effects(section)) == {"not-applicable"}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -61,6 +91,7 @@ def test_a_section_that_a_site_leaves_out_denies(world: World, section: str) -> 
     refusals = world.decide().refusals
     assert {refusal.rule for refusal in refusals} == SECTIONS[section]
     assert {refusal.policy_at for refusal in refusals} == {"site.yaml:1"}
+    assert {refusal.document for refusal in refusals} == {"site"}
     assert all(f"no section `{section}`" in refusal.message for refusal in refusals)
 
 
@@ -70,6 +101,15 @@ def test_a_section_that_the_baseline_leaves_out_sets_no_floor(world: World, sect
     assert world.decide().allowed
     for rule in SECTIONS[section]:
         assert world.effects(rule) == ["allow", "not-applicable"]
+
+
+def test_before_there_are_facts_their_rules_say_nothing(world: World) -> None:
+    world.view = world.leaving = world.code = None
+    decision = world.decide()
+    assert decision.allowed
+    silent = {"records", "classes", "code", "update-size", "update-norm", "metrics"} | UNABLE
+    own = [outcome for outcome in decision.outcomes if outcome.document == "site"]
+    assert {outcome.rule for outcome in own if outcome.effect is Effect.NOT_APPLICABLE} == silent
 
 
 def test_a_policy_of_dates_alone_allows_nothing(world: World) -> None:
@@ -124,11 +164,14 @@ def raising(error: type[Exception]) -> Callable[[Check], Any]:
 def test_an_error_in_any_rule_denies(
     world: World, monkeypatch: pytest.MonkeyPatch, index: int, error: type[Exception]
 ) -> None:
-    broken = Rule(RULES[index].id, raising(error))
+    broken = Rule(RULES[index].id, raising(error), RULES[index].sections, waivable=True)
     monkeypatch.setattr(MODULE, "RULES", (*RULES[:index], broken, *RULES[index + 1 :]))
-    refusal = world.refusal(broken.id)
-    assert refusal.message == f"the rule failed: {error.__name__}"
-    assert refusal.policy_at == refusal.job_at == ""
+    if RULES[index].waivable:
+        world.waive(broken.id)
+    own, floor = world.decide().refusals
+    assert (own.rule, own.document, floor.document) == (broken.id, "site", "baseline")
+    assert own.message == floor.message == f"the rule failed: {error.__name__}"
+    assert own.policy_at == own.job_at == ""
 
 
 def test_an_error_for_the_baseline_alone_denies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +186,7 @@ def test_documents_that_are_none_deny(world: World) -> None:
     policies = Policies(site=None, baseline=None)  # type: ignore[arg-type]
     decision = decide(world.request(), policies, NOW)
     assert {outcome.effect for outcome in decision.outcomes} == {Effect.DENY}
-    assert len(decision.outcomes) == len(RULES)
+    assert len(decision.outcomes) == 2 * len(RULES)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +197,9 @@ def test_documents_that_are_none_deny(world: World) -> None:
         True,
         ("allow",),
         (Outcome("another-rule", Effect.ALLOW, "fine"),),
+        (Outcome("selection-metric", Effect.WAIVED, "fine"),),
+        "allow",
+        iter(()),
         (Outcome("selection-metric", "allow", "fine"),),  # type: ignore[arg-type]
     ],
 )
@@ -175,3 +221,19 @@ def test_no_rules_allow_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -
 def test_the_same_values_give_the_same_decision(world: World) -> None:
     request, policies = world.request(), world.policies()
     assert decide(request, policies, NOW) == decide(request, policies, NOW)
+
+
+@pytest.mark.parametrize("now", [None, 3, "2026-06-01", datetime(2026, 6, 1, 12)])
+def test_a_moment_that_is_none_denies(world: World, now: Any) -> None:
+    assert not decide(world.request(), world.policies(), now).allowed
+
+
+@pytest.mark.parametrize("policies", [3, "policies", object()])
+def test_policies_that_are_none_deny(world: World, policies: Any) -> None:
+    assert not decide(world.request(), policies, NOW).allowed
+
+
+def test_a_request_that_is_none_denies(world: World) -> None:
+    nothing: Any = None
+    assert not decide(nothing, world.policies(), NOW).allowed
+    assert not decide(nothing, None, NOW).allowed

@@ -10,6 +10,7 @@ from cloister.policies.decision import quoted
 
 ALLOW = Outcome("purpose", Effect.ALLOW, "granted")
 SILENT = Outcome("purpose", Effect.NOT_APPLICABLE, "no floor")
+WAIVED = Outcome("hours", Effect.WAIVED, "too late; waived", "policies/hospital-north.yaml:9")
 DENY = Outcome("purpose", Effect.DENY, "purpose `x` is not granted", "policies/hospital-north.yaml:12", "jobs/x.yaml:3")
 
 
@@ -23,6 +24,9 @@ DENY = Outcome("purpose", Effect.DENY, "purpose `x` is not granted", "policies/h
         ((ALLOW, DENY), False),
         ((DENY, ALLOW, ALLOW), False),
         ((ALLOW, Outcome("purpose", "maybe", "")), False),  # type: ignore[arg-type]
+        ((ALLOW, WAIVED), True),
+        ((WAIVED,), False),
+        ((ALLOW, WAIVED, DENY), False),
     ],
 )
 def test_forbid_wins_and_the_default_is_deny(outcomes: tuple[Outcome, ...], allowed: bool) -> None:
@@ -45,18 +49,32 @@ def test_nothing_that_allows_is_said_to_be_so() -> None:
     assert Decision((SILENT,)).sentence() == "no rule allows it"
 
 
+def test_what_was_waived_is_said() -> None:
+    decision = Decision((ALLOW, WAIVED))
+    assert decision.waived == (WAIVED,)
+    assert decision.sentence() == "allowed by 1 rules; `hours`: too late; waived (policies/hospital-north.yaml:9)"
+
+
 def test_json_is_plain_and_whole() -> None:
     decision = Decision((ALLOW, DENY))
     assert json.loads(json.dumps(decision.to_json())) == {
         "allowed": False,
         "outcomes": [
-            {"rule": "purpose", "effect": "allow", "message": "granted", "policy_at": "", "job_at": ""},
+            {
+                "rule": "purpose",
+                "effect": "allow",
+                "message": "granted",
+                "policy_at": "",
+                "job_at": "",
+                "document": "site",
+            },
             {
                 "rule": "purpose",
                 "effect": "deny",
                 "message": "purpose `x` is not granted",
                 "policy_at": "policies/hospital-north.yaml:12",
                 "job_at": "jobs/x.yaml:3",
+                "document": "site",
             },
         ],
     }

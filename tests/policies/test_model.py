@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import pytest
 
+from cloister.documents import parse
 from cloister.errors import InvalidDocumentsError, Problem
-from cloister.policies import Policy
-from tests.policies.world import Tree, World, document
+from cloister.policies import RULES, Policy
+from cloister.policies.terms import WaivableRule
+from tests.policies.world import Tree, World, document, text_of
 
 
 def problems(tree: Tree) -> list[Problem]:
@@ -22,6 +25,8 @@ def one_problem(world: World) -> Problem:
 
 
 def test_reads_every_key(world: World) -> None:
+    world.site.update(language=1, privacy={"unit": "person", "epsilon": 3, "delta": 1e-5})
+    world.waive("hours")
     policy = document(world.site, Policy, "site.yaml").value
     assert policy.model_fields_set == set(Policy.model_fields)
     assert not policy.is_baseline
@@ -65,6 +70,18 @@ EMPTY = [
     ("datasets",),
     ("datasets", "clinical-notes", "columns"),
     ("datasets", "clinical-notes", "purposes"),
+    ("datasets", "clinical-notes", "rows"),
+    ("datasets", "clinical-notes", "approval"),
+    ("datasets", "clinical-notes", "minimum_per_class"),
+    ("hours",),
+    ("hours", "days"),
+    ("code",),
+    ("code", "approved"),
+    ("release",),
+    ("release", "minimum_records"),
+    ("may_leave", "tensors"),
+    ("may_leave", "metric_bounds"),
+    ("may_leave", "maximum_norm"),
     ("base_models",),
     ("methods",),
     ("methods", "lora"),
@@ -115,6 +132,29 @@ def test_a_key_that_is_left_empty_is_a_mistake_and_not_an_absent_section(world: 
         (("valid_until",), 20271231, "should be a valid date"),
         (("valid_until",), "2027-12-31T12:00:00", "date"),
         (("valid_until",), "soon", "must be a date such as 2027-01-31, not text"),
+        (("language",), 0, "greater than or equal to 1"),
+        (("language",), "1", "must be a whole number, not text"),
+        (("hours", "from"), "7:00", "should match pattern"),
+        (("hours", "from"), "24:00", "should match pattern"),
+        (("hours", "until"), "07:00", "begins and ends at the same time"),
+        (("hours", "days"), ["Monday"], "should be 'monday'"),
+        (("datasets", "clinical-notes", "rows"), {}, "at least 1 item"),
+        (("datasets", "clinical-notes", "rows"), {"ward": []}, "at least 1 item"),
+        (("datasets", "clinical-notes", "rows"), {"ward": "north"}, "must be a list, not text"),
+        (("datasets", "clinical-notes", "approval", "kind"), "none", "should be 'ethics' or 'consent'"),
+        (("code",), "allowed", "should be 'forbidden'"),
+        (("code", "approved", 0, "sha256"), "C" * 64, "should match pattern"),
+        (("code", "approve"), [], "did you mean `approved`?"),
+        (("may_leave", "tensors"), ["adapter", "body"], "should be 'adapter' or 'head'"),
+        (("may_leave", "metric_bounds"), {"f1": {"minimum": 0}}, "should be 'accuracy'"),
+        (("may_leave", "metric_bounds"), {"loss": {}}, "states neither `minimum` nor `maximum`"),
+        (("may_leave", "metric_bounds"), {"loss": {"minimum": 2, "maximum": 1}}, "has a `maximum` below its `minimum`"),
+        (("may_leave", "maximum_norm"), 0, "greater than 0"),
+        (("aggregation", "secure_aggregation"), "optional", "should be 'required'"),
+        (("privacy",), {"unit": "row", "epsilon": 1, "delta": 0}, "should be 'record' or 'person'"),
+        (("release",), {}, "states none of"),
+        (("waivers",), [{"rule": "silo", "reason": "x", "by": "y", "until": "2026-01-01"}], "should be 'hours'"),
+        (("waivers",), [{"rule": "hours", "reason": "x", "by": "y"}], "missing key `waivers.0.until`"),
         (("version",), 0, "greater than or equal to 1"),
         (("owner",), "two\nlines", "should match pattern"),
     ],
@@ -137,8 +177,14 @@ def test_names_what_is_wrong(world: World, path: tuple[str | int, ...], value: A
         ("methods", "lora", "maximum_rank"),
         ("training", "maximum_rounds"),
         ("training", "maximum_batch_size"),
+        ("may_leave", "tensors"),
         ("may_leave", "metrics"),
         ("may_leave", "maximum_bytes_per_round"),
+        ("hours", "days"),
+        ("hours", "from"),
+        ("hours", "until"),
+        ("code", "approved", 0, "until"),
+        ("datasets", "clinical-notes", "approval", "until"),
         ("aggregation", "minimum_sites"),
     ],
 )
@@ -149,3 +195,27 @@ def test_a_section_that_is_written_is_written_whole(world: World, path: tuple[st
     del inner[path[-1]]
     (problem,) = problems(world.baseline)
     assert problem.message == f"missing key `{'.'.join(map(str, path))}`"
+
+
+def test_a_policy_of_a_newer_language_is_told_as_that_alone(world: World) -> None:
+    world.site.update(language=2, sites={"only": ["alpha"]}, hours={"always": True})
+    problem = one_problem(world)
+    assert problem.message == "`language` is written in policy language 2, and this version of Cloister reads 1"
+    assert problem.line == 1 + list(world.site).index("language") + lines_before(world.site, "language")
+
+
+def lines_before(tree: Tree, key: str) -> int:
+    """Lines that the sections before ``key`` take beyond one each."""
+    text = text_of(tree).decode().splitlines()
+    return text.index(f"{key}: {tree[key]}") - list(tree).index(key)
+
+
+def test_times_of_day_are_text_without_quotes() -> None:
+    tree = World().site
+    text = text_of(tree).replace(b"'07:00'", b"07:00").replace(b"'19:00'", b"19:00")
+    assert b"from: 07:00" in text
+    assert parse(text, Policy, name="site.yaml").value == document(tree, Policy, "site.yaml").value
+
+
+def test_exactly_the_rules_that_a_waiver_may_name_can_be_waived() -> None:
+    assert {rule.id for rule in RULES if rule.waivable} == set(typing.get_args(WaivableRule))

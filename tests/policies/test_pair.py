@@ -42,18 +42,37 @@ def test_metrics_are_those_that_both_let_out(world: World) -> None:
     assert world.policies().allowed_metrics == frozenset()
 
 
-@pytest.mark.parametrize(("site", "baseline"), [(5, 7), (7, 5)])
-def test_the_smaller_number_of_bytes_counts(world: World, site: int, baseline: int) -> None:
-    world.site["may_leave"]["maximum_bytes_per_round"] = site
-    world.baseline["may_leave"]["maximum_bytes_per_round"] = baseline
-    assert world.policies().maximum_bytes_per_round == 5
+def test_rows_pass_the_filters_of_both(world: World) -> None:
+    world.site["datasets"]["clinical-notes"]["rows"] = {"ward": ["north", "south"], "triage": ["urgent"]}
+    world.baseline["datasets"]["clinical-notes"]["rows"] = {"ward": ["south", "west"]}
+    assert world.policies().row_filters("clinical-notes") == (
+        ("ward", {"north", "south"}),
+        ("triage", {"urgent"}),
+        ("ward", {"south", "west"}),
+    )
+    assert world.policies().row_filters("letters") == world.policies().row_filters("x-rays") == ()
     world.silence_baseline()
-    assert world.policies().maximum_bytes_per_round == site
+    assert len(world.policies().row_filters("clinical-notes")) == 2
+    del world.site["datasets"]
+    assert world.policies().row_filters("clinical-notes") == ()
 
 
-def test_nothing_leaves_a_site_that_does_not_say_how_much(world: World) -> None:
-    del world.site["may_leave"]
-    assert world.policies().maximum_bytes_per_round == 0
+@pytest.mark.parametrize(("site", "baseline", "effective"), [(5, 7, 7), (7, 5, 7), (None, 5, 5), (5, None, 5)])
+def test_a_result_needs_what_either_demands(
+    world: World, site: int | None, baseline: int | None, effective: int
+) -> None:
+    for tree, said in ((world.site, site), (world.baseline, baseline)):
+        tree.pop("release", None)
+        if said is not None:
+            tree["release"] = {"minimum_sites": said, "minimum_records": said * 100}
+    assert world.policies().release_minimum_sites == effective
+    assert world.policies().release_minimum_records == effective * 100
+
+
+def test_a_result_needs_nothing_where_nobody_demands_it(world: World) -> None:
+    world.site["release"] = {"approved_by": ["nora@north.example"]}
+    world.silence_baseline()
+    assert (world.policies().release_minimum_sites, world.policies().release_minimum_records) == (0, 0)
 
 
 def test_the_digest_is_over_what_is_said(world: World) -> None:

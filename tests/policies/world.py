@@ -36,7 +36,10 @@ SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)  # a Monday
 ADA = Submitter("ada@research.example", "research-institute", "data-scientist")
 
+CODE = "c" * 64
+
 _GRANTS: Tree = {
+    "hours": {"days": ["monday", "tuesday", "friday"], "from": "07:00", "until": "19:00"},
     "submitters": {
         "people": ["ada@research.example", "alan@research.example"],
         "roles": ["data-scientist", "it-admin"],
@@ -47,7 +50,10 @@ _GRANTS: Tree = {
         "clinical-notes": {
             "columns": ["note", "triage"],
             "minimum_records": 100,
+            "minimum_per_class": 10,
             "purposes": ["care-improvement", "research"],
+            "rows": {"ward": ["north", "south"]},
+            "approval": {"kind": "ethics", "reference": "EC 2026/17", "until": "2099-12-31"},
         },
         "letters": {"columns": ["body"], "minimum_records": 10},
     },
@@ -61,14 +67,25 @@ _GRANTS: Tree = {
         "maximum_batch_size": 64,
         "maximum_steps_per_round": 500,
         "maximum_epochs_per_round": 5,
+        "minimum_records_per_round": 16,
+    },
+    "code": {
+        "approved": [
+            {"sha256": CODE, "by": "nora@north.example", "until": "2099-12-31"},
+            {"sha256": "d" * 64, "by": "nora@north.example", "until": "2099-12-31"},
+        ]
     },
     "sandbox": "required",
     "may_leave": {
         "tensors": ["adapter", "head"],
         "maximum_bytes_per_round": 20_000_000,
+        "maximum_bytes_per_job": 100_000_000,
+        "maximum_norm": 10.0,
         "metrics": ["accuracy", "loss"],
+        "metric_bounds": {"accuracy": {"minimum": 0.1, "maximum": 0.99}, "loss": {"maximum": 20.0}},
     },
     "aggregation": {"minimum_sites": 2},
+    "release": {"minimum_sites": 2, "minimum_records": 300},
 }
 _DATES: Tree = {"version": 1, "owner": "Nora Lind, officer", "valid_from": "2026-01-01", "valid_until": "2027-12-31"}
 _JOB: Tree = {
@@ -91,6 +108,7 @@ _SILO: Tree = {
             "columns": {
                 "patient_id": {"kind": "identifier"},
                 "note": {"kind": "text"},
+                "ward": {"kind": "category", "values": ["north", "south", "west"]},
                 "triage": {"kind": "category", "values": ["urgent", "routine"]},
             },
         }
@@ -117,7 +135,7 @@ def grants() -> Tree:
 
 @dataclass
 class World:
-    """Trees to change, then `decide`.
+    """Trees to change, then `decide`, at the last gate of all: a job with code, its view, and what is about to leave.
 
     Attributes:
         site: the site's own policy.
@@ -139,11 +157,17 @@ class World:
     job: Tree = field(default_factory=lambda: copy.deepcopy(_JOB))
     silo: Tree = field(default_factory=lambda: copy.deepcopy(_SILO))
     view: ViewFacts | None = field(default_factory=lambda: view_of(100))
-    leaving: Leaving | None = None
-    code: str | None = None
+    leaving: Leaving | None = field(default_factory=leaving)
+    code: str | None = CODE
     submitter: Submitter = ADA
     now: datetime = NOW
     asked_site: str = "hospital-north"
+
+    def waive(self, rule: str, *, which: str = "site", until: str = "2026-06-01", **more: Any) -> None:
+        """Write a waiver of ``rule`` into one of the two documents."""
+        tree = self.site if which == "site" else self.baseline
+        waiver = {"rule": rule, "reason": "a first trial", "by": "Nora Lind", "until": until, **more}
+        tree["waivers"] = [*tree.get("waivers", []), waiver]
 
     def silence_baseline(self) -> None:
         """Leave the baseline its dates alone, so that it sets no floor."""

@@ -65,6 +65,49 @@ def test_a_view_holds_every_usable_record_once(kind: str, tmp_path: Path) -> Non
         }
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_a_filter_stops_never_enter_the_view(kind: str, tmp_path: Path) -> None:
+    content = rows(300)
+    request = replace(REQUEST, rows=(("triage", frozenset({"soon", "urgent"})), ("triage", frozenset({"urgent"}))))
+    manifest = view(tmp_path, content, kind=kind, request=request)
+    expected = sorted((row[2], row[3]) for row in content if row[3] == "urgent")
+    assert sorted(records(tmp_path, "train") + records(tmp_path, "validation")) == expected
+    assert (manifest.rows, manifest.filtered, manifest.rejected) == (300, 300 - len(expected), 0)
+    assert manifest.filtered_by == ("triage",)
+    assert manifest.classes["soon"] == {"training": 0, "validation": 0}
+
+
+def test_a_filters_column_is_read_and_not_copied(tmp_path: Path) -> None:
+    cells = [("north", "a cough", "soon"), ("south", "a rash", "soon"), ("", "a fall", "urgent"), ("north", "", "soon")]
+    text = "ward,note,triage\n" + "".join(f"{','.join(row)}\n" for row in cells)
+    (tmp_path / "notes.csv").write_text(text)
+    columns = {
+        "ward": {"kind": "category", "values": ["north", "south"]},
+        "note": {"kind": "text"},
+        "triage": {"kind": "category", "values": list(LABELS)},
+    }
+    declared = {"connector": {"kind": "csv", "path": "notes.csv"}, "columns": columns, "maximum_rejected_share": 0.5}
+    declaration = Dataset.model_validate_json(json.dumps(declared))
+    request = replace(REQUEST, rows=(("ward", frozenset({"north"})),), validation_share=0.01)
+    manifest = write_view(declaration, request, root=tmp_path, folder=tmp_path / "job" / "view", name="notes")
+    assert records(tmp_path, "train") == [("a cough", "soon")]
+    # The share of rejected rows is of those that the filter lets through: one of two.
+    assert (manifest.rows, manifest.filtered, manifest.rejected) == (4, 2, 1)
+    assert manifest.columns == ("note", "triage")
+    assert manifest.filtered_by == ("ward",)
+
+
+def test_a_filter_that_stops_every_row_leaves_no_view(tmp_path: Path) -> None:
+    request = replace(REQUEST, rows=(("triage", frozenset({"x"})),))
+    assert refusal(tmp_path, rows(20), request=request).message == "the policy lets no row of dataset `notes` through"
+
+
+@pytest.mark.parametrize("column", ["patient_id", "note", "ward"])
+def test_rows_are_filtered_by_declared_categories_only(tmp_path: Path, column: str) -> None:
+    request = replace(REQUEST, rows=((column, frozenset({"x"})),))
+    assert f"`{column}`" in refusal(tmp_path, rows(20), request=request).message
+
+
 def test_every_kind_of_store_gives_the_same_view(tmp_path: Path) -> None:
     manifests = set()
     for kind in KINDS:

@@ -15,10 +15,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cloister.documents import Document
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import Decision, Effect, Outcome, Which, quoted
-from cloister.policies.model import Policy
 from cloister.policies.pair import Policies
 from cloister.policies.request import Request
 from cloister.policies.rules import RULES
@@ -36,40 +34,40 @@ def decide(request: Request, policies: Policies | None, now: datetime) -> Decisi
         The decision. Never raises: whatever goes wrong is a denial in it.
     """
     if policies is None:
-        message = f"site {quoted(str(request.site))} has no policy"
+        message = f"site {quoted(str(getattr(request, 'site', '')))} has no policy"
         return Decision((Outcome("validity", Effect.DENY, message),))
-    documents: tuple[tuple[Which, Document[Policy]], ...] = (("site", policies.site), ("baseline", policies.baseline))
+    documents: tuple[Which, ...] = ("site", "baseline")
     return Decision(
-        tuple(
-            outcome
-            for rule in RULES
-            for which, document in documents
-            for outcome in _ask(rule, which, request, document, now)
-        )
+        tuple(outcome for rule in RULES for which in documents for outcome in _ask(rule, which, request, policies, now))
     )
 
 
-def _ask(rule: Rule, which: Which, request: Request, document: Document[Policy], now: datetime) -> Outcomes:
+def _ask(rule: Rule, which: Which, request: Request, policies: Policies, now: datetime) -> Outcomes:
     try:
         if now.utcoffset() != timedelta(0):
             raise ValueError("a moment that is not in UTC")  # hours and days would be read off the wrong clock
+        document = policies.baseline if which == "baseline" else policies.site
         check = Check(rule.id, request, document, of_baseline=which == "baseline", now=now)
         outcomes = rule.judge(check)
         if not _is_answer(rule, which, outcomes):
             return (Outcome(rule.id, Effect.DENY, "the rule gave no answer", document=which),)
-        return _with_waivers(rule, check, tuple(outcomes))
+        return _with_waivers(rule, check, outcomes)
     except Exception as error:  # noqa: BLE001 - a gate: whatever a rule stumbles over, the answer is no
         return (Outcome(rule.id, Effect.DENY, f"the rule failed: {type(error).__name__}", document=which),)
 
 
 def _is_answer(rule: Rule, which: Which, outcomes: Outcomes) -> bool:
-    return bool(outcomes) and all(
-        isinstance(outcome, Outcome)
-        and outcome.rule == rule.id
-        and outcome.document == which
-        and isinstance(outcome.effect, Effect)
-        and outcome.effect is not Effect.WAIVED
-        for outcome in outcomes
+    return (
+        isinstance(outcomes, tuple)
+        and bool(outcomes)
+        and all(
+            isinstance(outcome, Outcome)
+            and outcome.rule == rule.id
+            and outcome.document == which
+            and isinstance(outcome.effect, Effect)
+            and outcome.effect is not Effect.WAIVED
+            for outcome in outcomes
+        )
     )
 
 

@@ -173,13 +173,6 @@ class MayLeave(Section):
     metrics: tuple[Metric, ...]
     metric_bounds: dict[Metric, Bounds] | None = Field(default=None, min_length=1)
 
-    @model_validator(mode="after")
-    def _bounds_are_of_metrics(self) -> Self:
-        for name in self.metric_bounds or ():
-            if name not in self.metrics:
-                raise ValueError(f"bounds `{name}`, which is not among its `metrics`")
-        return self
-
 
 class Aggregation(Section):
     """With whom this site's updates may be averaged.

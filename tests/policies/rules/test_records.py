@@ -40,3 +40,11 @@ def test_denies_any_number_of_a_dataset_that_is_not_granted(world: World) -> Non
 def test_does_not_tell_how_many_records_a_site_has(world: World) -> None:
     world.view = view_of(123_456)
     assert "123456" not in str(world.decide().to_json())
+
+
+def test_can_be_waived(world: World) -> None:
+    world.silence_baseline()
+    world.view = view_of(99)
+    world.waive("records")
+    assert world.effects("records") == ["waived", "not-applicable"]
+    assert world.decide().allowed

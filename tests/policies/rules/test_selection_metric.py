@@ -13,6 +13,7 @@ def test_allows_a_metric_that_may_leave(world: World) -> None:
 
 @pytest.mark.parametrize("which", ["site", "baseline"])
 def test_denies_a_metric_that_stays(world: World, which: str) -> None:
+    world.leaving = None
     world.job["select_by"] = {"metric": "accuracy"}
     (world.site if which == "site" else world.baseline)["may_leave"]["metrics"] = ["loss"]
     refusal = world.refusal("selection-metric")
@@ -22,6 +23,7 @@ def test_denies_a_metric_that_stays(world: World, which: str) -> None:
 
 
 def test_a_job_that_does_not_say_is_picked_by_accuracy(world: World) -> None:
+    world.leaving = None
     assert world.decide().allowed
     world.site["may_leave"]["metrics"] = ["loss"]
     assert "`accuracy`" in world.refusal("selection-metric").message

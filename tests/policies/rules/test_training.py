@@ -49,3 +49,11 @@ def test_names_everything_that_is_too_much(world: World) -> None:
     world.job["federation"]["rounds"] = 51
     world.job["training"]["batch_size"] = 65
     assert world.effects("training") == ["deny"] * 4
+
+
+def test_can_be_waived(world: World) -> None:
+    world.silence_baseline()
+    world.job["federation"]["rounds"] = 51
+    world.waive("training")
+    assert world.effects("training") == ["waived", "not-applicable"]
+    assert world.decide().allowed

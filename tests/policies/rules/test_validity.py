@@ -21,6 +21,7 @@ def test_counts_from_the_first_to_the_last_day(world: World, today: date) -> Non
 @pytest.mark.parametrize(("today", "key"), [(date(2025, 12, 31), "valid_from"), (date(2028, 1, 1), "valid_until")])
 @pytest.mark.parametrize("which", ["site", "baseline"])
 def test_denies_before_and_after(world: World, today: date, key: str, which: str) -> None:
+    del world.site["hours"], world.baseline["hours"]
     other = world.baseline if which == "site" else world.site
     other.update(valid_from="2000-01-01", valid_until="2100-01-01")
     world.now = datetime.combine(today, time(23, 59), UTC)

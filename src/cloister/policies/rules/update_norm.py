@@ -19,7 +19,7 @@ def judge(check: Check) -> Outcomes:
     if norm is None and not leaving.tensors:
         return check.not_applicable("no tensors leave")
     if norm is None or not 0 <= norm <= most:  # not a number is not within
-        said = "nobody has measured" if norm is None else f"{norm:.6g}"
+        said = "not known" if norm is None else f"{norm:.6g}"
         return check.deny(f"the update's norm is {said}, and may be {most:g}", policy=path)
     return check.allow(f"the update's norm of {norm:.6g} is within {most:g}", policy=path)
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from cloister.policies import ViewFacts
+from tests.policies.world import World
+
+
+@pytest.mark.parametrize(
+    ("urgent", "effect"), [(10, "allow"), (9, "deny"), (1, "deny"), (0, "allow"), (-1, "deny"), (10**9, "allow")]
+)
+def test_a_class_has_enough_records_or_none(world: World, urgent: int, effect: str) -> None:
+    world.view = ViewFacts(1000, {"routine": 900, "urgent": urgent})
+    assert world.effects("classes") == [effect, effect]
+
+
+def test_names_every_class_that_stands_out_and_not_how_many(world: World) -> None:
+    world.silence_baseline()
+    world.view = ViewFacts(1000, {"urgent": 7, "routine": 8})
+    own = world.outcomes("classes")[:-1]
+    assert [outcome.message for outcome in own] == [
+        "class `routine` has fewer than 10 records to train on in the view",
+        "class `urgent` has fewer than 10 records to train on in the view",
+    ]
+    assert world.line(own[0].policy_at) == "minimum_per_class: 10"
+
+
+def test_says_nothing_before_the_view_is_written(world: World) -> None:
+    world.view = world.leaving = None
+    assert world.effects("classes") == ["not-applicable"] * 2
+
+
+def test_a_policy_that_states_no_minimum_says_nothing(world: World) -> None:
+    del world.site["datasets"]["clinical-notes"]["minimum_per_class"]
+    world.view = ViewFacts(1000, {"routine": 999, "urgent": 1})
+    assert world.effects("classes") == ["not-applicable", "deny"]
+    assert world.refusal("classes").document == "baseline"
+
+
+def test_a_dataset_that_is_not_granted_is_denied(world: World) -> None:
+    del world.site["datasets"]["clinical-notes"]
+    assert world.effects("classes") == ["deny", "allow"]
+
+
+def test_can_be_waived(world: World) -> None:
+    world.silence_baseline()
+    world.view = ViewFacts(1000, {"routine": 999, "urgent": 1})
+    world.waive("classes")
+    assert world.effects("classes") == ["waived", "not-applicable"]
+    assert world.decide().allowed

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from tests.policies.world import World
+
+
+@pytest.mark.parametrize(("sites", "effect"), [(2, "allow"), (3, "deny"), (1, "allow")])
+def test_a_result_rests_on_enough_sites(world: World, sites: int, effect: str) -> None:
+    world.site["release"]["minimum_sites"] = sites
+    assert world.effects("release") == [effect, "allow"]
+
+
+def test_a_refusal_names_both_numbers(world: World) -> None:
+    world.silence_baseline()
+    world.site["release"]["minimum_sites"] = 3
+    refusal = world.refusal("release")
+    assert refusal.message == "the job's result may rest on 2 sites, and 3 are needed"
+    assert world.line(refusal.policy_at) == "minimum_sites: 3"
+    assert world.line(refusal.job_at) == "minimum_sites: 2"
+
+
+@pytest.mark.parametrize("which", ["site", "baseline"])
+def test_denies_where_people_must_approve_because_nothing_can_be_held_back(world: World, which: str) -> None:
+    tree = world.site if which == "site" else world.baseline
+    tree["release"] = {"approved_by": ["nora@north.example"]}
+    refusal = world.refusal("release")
+    assert refusal.message == (
+        "the result must be approved by `nora@north.example`, and this version of Cloister cannot hold a result back"
+    )
+    assert refusal.document == which
+    assert world.line(refusal.policy_at) == "approved_by:"
+
+
+def test_the_number_of_records_is_no_question_to_one_site(world: World) -> None:
+    world.site["release"] = {"minimum_records": 10**12}
+    assert world.effects("release") == ["allow", "allow"]
+
+
+def test_a_policy_that_demands_nothing_says_nothing(world: World) -> None:
+    del world.site["release"]
+    assert world.effects("release") == ["not-applicable", "allow"]
