@@ -176,7 +176,8 @@ def default_roster(sites: tuple[str, ...] = SITES) -> Tree:
     return {
         "federation": "tiny",
         "server": {"name": "coordinator", "organisation": "institute", "host": "localhost", "port": "auto"},
-        "sites": [{"name": site, "organisation": f"{site}-hospital"} for site in sites],
+        "sites": [{"name": site, "organisation": f"{site}-hospital", "officers": [OFFICER]} for site in sites],
+        "baseline_officers": [OFFICER],
         "people": [
             {"name": PERSON, "organisation": "institute", "role": "data-scientist"},
             {"name": OFFICER, "organisation": "institute", "role": "compliance-officer"},

@@ -68,10 +68,18 @@ class Lifetimes(Model):
 
 
 class SiteEntry(Model):
-    """A site that may join."""
+    """A site that may join.
+
+    Attributes:
+        name: common name in its certificate.
+        organisation: who runs it.
+        officers: names of the people who may sign the site's policy; where there are none, nobody may, and the site
+            takes no jobs.
+    """
 
     name: SiteName
     organisation: Word
+    officers: tuple[PersonName, ...] = Field(default=(), max_length=20)
 
 
 class Person(Model):
@@ -89,7 +97,17 @@ class Person(Model):
 
 
 class Federation(Model):
-    """The whole document."""
+    """The whole document.
+
+    Attributes:
+        federation: its name.
+        server: the coordinating server.
+        authority: the certificate authority.
+        lifetimes: of certificates.
+        sites: who may train.
+        people: who may speak to the server.
+        baseline_officers: names of the people who may sign the baseline; where there are none, no site takes jobs.
+    """
 
     federation: Word
     server: Server
@@ -97,6 +115,7 @@ class Federation(Model):
     lifetimes: Lifetimes = Lifetimes()
     sites: tuple[SiteEntry, ...] = Field(min_length=1, max_length=200)
     people: tuple[Person, ...] = Field(min_length=1, max_length=1000)
+    baseline_officers: tuple[PersonName, ...] = Field(default=(), max_length=20)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -16,7 +16,7 @@ from cloister.documents import Document, KeyPath, T
 from cloister.errors import Problem
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policy
-from cloister.roster import ROSTER, Federation, SiteEntry
+from cloister.roster import ROSTER, Federation, Role, SiteEntry
 from cloister.silos import Silo
 
 
@@ -48,14 +48,15 @@ class Folders:
 
 def disagreements(folders: Folders) -> list[Problem]:
     """Every reference that leads nowhere, and every document that is missing."""
-    return [*_missing(folders), *_silos(folders), *_policies(folders), *_jobs(folders)]
+    return [*_missing(folders), *_officers(folders), *_silos(folders), *_policies(folders), *_jobs(folders)]
 
 
 def _problem(document: Document[T], path: KeyPath, message: str, hint: str = "") -> Problem:
     return Problem(document.source.file, document.source.line(path), message, hint)
 
 
-def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """A hint for a name that nobody bears: the known one that it resembles, or ``otherwise``."""
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"did you mean `{near[0]}`?" if near else otherwise
 
@@ -78,10 +79,30 @@ def _missing(folders: Folders) -> Iterator[Problem]:
                 yield _problem(folders.federation, ("sites", index, "name"), message, f"write `{file}`")
 
 
+def _officers(folders: Folders) -> Iterator[Problem]:
+    if folders.federation is None:
+        return
+    document, roster = folders.federation, folders.federation.value
+    officers = [person.name for person in roster.people if person.role is Role.COMPLIANCE_OFFICER]
+    listed: list[tuple[KeyPath, tuple[str, ...]]] = [
+        (("sites", index, "officers"), entry.officers) for index, entry in enumerate(roster.sites)
+    ]
+    for path, names in [*listed, (("baseline_officers",), roster.baseline_officers)]:
+        for index, name in enumerate(names):
+            at: KeyPath = (*path, index)
+            person = roster.person(name)
+            if person is None:
+                hint = nearest(name, officers, "add them to `people`, or take the name out here")
+                yield _problem(document, at, f"person `{name}` is not in the roster's `people`", hint)
+            elif person.role is not Role.COMPLIANCE_OFFICER:
+                hint = "policies are signed by people with the role `compliance-officer`"
+                yield _problem(document, at, f"`{name}` has the role `{person.role}`", hint)
+
+
 def _stranger(document: Document[T], path: KeyPath, site: str, folders: Folders) -> Iterator[Problem]:
     known = _roster_sites(folders)
     if folders.federation is not None and site not in known:
-        hint = _nearest(site, known, "add it to the roster's `sites`")
+        hint = nearest(site, known, "add it to the roster's `sites`")
         yield _problem(document, path, f"site `{site}` is not in {ROSTER}", hint)
 
 
@@ -113,13 +134,13 @@ def _grants(document: Document[Policy], silo: Document[Silo] | None) -> Iterator
         path: KeyPath = ("datasets", name)
         dataset = silo.value.datasets.get(name)
         if dataset is None:
-            hint = _nearest(name, silo.value.datasets, f"declare it in {silo.source.file}, or take it out here")
+            hint = nearest(name, silo.value.datasets, f"declare it in {silo.source.file}, or take it out here")
             yield _problem(document, path, f"{silo.source.file} has no dataset `{name}`", hint)
             continue
         for index, column in enumerate(grant.columns):
             if column not in dataset.columns:
                 message = f"{silo.source.at(*path, 'columns')} has no column `{column}`"
-                hint = _nearest(column, dataset.columns, "declare it there, or take it out here")
+                hint = nearest(column, dataset.columns, "declare it there, or take it out here")
                 yield _problem(document, (*path, "columns", index), message, hint)
 
 
@@ -136,7 +157,7 @@ def _submitters(document: Document[Policy], roster: Federation) -> Iterator[Prob
     ):
         for index, name in enumerate(names or ()):
             if name not in known:
-                hint = _nearest(name, known, "add it to the roster, or take it out here")
+                hint = nearest(name, known, "add it to the roster, or take it out here")
                 yield _problem(document, ("submitters", key, index), f"{kind} `{name}` is not in {ROSTER}", hint)
 
 
@@ -156,9 +177,7 @@ def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) ->
     whose = "none of its sites" if job.federation.sites else "no site"
     with_dataset = [silo for silo in asked if job.dataset.name in silo.datasets]
     if not with_dataset:
-        hint = _nearest(
-            job.dataset.name, {name for silo in asked for name in silo.datasets}, "name one that a silo has"
-        )
+        hint = nearest(job.dataset.name, {name for silo in asked for name in silo.datasets}, "name one that a silo has")
         yield _problem(document, ("dataset", "name"), f"{whose} has a dataset `{job.dataset.name}`", hint)
     elif len(with_dataset) < job.federation.minimum_sites:
         message = f"needs {job.federation.minimum_sites} sites, and {len(with_dataset)} could take part"
@@ -166,5 +185,5 @@ def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) ->
         yield _problem(document, ("federation", "minimum_sites"), message, hint)
     if not any(job.base_model.name in silo.base_models for silo in asked):
         known = {name for silo in asked for name in silo.base_models}
-        hint = _nearest(job.base_model.name, known, "name one that a silo has a place for")
+        hint = nearest(job.base_model.name, known, "name one that a silo has a place for")
         yield _problem(document, ("base_model", "name"), f"{whose} has a base model `{job.base_model.name}`", hint)
