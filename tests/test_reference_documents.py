@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloister.jobs import code_of
 from cloister.policies import Decision, Request, Submitter, ViewFacts, decide
 from cloister.repository import Repository, load_repository, load_site
 
@@ -38,7 +39,7 @@ def ask(repository: Repository, job: str, site: str, person: str, records: int |
 def test_every_document_is_read(repository: Repository) -> None:
     read = [repository.federation, *repository.silos.values(), *repository.jobs.values(), *repository.policies.values()]
     assert sorted(ROOT / document.source.file for document in read) == DOCUMENTS
-    assert len(read) == 1 + 6 + 2 + 7
+    assert len(read) == 1 + 6 + 3 + 7
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -88,3 +89,15 @@ def test_each_site_reads_the_same_by_itself(repository: Repository, site: str) -
     assert alone.policies.sandbox == "required"
     assert alone.policies.allowed_metrics == {"accuracy", "macro_f1", "loss", "train_loss"}
     assert alone.silo.value == repository.silos[site].value
+
+
+def test_the_example_of_training_code_is_denied_by_its_rule_alone(repository: Repository) -> None:
+    job = repository.jobs["triage-notes-balanced"]
+    code = code_of(ROOT, job.value)
+    assert code is not None
+    ada = Submitter("ada@research.example", "research-institute", "data-scientist")
+    for site in repository.sites_of(job.value):
+        request = Request(site, ada, job, repository.silos[site], code.digest)
+        (refusal,) = decide(request, repository.policies_of(site), NOW).refusals
+        assert refusal.rule == "code"
+        assert f"cloister policy approve-code {job.value.job} --site {site} --until DATE" in refusal.message

@@ -17,7 +17,7 @@ from cloister.errors import ExitStatus
 from tests.docs.pages import ROOT, shell_lines, text_of
 
 README = text_of("README.md")
-FOLDERS = ("jobs", "silos", "provisioning", "policies")
+FOLDERS = ("jobs", "silos", "provisioning", "policies", "code")
 
 RUN_HERE = {
     ".venv/bin/cloister --help",

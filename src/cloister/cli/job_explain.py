@@ -20,7 +20,7 @@ from cloister.cli.options import (
 )
 from cloister.documents import Document
 from cloister.errors import DeniedError
-from cloister.jobs import Job
+from cloister.jobs import Job, code_of
 from cloister.policies import RULES, Decision, Request, Submitter, decide
 from cloister.repository import Repository
 
@@ -63,8 +63,10 @@ def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[s
     role = entry.role.value if entry else ""
     submitter = Submitter(person, entry.organisation if entry else "", role)
     now = datetime.now(UTC)
+    brought = code_of(repo.root, document.value)
+    code = None if brought is None else brought.digest
     return {
-        site: decide(Request(site, submitter, document, repo.silos[site]), repo.policies_of(site), now)
+        site: decide(Request(site, submitter, document, repo.silos[site], code), repo.policies_of(site), now)
         for site in repo.sites_of(document.value)
     }
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister policy approve-code`: read a job's training code, and let it train on a site's records until a date."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloister.cli.options import FolderOption, JobArgument, JsonOption, job_of, output, repository
+from cloister.documents import Document
+from cloister.errors import DeniedError, JobError, UsageError
+from cloister.files import write_atomically
+from cloister.governance.code_approval import CodeApproved, with_approval
+from cloister.jobs import Code, code_of
+from cloister.policies import BASELINE, Policy
+from cloister.repository import Repository
+from cloister.roster import Role
+
+
+def approve_code(
+    job: JobArgument,
+    *,
+    site: Annotated[str, typer.Option("--site", metavar="SITE", help="Whose policy; or `baseline`.")],
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="Last day, such as 2027-01-31.")],
+    person: Annotated[
+        str, typer.Option("--as", metavar="OFFICER", help="Who you are; the compliance officer if only one is.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the training code of a job.
+
+    Shows every file of it, and approves exactly that code in a site's policy.
+    The code is known by its digest: a change of one character is other code. Nothing of it is run.
+    """
+    del as_json
+    repo = repository(folder)
+    document, policy = job_of(repo, job), _policy_of(repo, site)
+    code = code_of(repo.root, document.value)
+    if code is None:
+        hint = "only a job with `code` needs its code approved"
+        raise JobError(f"job `{document.value.job}` brings no training code", hint=hint)
+    approval = CodeApproved(code.digest, _officer(repo, person), _last_day(until))
+    _check_open(policy, approval)
+    text = with_approval(policy, approval)
+    _show(code, f"{document.value.job} ({document.value.code})")
+    out = output()
+    question = f"Approve this code at {site} until {approval.until}, as {approval.by}?"
+    if not yes and not _agreed(question):
+        raise DeniedError("the code was not approved")
+    # Whoever reads takes their time, and somebody else may have edited the policy meanwhile.
+    path = repo.root / policy.source.file
+    if path.read_bytes() != policy.text:
+        raise UsageError(f"`{policy.source.file}` was changed while you read", hint="run the command again")
+    write_atomically(path, text, mode=path.stat().st_mode & 0o777)
+    version = policy.value.version + 1
+    out.say(f"{policy.source.file} approves {code.digest} until {approval.until}; it is version {version} now")
+    if site != BASELINE and repo.policies[BASELINE].value.code is not None:
+        out.say(f"{repo.policies[BASELINE].source.at('code')} has a say as well: both must approve it")
+    out.say(f"it counts once it is signed: cloister policy sign {site}")
+    out.result(
+        {
+            "policy": policy.source.file,
+            "site": site,
+            "version": version,
+            "job": document.value.job,
+            "sha256": approval.sha256,
+            "by": approval.by,
+            "until": approval.until.isoformat(),
+            "files": sorted(code.files),
+        }
+    )
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody is there to answer, or they stopped the command
+        return False
+
+
+def _policy_of(repo: Repository, site: str) -> Document[Policy]:
+    found = repo.policies.get(site)
+    if found is None:
+        known = ", ".join(sorted(repo.policies))
+        raise UsageError(f"site `{site}` has no policy", hint=f"policies here: {known}")
+    return found
+
+
+def _officer(repo: Repository, name: str) -> str:
+    officers = [each.name for each in repo.federation.value.people if each.role is Role.COMPLIANCE_OFFICER]
+    if name and name not in officers:
+        hint = "see people in provisioning/federation.yaml"
+        raise UsageError(f"`{name}` is no compliance officer of the roster", hint=hint)
+    if not name and len(officers) != 1:
+        raise UsageError("the roster has not exactly one compliance officer", hint="say who you are with --as OFFICER")
+    return name or officers[0]
+
+
+def _last_day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"`{text[:40]}` is no date", hint="write it as 2027-01-31") from error
+    if day < datetime.now(UTC).date():
+        raise UsageError(f"`{day}` is past", hint="name the last day on which the code may run")
+    return day
+
+
+def _check_open(policy: Document[Policy], approval: CodeApproved) -> None:
+    """See that the approval would change something, and that the code could run then.
+
+    Raises:
+        UsageError: where the policy approves the same code for as long already.
+        DeniedError: where the site runs training code without a sandbox.
+    """
+    if policy.value.sandbox == "unsafe-none":
+        at = policy.source.at("sandbox")
+        raise DeniedError(f"{at} runs training code with no sandbox, where no job's own code may run, approved or not")
+    granted = policy.value.code
+    for index, entry in enumerate(() if granted is None or granted == "forbidden" else granted.approved):
+        if entry.sha256 == approval.sha256 and entry.until >= approval.until:
+            at = policy.source.at("code", "approved", index)
+            hint = "to shorten an approval, edit the policy"
+            raise UsageError(f"the code is approved already, until {entry.until} ({at})", hint=hint)
+
+
+def _show(code: Code, name: str) -> None:
+    out = output()
+    out.say(f"training code of {name}: {len(code.files)} files, sha256 {code.digest}")
+    for path, text in code.files.items():
+        lines = text.split("\n")
+        out.say(f"\n--- {path}, {len(lines)} lines")
+        for number, line in enumerate(lines, start=1):
+            out.say(f"{number:5d}  {line}")
+    out.say()

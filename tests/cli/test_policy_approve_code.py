@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cloister.jobs.code import read_code
+from cloister.repository import load_repository
+from tests.cli.commands import Done, cloister
+from tests.federation_folder import JOB, OFFICER, PERSON, change_document, make_federation
+
+TRAINER = "class Trainer:\n    '''überall'''\n"
+UNTIL = "2098-06-30"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = make_federation(tmp_path, job={"code": "code/focal-loss"})
+    folder = root / "code" / "focal-loss"
+    (folder / "loss").mkdir(parents=True)
+    (folder / "trainer.py").write_text(TRAINER, encoding="utf-8")
+    (folder / "loss" / "focal.py").write_text("GAMMA = 2\n", encoding="utf-8")
+    return root
+
+
+def digest(root: Path) -> str:
+    return read_code(root / "code" / "focal-loss").digest
+
+
+def approve(root: Path, *more: str, site: str = "alpha", until: str = UNTIL) -> Done:
+    return cloister("policy", "approve-code", JOB, "--site", site, "--until", until, "-C", root, *more)
+
+
+def text_of(root: Path, site: str = "alpha") -> str:
+    return (root / "policies" / f"{site}.yaml").read_text(encoding="utf-8")
+
+
+def test_approves_exactly_this_code_in_exactly_this_policy(root: Path) -> None:
+    before = {site: text_of(root, site) for site in ("alpha", "beta", "baseline")}
+    done = approve(root, "--yes", "--json")
+    assert done.status == 0, done.err
+    assert done.value == {
+        "policy": "policies/alpha.yaml",
+        "site": "alpha",
+        "version": 2,
+        "job": JOB,
+        "sha256": digest(root),
+        "by": OFFICER,
+        "until": UNTIL,
+        "files": ["loss/focal.py", "trainer.py"],
+    }
+    granted = load_repository(root).policies["alpha"].value.code
+    assert granted is not None
+    assert granted != "forbidden"
+    assert [(entry.sha256, entry.by, entry.until) for entry in granted.approved] == [
+        (digest(root), OFFICER, date(2098, 6, 30))
+    ]
+    assert {site: text_of(root, site) for site in ("beta", "baseline")} == {
+        site: before[site] for site in ("beta", "baseline")
+    }
+
+
+def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
+    done = approve(root, "--yes")
+    for line in (
+        "--- trainer.py",
+        "    1  class Trainer:",
+        "    2      '''überall'''",
+        "--- loss/focal.py",
+        "GAMMA = 2",
+    ):
+        assert line in done.out
+    assert digest(root) in done.out
+    assert "cloister policy sign alpha" in done.out
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 3), ("", 3), ("\n", 3)])
+def test_asks_first(root: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    before = text_of(root)
+    done = approve(root, "--json")
+    assert done.status == status
+    assert "Approve this code at alpha" in done.err
+    assert (text_of(root) == before) == (status != 0)
+    assert ("error" in done.value) == (status != 0)
+
+
+def test_then_explain_allows_it_and_refuses_any_other_code(root: Path) -> None:
+    def refused() -> list[str]:
+        done = cloister("job", "explain", JOB, "-C", root, "--json")
+        return [
+            outcome["message"]
+            for outcome in done.value["alpha"]["outcomes"]
+            if outcome["rule"] == "code" and outcome["effect"] == "deny"
+        ]
+
+    command = f"cloister policy approve-code {JOB} --site alpha --until DATE"
+    assert [command in message for message in refused()] == [True]
+    approve(root, "--yes")
+    assert refused() == []
+    (root / "code" / "focal-loss" / "loss" / "focal.py").write_text("GAMMA = 3\n", encoding="utf-8")
+    assert [digest(root) in message for message in refused()] == [True]
+
+
+def test_an_approval_that_is_there_already_is_not_repeated(root: Path) -> None:
+    approve(root, "--yes")
+    before = text_of(root)
+    again = approve(root, "--yes")
+    assert again.status == 2
+    assert "approved already" in again.err
+    assert text_of(root) == before
+    assert approve(root, "--yes", until="2098-07-01").status == 0
+    assert yaml.safe_load(text_of(root))["version"] == 3
+
+
+REFUSED = {
+    "a site that is none": ({"site": "delta"}, (), 2, "has no policy"),
+    "a word for a date": ({"until": "soon"}, (), 2, "is no date"),
+    "a day that is past": ({"until": "2026-01-01"}, (), 2, "is past"),
+    "a scientist as officer": ({}, ("--as", PERSON), 2, "no compliance officer"),
+    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 2, "no compliance officer"),
+}
+
+
+@pytest.mark.parametrize(("options", "more", "status", "said"), REFUSED.values(), ids=REFUSED)
+def test_refuses(root: Path, options: dict[str, str], more: tuple[str, ...], status: int, said: str) -> None:
+    before = {site: text_of(root, site) for site in ("alpha", "beta", "gamma", "baseline")}
+    done = approve(root, "--yes", *more, **options)
+    assert (done.status, said in done.err) == (status, True), done.err
+    assert {site: text_of(root, site) for site in before} == before
+
+
+def test_refuses_a_job_without_code(tmp_path: Path) -> None:
+    done = approve(make_federation(tmp_path), "--yes")
+    assert done.status == 1
+    assert "brings no training code" in done.err
+
+
+def test_refuses_where_there_is_no_sandbox(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"sandbox": "unsafe-none"})
+    done = approve(root, "--yes")
+    assert done.status == 3
+    assert "no sandbox" in done.err
+
+
+def test_writes_nothing_where_the_policy_cannot_be_edited(root: Path) -> None:
+    path = root / "policies" / "alpha.yaml"
+    path.write_text(text_of(root) + "code: {approved: [{sha256: " + "0" * 64 + ", by: o, until: 2098-01-01}]}\n")
+    before = text_of(root)
+    done = approve(root, "--yes")
+    assert done.status == 1
+    assert "cannot be edited" in done.err
+    assert f"- sha256: {digest(root)}" in done.err
+    assert text_of(root) == before
+
+
+def test_writes_nothing_where_the_policy_changed_while_somebody_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answer(io.StringIO):
+        def readline(self, *_: int) -> str:
+            change_document(root, "policies/alpha.yaml", {"purposes": ["research"]})
+            return "y\n"
+
+    monkeypatch.setattr("sys.stdin", Answer())
+    done = approve(root)
+    assert done.status == 2
+    assert "was changed while you read" in done.err
+    assert "code" not in yaml.safe_load(text_of(root))
