@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the policy of a site is in force: there, valid, signed, within its dates, not older than before, not revoked.
+
+Whoever lets a job in asks here, anew for every job, so a change counts for the next job without a restart. Nothing here
+falls back to anything: a policy that is not in force is told in one sentence, and no job is decided under it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from cloister.documents import Document, load
+from cloister.errors import DeniedError, InvalidDocumentsError
+from cloister.governance.policy_signature import Signed, check_policy_signature, officers_of, signature_file
+from cloister.governance.policy_versions import PolicyVersions
+from cloister.governance.revocation import check_not_revoked
+from cloister.policies import Policy
+from cloister.repository import SiteDocuments, load_site
+from cloister.roster import ROSTER, Federation
+
+_MAXIMUM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A site's documents whose policy, and baseline, are in force.
+
+    Attributes:
+        site: the documents.
+        signed: who signed the site's own policy.
+        baseline_signed: who signed the baseline.
+        until: the last day, UTC, on which both count.
+    """
+
+    site: SiteDocuments
+    signed: Signed
+    baseline_signed: Signed
+    until: date
+
+
+def policy_in_force(
+    root: Path, site: str, authority: x509.Certificate, versions: PolicyVersions, now: datetime, *, take_up: bool
+) -> InForce:
+    """What is in force at ``site`` now.
+
+    Args:
+        root: the folder that holds the site's documents.
+        site: the site's name.
+        authority: the authority's certificate, from the site's own kit.
+        versions: what the site remembers of earlier versions.
+        now: aware time, UTC.
+        take_up: whether to remember these versions; only the site itself does.
+
+    Raises:
+        DeniedError: where the policy or the baseline is not in force; one sentence says why.
+    """
+    try:
+        federation = load(root / ROSTER, Federation, name=ROSTER).value
+        documents = load_site(root, site)
+    except InvalidDocumentsError as error:
+        first = error.problems[0]
+        place = f"{first.file}:{first.line}" if first.line else first.file
+        raise DeniedError(f"site `{site}` has no policy in force: {place}: {first.message}", hint=first.hint) from error
+    policies = documents.policies
+    pair = (policies.site, policies.baseline)
+    signed, baseline_signed = (check_policy(root, each, federation, authority, now) for each in pair)
+    (versions.take_up if take_up else versions.check)(pair)
+    until = min(each.value.valid_until for each in pair)
+    return InForce(documents, signed, baseline_signed, until)
+
+
+def check_policy(
+    root: Path, policy: Document[Policy], federation: Federation, authority: x509.Certificate, now: datetime
+) -> Signed:
+    """Who signed ``policy``, if it is signed, within its dates and not revoked.
+
+    Raises:
+        DeniedError: where it is not; one sentence says which.
+    """
+    signed = check_policy_signature(policy, _signature(root, policy, federation), federation, authority, now)
+    _check_dates(policy, now)
+    check_not_revoked(root, policy, authority)
+    return signed
+
+
+def is_unsigned(root: Path, policy: Document[Policy]) -> bool:
+    """Whether there is no signature beside ``policy`` at all."""
+    return not signature_file(root, policy).is_file()
+
+
+def unsigned(policy: Document[Policy], federation: Federation) -> DeniedError:
+    """What is said of a policy that nobody has signed."""
+    name = policy.value.policy
+    officers = officers_of(federation, name)
+    if not officers:
+        where = "`baseline_officers`" if policy.value.is_baseline else "the site's `officers`"
+        hint = f"name one in {where} in {ROSTER}, who then signs it: cloister policy sign {name}"
+        return DeniedError(f"`{policy.source.file}` is not signed, and the roster names nobody who may", hint=hint)
+    hint = f"{' or '.join(officers[:3])} signs it: cloister policy sign {name}"
+    return DeniedError(f"`{policy.source.file}` is not signed", hint=hint)
+
+
+def _signature(root: Path, policy: Document[Policy], federation: Federation) -> bytes:
+    path = signature_file(root, policy)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_MAXIMUM_BYTES + 1)
+    except FileNotFoundError as error:
+        raise unsigned(policy, federation) from error
+    except OSError as error:
+        raise DeniedError(f"the signature of `{policy.source.file}` cannot be read") from error
+
+
+def _check_dates(policy: Document[Policy], now: datetime) -> None:
+    value, at, today = policy.value, policy.source.at, now.date()
+    if today < value.valid_from:
+        message = f"the policy of `{value.policy}` counts from {value.valid_from} ({at('valid_from')})"
+        raise DeniedError(f"validity: {message}, and today is {today}")
+    if today > value.valid_until:
+        message = f"the policy of `{value.policy}` ended on {value.valid_until} ({at('valid_until')})"
+        raise DeniedError(f"validity: {message}, and today is {today}", hint="renew it under a higher version")
