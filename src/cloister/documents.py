@@ -130,6 +130,14 @@ def parse(text: bytes, model: type[T], *, name: str) -> Document[T]:
     raise InvalidDocumentsError(problems)
 
 
+def checked(value: Any, model: type[T], source: Source) -> T:
+    """Plain values from elsewhere as ``model`` says; see `load` for what is told of mistakes, and how."""
+    validated, problems = _validate(value, model, source)
+    if validated is None:
+        raise InvalidDocumentsError(problems)
+    return validated
+
+
 def _decode(text: bytes, name: str) -> str:
     try:
         return text.decode("utf-8-sig")

@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The four folders of documents as one frozen value, and the part of them that one site reads."""
 
+from cloister.repository.case_results import case_results, coverage_problems
 from cloister.repository.load import find_root, load_repository, load_site
 from cloister.repository.model import Repository, SiteDocuments
 
-__all__ = ["Repository", "SiteDocuments", "find_root", "load_repository", "load_site"]
+__all__ = [
+    "Repository",
+    "SiteDocuments",
+    "case_results",
+    "coverage_problems",
+    "find_root",
+    "load_repository",
+    "load_site",
+]

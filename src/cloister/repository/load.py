@@ -15,6 +15,8 @@ from cloister.documents import Document, T, load
 from cloister.errors import InvalidDocumentsError, Problem, UsageError
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policies, Policy
+from cloister.policies.cases import CASES, Cases
+from cloister.repository.case_references import case_problems
 from cloister.repository.job_code import code_problems
 from cloister.repository.model import Repository, SiteDocuments
 from cloister.repository.references import Folder, Folders, disagreements
@@ -55,6 +57,8 @@ def load_repository(root: Path) -> Repository:
             problems.append(Problem(_shown(root, path), 0, "is not a document that is read", f"only `{ROSTER}` is"))
     problems += disagreements(folders)
     problems += code_problems(root, folders.jobs.documents.values())
+    cases = _cases(root, problems)
+    problems += case_problems(cases, folders)
     if problems or federation is None:
         raise InvalidDocumentsError(problems)
     return Repository(
@@ -63,6 +67,7 @@ def load_repository(root: Path) -> Repository:
         silos=MappingProxyType(folders.silos.documents),
         jobs=MappingProxyType(folders.jobs.documents),
         policies=MappingProxyType(folders.policies.documents),
+        cases=MappingProxyType(cases),
     )
 
 
@@ -107,7 +112,10 @@ def _load(root: Path, path: Path, model: type[T], problems: list[Problem]) -> Do
 
 def _documents(root: Path, folder: str, problems: list[Problem]) -> list[Path]:
     """The YAML files below ``folder``, in a fixed order; those with another ending are problems."""
-    found = [path for path in sorted((root / folder).rglob("*")) if path.suffix.lower() in (".yaml", ".yml")]
+    inside = root / folder
+    found = [path for path in sorted(inside.rglob("*")) if path.suffix.lower() in (".yaml", ".yml")]
+    if inside != root / CASES:
+        found = [path for path in found if not path.is_relative_to(root / CASES)]
     for path in found:
         if path.suffix != ".yaml":
             hint = f"rename it to `{path.stem}.yaml`; it is not read as it is"
@@ -135,8 +143,27 @@ def _folder(root: Path, name: str, model: type[T], name_of: Callable[[T], str], 
     return Folder(documents, frozenset(unread))
 
 
+def _cases(root: Path, problems: list[Problem]) -> dict[str, Document[Cases]]:
+    """The cases by the rule that their file is named after; a case carries no name of its own to compare that with."""
+    documents: dict[str, Document[Cases]] = {}
+    for path in _documents(root, CASES, problems):
+        document = _load(root, path, Cases, problems)
+        if document is None:
+            continue
+        if path.stem in documents:
+            hint = f"the other is {documents[path.stem].source.file}; keep one"
+            problems.append(Problem(document.source.file, 0, f"is a second file for the rule `{path.stem}`", hint))
+            continue
+        documents[path.stem] = document
+    return documents
+
+
 def _one(root: Path, folder: str, name: str, model: type[T], problems: list[Problem]) -> Document[T] | None:
-    found = [path for path in sorted((root / folder).rglob("*.yaml")) if path.stem == name]
+    found = [
+        path
+        for path in sorted((root / folder).rglob("*.yaml"))
+        if path.stem == name and not path.is_relative_to(root / CASES)
+    ]
     if len(found) == 1:
         return _load(root, found[0], model, problems)
     if not found:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloister.documents import Document
 from cloister.errors import UsageError
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policies, Policy
+from cloister.policies.cases import Cases
 from cloister.roster import Federation
 from cloister.silos import Silo
 
@@ -25,6 +26,7 @@ class Repository:
         silos: by site.
         jobs: by the job's name.
         policies: by site, and the baseline under `baseline`.
+        cases: by the rule that their file is named after.
     """
 
     root: Path
@@ -32,6 +34,7 @@ class Repository:
     silos: Mapping[str, Document[Silo]]
     jobs: Mapping[str, Document[Job]]
     policies: Mapping[str, Document[Policy]]
+    cases: Mapping[str, Document[Cases]] = field(default_factory=dict)
 
     def policies_of(self, site: str) -> Policies:
         """The two policies that count at ``site``.
