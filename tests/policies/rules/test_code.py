@@ -78,3 +78,12 @@ def test_of_two_approvals_the_later_counts_in_any_order(world: World, order: int
     two = [{"sha256": CODE, "by": "nora", "until": day} for day in ("2026-05-31", "2026-06-30")]
     world.site["code"]["approved"] = two[::order]
     assert world.effects("code") == ["allow", "allow"]
+
+
+def test_no_code_of_a_jobs_own_runs_without_a_sandbox(world: World) -> None:
+    world.site["sandbox"] = world.baseline["sandbox"] = "unsafe-none"
+    refusal = world.refusal("code")
+    assert refusal.message.startswith("the policy runs training code with no sandbox")
+    assert world.line(refusal.policy_at) == "sandbox: unsafe-none"
+    world.code = None
+    assert world.decide().allowed

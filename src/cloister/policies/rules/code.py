@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import quoted
+from cloister.policies.terms import CodeGrant
 
 _ASKED = ("code",)
 
@@ -16,18 +17,21 @@ def judge(check: Check) -> Outcomes:
         return check.not_applicable("the job brings no code of its own")
     if granted is None and check.of_baseline:
         return check.silent("code", job=_ASKED)
-    if granted is None or granted == "forbidden":
-        said = (
-            "forbids code that jobs bring" if granted else "has no section `code`, which forbids code that jobs bring"
-        )
-        return check.deny(f"the {_whose(check)} {said}{_way_out(check)}", policy=("code",), job=_ASKED)
+    if not isinstance(granted, CodeGrant):
+        said = "forbids" if granted else "has no section `code`, which forbids"
+        message = f"the {_whose(check)} {said} code that jobs bring{_way_out(check)}"
+        return check.deny(message, policy=("code",), job=_ASKED)
+    if check.policy.sandbox == "unsafe-none" and not check.of_baseline:
+        message = "the policy runs training code with no sandbox, where no job's own code may run, approved or not"
+        return check.deny(message, policy=("sandbox",), job=_ASKED)
+    return _approved(check, digest, granted)
+
+
+def _approved(check: Check, digest: str, granted: CodeGrant) -> Outcomes:
     same = [index for index, entry in enumerate(granted.approved) if entry.sha256 == digest]
     if not same:
         message = f"code {quoted(digest)} is not approved{_way_out(check)}"
         return check.deny(message, policy=("code", "approved"), job=_ASKED)
-    if check.policy.sandbox == "unsafe-none" and not check.of_baseline:
-        message = "the policy runs training code with no sandbox, where no job's own code may run, approved or not"
-        return check.deny(message, policy=("sandbox",), job=_ASKED)
     latest = max(same, key=lambda index: granted.approved[index].until)
     entry, path = granted.approved[latest], ("code", "approved", latest)
     if check.today > entry.until:
