@@ -26,6 +26,7 @@ from nvflare.lighter.utils import sign_folders
 from cloister.documents import Document, parse
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.job_signing import signed_manifest
+from cloister.flare.kit import site_files, write_kit
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
 from cloister.provisioning import PrivateKey, provision
@@ -34,6 +35,7 @@ from tests.federation_folder import JOB, OFFICER, PERSON, SITES, make_federation
 
 SITE = "alpha"
 _TO_SEND = "jobs-to-send"
+_PORT = 8002
 META: Mapping[str, Any] = {
     "name": JOB,
     "resource_spec": {},
@@ -72,13 +74,13 @@ def _people() -> list[dict[str, str]]:
 
 
 def provisioned(folder: Path, which: str = "ours") -> Path:
-    """A federation of the test's own at ``folder``, with the settings of its site `alpha` written."""
+    """A federation of the test's own at ``folder``, with the kit of its site `alpha` written."""
     root = Path(
         shutil.copytree(_provisioned(which), folder / "federation", ignore=shutil.ignore_patterns(_TO_SEND))
     ).resolve()
     workspace = State(root).site(SITE)
-    (workspace / "local").mkdir(exist_ok=True)
-    SiteSettings(SITE, root, workspace, State(root).folder).write(workspace / "local")
+    files = site_files(load_repository(root).federation.value, SITE, _PORT)
+    write_kit(workspace, files, SiteSettings(SITE, root, workspace, State(root).folder))
     return root
 
 

@@ -168,6 +168,9 @@ def test_a_message_that_says_nothing_is_dropped() -> None:
     assert not alpha_takes(Envelope.of(Message(headers={}, payload=b"")))
 
 
-def test_a_job_process_without_its_sites_name_does_not_start(capsys: pytest.CaptureFixture[str]) -> None:
-    assert site_process.main(["-n", JOB]) == 2
-    assert "without its site's name" in capsys.readouterr().err
+@pytest.mark.parametrize("given", [["-n", JOB], ["-c", "alpha"], ["-m", "/x", "-c"]])
+def test_a_job_process_without_its_sites_name_or_workspace_does_not_start(
+    capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    assert site_process.main(given) == 2
+    assert "without its site's name or workspace" in capsys.readouterr().err

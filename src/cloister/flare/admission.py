@@ -28,6 +28,7 @@ from cloister.files import private_folder
 from cloister.flare.admitted import Admitted
 from cloister.flare.app_archive import files_of
 from cloister.flare.job_folder import SITE_APP, App, meta_of, read_app
+from cloister.flare.kit import check_kit_in_use
 from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
 from cloister.governance.job_manifest import check_app, verify_manifest
@@ -105,6 +106,7 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
     if not _JOB_ID.fullmatch(job_id):
         raise DeniedError("the server names the job by something that is not a job's identifier")
     settings = SiteSettings.read(place)
+    check_kit_in_use(settings)
     if app_name != SITE_APP:
         raise DeniedError("the job sends this site an app that is not a site's")
     for key, harmless in _META_THAT_ASKS_NOTHING.items():

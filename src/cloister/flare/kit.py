@@ -8,20 +8,24 @@ write is refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloister.errors import ProvisioningError
+from cloister.documents import load
+from cloister.documents import load
+from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import json_text, private_folder, write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
 from cloister.flare.state import SiteSettings
-from cloister.roster import Federation, Role
+from cloister.roster import ROSTER, Federation, Role
 
 Files = Mapping[str, Any]
 """Content of each file of a kit by its path inside it, such as `local/resources.json`."""
 
 _SCHEME = "grpc"
+_SITE_START = "startup/fed_client.json"
 _KEYS = frozenset(
     {"startup/rootCA.pem", "startup/server.key", "startup/server.crt", "startup/client.key", "startup/client.crt"}
 )
@@ -158,7 +162,7 @@ def site_files(federation: Federation, site: str, port: int) -> Files:
     }
     fed_client = {"format_version": 2, "require_signed_jobs": True, "servers": [server], "client": client}
     return {
-        "startup/fed_client.json": fed_client,
+        _SITE_START: fed_client,
         "local/resources.json": resources,
         "local/authorization.json": _AT_A_SITE,
         "local/privacy.json": privacy,
@@ -220,11 +224,38 @@ def check_kit_files(workspace: Path, files: Files, *, with_settings: bool) -> No
     """
     known = set(files) | _KEYS | ({f"local/{SiteSettings.FILE}"} if with_settings else set())
     for folder in ("startup", "local"):
-        for path in sorted((workspace / folder).rglob("*")):
-            name = str(path.relative_to(workspace))
-            if name not in known or path.is_symlink():
-                hint = "remove it; configuration comes from the documents only"
-                raise ProvisioningError(f"`{path}` is not part of a kit that Cloister writes", hint=hint)
+        _check_names(workspace, folder, known)
+    _check_contents(workspace, files)
+
+
+def check_local_configuration(settings: SiteSettings) -> None:
+    """See that what NVFlare reads of a site's kit while it runs is still what Cloister wrote.
+
+    NVFlare allows everything to everybody without `authorization.json`, and filters nothing without `privacy.json`.
+
+    Raises:
+        DeniedError: where a file is missing, another, or one too many.
+        CloisterError: where it cannot be told.
+    """
+    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
+    written = site_files(federation, settings.site, 0)  # the port stands in `startup` alone
+    files = {name: content for name, content in written.items() if name.startswith("local/")}
+    try:
+        _check_names(settings.workspace, "local", {*files, f"local/{SiteSettings.FILE}"})
+        _check_contents(settings.workspace, files)
+    except ProvisioningError as error:
+        raise DeniedError(f"the site's configuration is not in order: {error.message}", hint=error.hint) from error
+
+
+def _check_names(workspace: Path, folder: str, known: set[str]) -> None:
+    for path in sorted((workspace / folder).rglob("*")):
+        name = str(path.relative_to(workspace))
+        if name not in known or path.is_symlink():
+            hint = "remove it; configuration comes from the documents only"
+            raise ProvisioningError(f"`{path}` is not part of a kit that Cloister writes", hint=hint)
+
+
+def _check_contents(workspace: Path, files: Files) -> None:
     for name, content in files.items():
         try:
             # Byte for byte: of a key that stands twice, NVFlare's parser might read the other one.

@@ -1,27 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A site's job process: NVFlare's, taking messages only from whom a job needs them.
+"""A site's job process: NVFlare's, with the kit as it was written, taking messages only from whom a job needs them.
 
-Usage: python -m cloister.flare.site_process -c SITE …, with the arguments of NVFlare's own module
+Usage: python -m cloister.flare.site_process -c SITE -m WORKSPACE …, with the arguments of NVFlare's own module
 """
 
 from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
+from cloister.errors import CloisterError
+from cloister.flare.kit import check_kit_in_use
+from cloister.flare.state import SiteSettings
 from cloister.flare.traffic import restrict_traffic, rule_of_site
 
 NVFLARE_MODULE = "nvflare.private.fed.app.client.worker_process"
-_SITE_OPTION = "-c"
+_SITE_OPTION, _WORKSPACE_OPTION = "-c", "-m"
 
 
 def main(arguments: list[str]) -> int:
-    """Restrict what comes in, and become NVFlare's process."""
+    """See that the kit is whole, restrict what comes in, and become NVFlare's process."""
     try:
         site = arguments[arguments.index(_SITE_OPTION) + 1]
+        workspace = Path(arguments[arguments.index(_WORKSPACE_OPTION) + 1])
     except (ValueError, IndexError):
-        print("cloister: a job process was started without its site's name", file=sys.stderr)  # noqa: T201
+        print("cloister: a job process was started without its site's name or workspace", file=sys.stderr)  # noqa: T201
         return 2
+    try:
+        check_kit_in_use(SiteSettings.read(workspace))
+    except CloisterError as error:
+        print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
+        return int(error.exit_status)
     restrict_traffic(rule_of_site(site))
     sys.argv = [NVFLARE_MODULE, *arguments]
     runpy.run_module(NVFLARE_MODULE, run_name="__main__", alter_sys=True)
