@@ -8,12 +8,10 @@ write is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloister.documents import load
 from cloister.documents import load
 from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import json_text, private_folder, write_json
@@ -228,7 +226,7 @@ def check_kit_files(workspace: Path, files: Files, *, with_settings: bool) -> No
     _check_contents(workspace, files)
 
 
-def check_local_configuration(settings: SiteSettings) -> None:
+def check_kit_in_use(settings: SiteSettings) -> None:
     """See that what NVFlare reads of a site's kit while it runs is still what Cloister wrote.
 
     NVFlare allows everything to everybody without `authorization.json`, and filters nothing without `privacy.json`.
@@ -241,7 +239,8 @@ def check_local_configuration(settings: SiteSettings) -> None:
     written = site_files(federation, settings.site, 0)  # the port stands in `startup` alone
     files = {name: content for name, content in written.items() if name.startswith("local/")}
     try:
-        _check_names(settings.workspace, "local", {*files, f"local/{SiteSettings.FILE}"})
+        for folder in ("startup", "local"):  # of both, NVFlare takes components from whatever `*__resources.json` it finds
+            _check_names(settings.workspace, folder, {*written, *_KEYS, f"local/{SiteSettings.FILE}"})
         _check_contents(settings.workspace, files)
     except ProvisioningError as error:
         raise DeniedError(f"the site's configuration is not in order: {error.message}", hint=error.hint) from error
