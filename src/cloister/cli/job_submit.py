@@ -21,6 +21,7 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.flare.session import connect
+from cloister.jobs import code_of
 
 ValidHoursOption = Annotated[
     int, typer.Option("--valid-hours", min=1, max=168, help="For how many hours from now on sites may admit the job.")
@@ -39,8 +40,9 @@ def submit(
     repo = repository(folder)
     document, name = job_of(repo, job), person_of(repo, person)
     local = federation_of(repo)
+    code, sites = code_of(repo.root, document.value), list(repo.sites_of(document.value))
     with connect(local.state.person(name), name) as session:
-        job_id = session.submit(document, list(repo.sites_of(document.value)), valid=timedelta(hours=valid_hours))
+        job_id = session.submit(document, sites, code=code, valid=timedelta(hours=valid_hours))
     out = output()
     out.say(f"submitted {document.value.job} as {job_id}")
     out.say(f"watch it with: cloister job watch {job_id}")

@@ -25,6 +25,7 @@ from cloister.cli.options import (
 )
 from cloister.cli.up import start
 from cloister.flare.session import connect
+from cloister.jobs import code_of
 from cloister.provisioning import provision
 from cloister.repository import Repository
 
@@ -64,6 +65,7 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
         CloisterError: where any of it fails.
     """
     document = job_of(repo, job)
+    code = code_of(repo.root, document.value)
     local = federation_of(repo)
     sites = list(repo.sites_of(document.value))
     local.state.make()
@@ -77,7 +79,7 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
         if already_up and started:
             out.say("these go on running, as others did before; stop all with: cloister down")
         with connect(local.state.person(person), person) as session:
-            job_id = session.submit(document, sites)
+            job_id = session.submit(document, sites, code=code)
             out.say(f"submitted {document.value.job} as {job_id}, in the name of {person}")
             view = follow(session, job_id, out)
             if not view.completed:

@@ -6,6 +6,7 @@ read again, strictly, wherever it arrives. So a gate need not judge what a confi
 one here, and any other is refused. There is never a `custom/` folder.
 
 The submitter's signed manifest lies in both apps, because a site receives one of them and nothing else of the job.
+Where the document names training code, that lies in the site's app as one file of data, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cloister.documents import Document, parse
-from cloister.errors import DeniedError
+from cloister.errors import DeniedError, JobError
 from cloister.files import canonical_json, json_text, private_folder, sha256_of, write_atomically, write_json
 from cloister.flare.exchange import TaskName
 from cloister.jobs import Code, Job
@@ -26,6 +27,7 @@ EXECUTOR = "cloister.flare.executor.TrainingExecutor"
 
 JOB_DOCUMENT = "job.yaml"
 MANIFEST = "config/manifest.json"
+CODE = "config/code.json"
 SERVER_APP, SITE_APP = "server_app", "site_app"
 
 # NVFlare's own defaults wait seconds where a site is silent or idle (two for the next task, sixty for a dead site).
@@ -85,16 +87,30 @@ class App:
         return sha256_of(canonical_json(digests | {MANIFEST: sha256_of(self.manifest)}))
 
 
-def files_of_job(job: Document[Job]) -> dict[str, bytes]:
-    """Content of every file of both apps by its path inside the job's folder, without the manifest."""
+def files_of_job(job: Document[Job], code: Code | None = None) -> dict[str, bytes]:
+    """Content of every file of both apps by its path inside the job's folder, without the manifest.
+
+    Args:
+        job: its document.
+        code: the training code that it brings.
+
+    Raises:
+        JobError: where ``code`` is not given and the document names some, or the reverse.
+    """
+    if (code is None) != (job.value.code is None):
+        raise JobError("the job and its training code do not belong together")
     files: dict[str, bytes] = {}
     for app, (name, configuration) in _APPS.items():
         files[f"{app}/config/{name}"] = json_text(configuration)
         files[f"{app}/config/{JOB_DOCUMENT}"] = job.text
+    if code is not None:
+        files[f"{SITE_APP}/{CODE}"] = code.to_bytes()
     return files
 
 
-def write_job_folder(job: Document[Job], sites: Iterable[str], manifest: bytes, folder: Path) -> Path:
+def write_job_folder(
+    job: Document[Job], sites: Iterable[str], manifest: bytes, folder: Path, code: Code | None = None
+) -> Path:
     """Write the NVFlare job of ``job`` into ``folder``, which must not exist.
 
     Args:
@@ -102,9 +118,10 @@ def write_job_folder(job: Document[Job], sites: Iterable[str], manifest: bytes, 
         sites: names of the sites that are asked.
         manifest: the signed manifest of `files_of_job`.
         folder: where to; its name becomes the job's folder name in NVFlare.
+        code: the training code that it brings.
     """
     private_folder(folder)
-    for path, content in files_of_job(job).items():
+    for path, content in files_of_job(job, code).items():
         private_folder((folder / path).parent)
         write_atomically(folder / path, content)
     for app in _APPS:
@@ -138,12 +155,22 @@ def read_app(app: str, files: Mapping[str, bytes]) -> App:
     name, configuration = _APPS[app]
     wanted = {f"config/{name}", f"config/{JOB_DOCUMENT}", MANIFEST}
     found = files.keys() - _SIGNATURES
-    if extra := sorted(found - wanted):
-        raise DeniedError(f"the job carries `{extra[0][:200]}`", hint="jobs carry a document and no code")
+    may = wanted | {CODE} if app == SITE_APP else wanted
+    if extra := sorted(found - may):
+        hint = "jobs carry a document, and code only as `code` in it says"
+        raise DeniedError(f"the job carries `{extra[0][:200]}`", hint=hint)
     if missing := sorted(wanted - found):
         raise DeniedError(f"the job lacks `{missing[0]}`", hint="submit it with `cloister job submit`")
     if files[f"config/{name}"] != json_text(configuration):
         hint = "submit it with the same version of `cloister` as the site runs"
         raise DeniedError(f"the job's `{name}` is not the one that Cloister writes", hint=hint)
     job = parse(files[f"config/{JOB_DOCUMENT}"], Job, name=f"jobs/{JOB_DOCUMENT}")
-    return App(job, files[MANIFEST], {path: files[path] for path in sorted(found - {MANIFEST})})
+    listed = {path: files[path] for path in sorted(found - {MANIFEST})}
+    return App(job, files[MANIFEST], listed, _code(listed, job.value) if app == SITE_APP else None)
+
+
+def _code(files: Mapping[str, bytes], job: Job) -> Code | None:
+    if (CODE in files) != (job.code is not None):
+        said = "lacks the training code" if job.code else "carries training code"
+        raise DeniedError(f"the job {said} that its document {'names' if job.code else 'does not name'}")
+    return Code.from_bytes(files[CODE]) if CODE in files else None

@@ -11,14 +11,21 @@ from cloister.documents import Document
 from cloister.errors import UsageError
 from cloister.flare.job_folder import files_of_job
 from cloister.governance.job_manifest import sign_manifest
-from cloister.jobs import Job
+from cloister.jobs import Code, Job
 from cloister.jobs.manifest import Manifest
 from cloister.provisioning import PrivateKey
 from cloister.provisioning.pem import read_certificate
 
 
-def signed_manifest(
-    job: Document[Job], sites: Iterable[str], kit: Path, person: str, now: datetime, lifetime: timedelta
+def signed_manifest(  # noqa: PLR0913 - a manifest states each of these
+    job: Document[Job],
+    sites: Iterable[str],
+    kit: Path,
+    person: str,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    code: Code | None = None,
 ) -> bytes:
     """The signed manifest of a job that is about to be submitted; every call gives another one.
 
@@ -29,13 +36,15 @@ def signed_manifest(
         person: whose kit it is.
         now: aware time from which it counts.
         lifetime: for how long.
+        code: the training code that it brings.
 
     Raises:
+        JobError: where the job and its training code do not belong together.
         UsageError: where no manifest can be made of it, such as one that counts for longer than it may.
         ProvisioningError: where key or certificate are missing, or others can read the key.
     """
     startup = kit / "startup"
-    files = files_of_job(job)
+    files = files_of_job(job, code)
     try:
         manifest = Manifest.of(job.value, files, sites=sites, submitter=person, now=now, lifetime=lifetime)
     except ValueError as error:

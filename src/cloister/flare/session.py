@@ -39,7 +39,7 @@ from cloister.flare.job_folder import write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
 from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over
-from cloister.jobs import Job
+from cloister.jobs import Code, Job
 
 VALID = timedelta(hours=24)
 """How long a submitted job may be admitted, where nothing else is said."""
@@ -61,21 +61,24 @@ class PersonSession:
         with _translated():
             return sorted(str(client.name) for client in self._session.get_connected_client_list())
 
-    def submit(self, job: Document[Job], sites: list[str], *, valid: timedelta = VALID) -> str:
+    def submit(
+        self, job: Document[Job], sites: list[str], *, code: Code | None = None, valid: timedelta = VALID
+    ) -> str:
         """Submit a job, signed with this person's key; returns its identifier.
 
         Args:
             job: its document.
             sites: who is asked.
+            code: the training code that it brings.
             valid: for how long from now on it may be admitted.
 
         Raises:
             DeniedError: where the server refuses it.
             ProvisioningError: where this person's kit cannot sign.
         """
-        manifest = signed_manifest(job, sites, self._kit, self.person, datetime.now(UTC), valid)
+        manifest = signed_manifest(job, sites, self._kit, self.person, datetime.now(UTC), valid, code=code)
         with tempfile.TemporaryDirectory(prefix="submit-") as name, _translated():
-            folder = write_job_folder(job, sites, manifest, Path(name) / job.value.job)
+            folder = write_job_folder(job, sites, manifest, Path(name) / job.value.job, code)
             return str(self._session.submit_job(str(folder)))
 
     def jobs(self) -> list[JobView]:
