@@ -239,7 +239,7 @@ def check_kit_in_use(settings: SiteSettings) -> None:
     written = site_files(federation, settings.site, 0)  # the port stands in `startup` alone
     files = {name: content for name, content in written.items() if name.startswith("local/")}
     try:
-        for folder in ("startup", "local"):  # of both, NVFlare takes components from whatever `*__resources.json` it finds
+        for folder in ("startup", "local"):  # NVFlare takes components from any `*__resources.json` in both
             _check_names(settings.workspace, folder, {*written, *_KEYS, f"local/{SiteSettings.FILE}"})
         _check_contents(settings.workspace, files)
     except ProvisioningError as error:
