@@ -19,9 +19,11 @@ from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.workflows.model_controller import ModelController
 
-from cloister.errors import CloisterError, JobError
+from cloister.audit import Fact, Kind, Log
+from cloister.errors import AuditError, CloisterError, JobError
 from cloister.flare.app_check import files_in
-from cloister.flare.exchange import Ask, Refusal, Reply, TaskName, read_reply, task_of
+from cloister.flare.audit_log import log_of_server, record_failure, sign_log
+from cloister.flare.exchange import Ask, Refusal, Reply, TaskName, Update, digest_of_reply, read_reply, task_of
 from cloister.flare.job_folder import SERVER_APP, read_app
 from cloister.flare.rounds import Rounds
 
@@ -38,6 +40,8 @@ class AdapterController(ModelController):
     def __init__(self) -> None:
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=_TASK_CHECK_SECONDS)
         self._rounds: Rounds | None = None
+        self._log: Log | None = None
+        self._job_id = ""
         self._answered = threading.Condition()
         self._waiting: set[str] = set()  # guarded by _answered, as are the next two
         self._lost: set[str] = set()
@@ -53,6 +57,7 @@ class AdapterController(ModelController):
         document = read_app(SERVER_APP, files_in(Path(workspace.get_app_dir(job_id)))).job
         sites = sorted(client.name for client in self.engine.get_clients())
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
+        self._log, self._job_id = log_of_server(Path(workspace.get_root_dir())), job_id
         self.engine.register_app_command(PROGRESS, self._progress)
 
     def _progress(self, _topic: str, _data: object, _fl_ctx: FLContext) -> dict[str, Any]:
@@ -79,13 +84,29 @@ class AdapterController(ModelController):
                 self._ask(TaskName.TRAIN, number, rounds.adapter_bytes(), rounds.taking_part)
                 rounds.finish_round()
             self._ask(TaskName.EVALUATE, rounds.last + 1, rounds.adapter_bytes(), rounds.taking_part)
-            rounds.finish()
+            rounds.finish(self._record_result)
         except CloisterError as error:
             self._fail(str(error))
         except OSError as error:
             self._fail(f"the server cannot write the job's state: {(error.strerror or 'no reason given').lower()}")
+        finally:
+            if self._log:
+                sign_log(self._log)
+
+    def _record_result(self, adapter: str, chosen: int) -> None:
+        facts: dict[str, Fact] = {"adapter": adapter, "chosen_round": chosen, "sites": tuple(self.rounds.taking_part)}
+        facts["document"] = self.rounds.document_digest
+        self._audit.append(Kind.RESULT, facts, job=self._job_id)
+
+    @property
+    def _audit(self) -> Log:
+        if self._log is None:
+            raise AuditError("the server's audit log was not opened")
+        return self._log
 
     def _fail(self, reason: str) -> None:
+        if self._log:
+            record_failure(self._log, "rounds", reason, job=self._job_id)
         try:
             self.rounds.fail(reason)
         finally:  # also where a full disk keeps the reason from being written
@@ -139,10 +160,23 @@ class AdapterController(ModelController):
         site = str(model.meta["client_name"])
         reply: Reply
         try:
+            digest = digest_of_reply(model)
             reply, tensors = read_reply(model)
+            self._record_received(site, reply, tensors, digest)
         except CloisterError as error:
             reply, tensors = Refusal(denied=False, reason=str(error)), b""
+        except Exception:  # noqa: BLE001 - a gate: what is not recorded does not count
+            reply, tensors = Refusal(denied=False, reason="the server could not record the site's answer"), b""
         return self._take(site, reply, tensors)
+
+    def _record_received(self, site: str, reply: Reply, tensors: bytes, digest: str) -> None:
+        """Write down what came, whether or not it will count."""
+        facts: dict[str, Fact] = {"site": site, "reply": reply.kind, "digest": digest, "bytes": len(tensors)}
+        if isinstance(reply, Update):
+            facts["records"] = reply.records
+            facts |= {"site_head": reply.audit} if reply.audit else {}
+        number = reply.round if isinstance(reply, Update) else 0
+        self._audit.append(Kind.RECEIVE, facts, job=self._job_id, number=number)
 
     def _accept_train_result(
         self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False

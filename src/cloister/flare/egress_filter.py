@@ -15,17 +15,11 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 
 from cloister.errors import EgressError
-from cloister.files import sha256_of
-from cloister.flare.exchange import content_of, reply_with
+from cloister.flare.exchange import content_of, digest_of, reply_with
 
 _PASSED = "cloister_passed_the_gate"
 
 _CODES = frozenset(value for name, value in vars(ReturnCode).items() if name.isupper())
-
-
-def digest_of(message: bytes, tensors: bytes) -> str:
-    """What identifies a reply."""
-    return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
 
 
 def note_passed(fl_ctx: FLContext, reply: Shareable) -> Shareable:

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cloister.documents import Model
 from cloister.errors import JobError
+from cloister.files import sha256_of
 from cloister.names import Sha256
 
 MAXIMUM_MESSAGE_BYTES = 4 << 20
@@ -75,6 +76,8 @@ class Update(Model):
         records: training records behind the update.
         metrics: of the adapter as it came, and `train_loss` of the round.
         restarts: how often the trainer died and was started again so far.
+        audit: hash of an entry at the end of the site's audit log when the update was made. The server writes it down,
+            so that an end of the log that was rewritten or cut off afterwards can be told.
     """
 
     kind: Literal["update"] = "update"
@@ -82,6 +85,7 @@ class Update(Model):
     records: int = Field(ge=0)
     metrics: dict[str, float]
     restarts: int = Field(ge=0)
+    audit: Sha256 | None = None
 
 
 class Refusal(Model):
@@ -135,6 +139,20 @@ def reply_with(message: bytes, tensors: bytes) -> Shareable:
     return FLModelUtils.to_shareable(
         FLModel(params_type=ParamsType.FULL, params={_MESSAGE: message, _ADAPTER: tensors})
     )
+
+
+def digest_of(message: bytes, tensors: bytes) -> str:
+    """What identifies a reply: SHA-256 over the message's length (8 bytes, little-endian), message and tensors."""
+    return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
+
+
+def digest_of_reply(model: FLModel) -> str:
+    """What identifies a reply that the server received.
+
+    Raises:
+        JobError: where it has not the parts of a reply.
+    """
+    return digest_of(*_read(model))
 
 
 def read_reply(model: FLModel) -> tuple[Reply, bytes]:

@@ -23,11 +23,22 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
+from cloister.audit import Fact, Kind, Log
 from cloister.egress import read_adapter
 from cloister.errors import CloisterError, DeniedError, JobError
 from cloister.flare.app_check import files_in
+from cloister.flare.audit_log import log_of_site, record_failure, sign_log
 from cloister.flare.egress_filter import note_passed
-from cloister.flare.exchange import Refusal, TaskName, read_task, reply_of
+from cloister.flare.exchange import (
+    Refusal,
+    Reply,
+    TaskName,
+    Update,
+    content_of,
+    digest_of,
+    read_task,
+    reply_of,
+)
 from cloister.flare.job_folder import SITE_APP, read_app
 from cloister.flare.reason import reason_of
 from cloister.flare.site_job import SiteJob
@@ -38,6 +49,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ABORT_POLL_SECONDS = 0.2
+_NOT_RECORDED = "the site's audit log cannot be written, so nothing leaves it; its administrator finds why in its log"
 
 
 class TrainingExecutor(Executor):
@@ -50,18 +62,43 @@ class TrainingExecutor(Executor):
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answer one task."""
+        reply: Reply
+        tensors = b""
         try:
-            reply = self._answer(task_name, shareable, fl_ctx, abort_signal)
+            reply, tensors = self._answer(task_name, shareable, fl_ctx, abort_signal)
         except CloisterError as error:
             _log.warning("task `%s` refused: %s", task_name, error)
-            reply = reply_of(Refusal(denied=isinstance(error, DeniedError), reason=reason_of(error)))
+            reply = Refusal(denied=isinstance(error, DeniedError), reason=reason_of(error))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
             _log.exception("task `%s` failed", task_name)
             reason = "the site's job process failed; its administrator finds the reason in the site's log"
-            reply = reply_of(Refusal(denied=False, reason=reason))
-        return note_passed(fl_ctx, reply)
+            reply = Refusal(denied=False, reason=reason)
+        return note_passed(fl_ctx, self._recorded(fl_ctx, task_name, reply, tensors))
 
-    def _answer(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+    def _recorded(self, fl_ctx: FLContext, task_name: str, reply: Reply, tensors: bytes) -> Shareable:
+        """The reply, once the site's audit log has it on disk; one sentence where it could not be written."""
+        shareable = reply_of(reply, tensors)
+        try:
+            log, job_id = _log_of(fl_ctx), str(fl_ctx.get_job_id())
+            if isinstance(reply, Refusal):
+                record_failure(log, task_name, reply.reason, job=job_id)
+            facts: dict[str, Fact] = {"reply": reply.kind, "digest": digest_of(*content_of(shareable))}
+            facts["bytes"] = len(tensors)
+            if isinstance(reply, Update):
+                facts |= {"records": reply.records, "metrics": tuple(sorted(reply.metrics))}
+            if tensors and self._job and self._job.norm is not None:
+                facts["norm"] = self._job.norm
+            number = reply.round if isinstance(reply, Update) else 0
+            log.append(Kind.RELEASE, facts, job=job_id, number=number)
+        except Exception:  # noqa: BLE001 - a gate: what is not recorded does not leave
+            _log.exception("the answer to task `%s` could not be recorded", task_name)
+            self._close()
+            return reply_of(Refusal(denied=False, reason=_NOT_RECORDED))
+        return shareable
+
+    def _answer(
+        self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
+    ) -> tuple[Reply, bytes]:
         ask, adapter = read_task(shareable)
         task = TaskName(task_name)
         if task is TaskName.PREPARE:
@@ -69,14 +106,14 @@ class TrainingExecutor(Executor):
                 raise DeniedError("the server asks the site to prepare a second time")
             self._opened = True
             self._job = _open(fl_ctx)
-            return reply_of(self._watched(abort_signal, self._job.prepare))
+            return self._watched(abort_signal, self._job.prepare), b""
         job = self._job
         if job is None:
             raise JobError("the server asked for a round before the site was ready")
         received = read_adapter(adapter, job.layout)
         if task is TaskName.TRAIN:
-            return reply_of(*self._watched(abort_signal, lambda: job.train(ask.round, adapter, received)))
-        return reply_of(self._watched(abort_signal, lambda: job.evaluate(ask.round, adapter)))
+            return self._watched(abort_signal, lambda: job.train(ask.round, adapter, received))
+        return self._watched(abort_signal, lambda: job.evaluate(ask.round, adapter)), b""
 
     def _watched(self, abort_signal: Signal, work: Callable[[], T]) -> T:
         """Do ``work``, and stop the trainer when the job is aborted meanwhile."""
@@ -103,6 +140,12 @@ class TrainingExecutor(Executor):
         job, self._job = self._job, None
         if job:
             job.close()
+            sign_log(job.log)
+
+
+def _log_of(fl_ctx: FLContext) -> Log:
+    workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
+    return log_of_site(SiteSettings.read(Path(workspace.get_root_dir())))
 
 
 def _open(fl_ctx: FLContext) -> SiteJob:

@@ -11,6 +11,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -252,8 +253,16 @@ class Rounds:
         if better:
             self._best = (version, value, self.adapter_bytes())
 
-    def finish(self) -> None:
+    @property
+    def document_digest(self) -> str:
+        """SHA-256 of the job's document."""
+        return sha256_of(self._document.text)
+
+    def finish(self, before_writing: Callable[[str, int], None] | None = None) -> None:
         """Measure the last adapter, choose the best and write the result.
+
+        Args:
+            before_writing: is told the chosen adapter's SHA-256 and round; where it raises, nothing is written.
 
         Raises:
             JobError: where nothing can be chosen.
@@ -266,8 +275,10 @@ class Rounds:
             if self._best is None:
                 message = f"no site may tell `{self.job.select_by.metric}`, so no round can be chosen"
                 raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
-            self._phase = "completed"
             version, value, blob = self._best
+            if before_writing:
+                before_writing(sha256_of(blob), version)
+            self._phase = "completed"
             folder = self._folder / "adapter.new"
             shutil.rmtree(folder, ignore_errors=True)
             private_folder(folder)
@@ -278,7 +289,7 @@ class Rounds:
             result = self.progress() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
             result["after_by_site"] = self._by_site()
             result["job"] = self.job.model_dump(mode="json")
-            result["job_sha256"] = sha256_of(self._document.text)
+            result["job_sha256"] = self.document_digest
             write_json(self._folder / "result.json", result)
 
     def fail(self, reason: str) -> None:

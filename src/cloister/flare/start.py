@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
+from cloister.audit import Log
 from cloister.documents import load
 from cloister.errors import CloisterError, ProvisioningError, UsageError
+from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start
 from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
@@ -33,6 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         module, argv = prepare(arguments)
         restrict_traffic(_rule(arguments))
+        log = _begin_log(arguments)
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
@@ -44,8 +48,34 @@ def main(arguments: list[str]) -> int:
         limit_submissions(Path(arguments[2]), Path(arguments[1]))
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _record_signals(log)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except BaseException as error:
+        record_end(log, f"NVFlare's process ended with {type(error).__name__}")
+        raise
+    record_end(log, "NVFlare's process came to its end")
     return 0
+
+
+def _begin_log(arguments: list[str]) -> Log:
+    """The participant's audit log, with the start in it; a process whose log cannot be written does not start."""
+    kind, workspace = arguments[0], Path(arguments[1])
+    log = log_of_server(workspace) if kind == "server" else log_of_site(SiteSettings.read(workspace))
+    record_start(log, workspace / "startup" / ("server.crt" if kind == "server" else "client.crt"))
+    return log
+
+
+def _record_signals(log: Log) -> None:
+    """Record why the process is being ended, where it is asked to and not killed."""
+
+    def end(number: int, _frame: object) -> None:
+        record_end(log, f"the process was asked to end ({signal.Signals(number).name})")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 def _rule(arguments: list[str]) -> Rule:
