@@ -121,8 +121,8 @@ REFUSED = {
     "a site that is none": ({"site": "delta"}, (), 2, "has no policy"),
     "a word for a date": ({"until": "soon"}, (), 2, "is no date"),
     "a day that is past": ({"until": "2026-01-01"}, (), 2, "is past"),
-    "a scientist as officer": ({}, ("--as", PERSON), 2, "no compliance officer"),
-    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 2, "no compliance officer"),
+    "a scientist as officer": ({}, ("--as", PERSON), 2, "is no officer of"),
+    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 2, "is no officer of"),
 }
 
 

@@ -14,10 +14,11 @@ from cloister.documents import Document
 from cloister.errors import DeniedError, JobError, UsageError
 from cloister.files import write_atomically
 from cloister.governance.code_approval import CodeApproved, with_approval
+from cloister.governance.policy_signature import officers_of
 from cloister.jobs import Code, code_of
 from cloister.policies import BASELINE, Policy
 from cloister.repository import Repository
-from cloister.roster import Role
+from cloister.roster import ROSTER
 
 
 def approve_code(
@@ -26,7 +27,7 @@ def approve_code(
     site: Annotated[str, typer.Option("--site", metavar="SITE", help="Whose policy; or `baseline`.")],
     until: Annotated[str, typer.Option("--until", metavar="DATE", help="Last day, such as 2027-01-31.")],
     person: Annotated[
-        str, typer.Option("--as", metavar="OFFICER", help="Who you are; the compliance officer if only one is.")
+        str, typer.Option("--as", metavar="OFFICER", help="Who you are; the officer of SITE if only one is.")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
     folder: FolderOption = Path(),
@@ -44,7 +45,7 @@ def approve_code(
     if code is None:
         hint = "only a job with `code` needs its code approved"
         raise JobError(f"job `{document.value.job}` brings no training code", hint=hint)
-    approval = CodeApproved(code.digest, _officer(repo, person), _last_day(until))
+    approval = CodeApproved(code.digest, _officer(repo, site, person), _last_day(until))
     _check_open(policy, approval)
     text = with_approval(policy, approval)
     _show(code, f"{document.value.job} ({document.value.code})")
@@ -91,13 +92,14 @@ def _policy_of(repo: Repository, site: str) -> Document[Policy]:
     return found
 
 
-def _officer(repo: Repository, name: str) -> str:
-    officers = [each.name for each in repo.federation.value.people if each.role is Role.COMPLIANCE_OFFICER]
+def _officer(repo: Repository, policy: str, name: str) -> str:
+    officers = officers_of(repo.federation.value, policy)
     if name and name not in officers:
-        hint = "see people in provisioning/federation.yaml"
-        raise UsageError(f"`{name}` is no compliance officer of the roster", hint=hint)
+        hint = f"see officers in {ROSTER}"
+        raise UsageError(f"`{name}` is no officer of `{policy}` in the roster, and may not sign its policy", hint=hint)
     if not name and len(officers) != 1:
-        raise UsageError("the roster has not exactly one compliance officer", hint="say who you are with --as OFFICER")
+        hint = f"say who you are with --as OFFICER; officers are named in {ROSTER}"
+        raise UsageError(f"`{policy}` has not exactly one officer", hint=hint)
     return name or officers[0]
 
 
