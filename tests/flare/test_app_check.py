@@ -38,7 +38,7 @@ def test_both_sides_accept_their_own_app_and_refuse_the_others(folder: Path) -> 
 def test_code_is_refused(folder: Path) -> None:
     (folder / SITE_APP / "custom").mkdir()
     (folder / SITE_APP / "custom" / "x.py").write_text("import os")
-    assert said(folder) == "the job carries `custom/x.py` (jobs carry a document and no code)"
+    assert said(folder).startswith("the job carries `custom/x.py` (jobs carry a document")
 
 
 def test_an_empty_custom_folder_is_refused(folder: Path) -> None:
