@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +19,12 @@ from cloister.flare.admitted import Admitted
 from cloister.flare.job_folder import MANIFEST, SITE_APP, App, files_of_job, read_app
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
-from cloister.jobs import Job
+from cloister.jobs import Code, Job
 from cloister.policies import Submitter
+from cloister.repository import load_site
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import PERSON, make_federation, merged
-from tests.flare.signed_jobs import job_id, job_of
+from tests.flare.signed_jobs import authority_file, job_id, job_of
 
 SITE = "alpha"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -68,26 +70,32 @@ def settings_of(root: Path) -> SiteSettings:
     private_folder(state.folder)
     workspace = private_folder(state.site(SITE))
     settings = SiteSettings(SITE, root, workspace, state.folder)
-    private_folder(workspace / "startup")
+    shutil.copy(authority_file(), private_folder(workspace / "startup") / "rootCA.pem")
     settings.write(private_folder(workspace / "local"))
     return settings
 
 
-def app_of(document: Document[Job]) -> App:
+def app_of(document: Document[Job], code: Code | None = None) -> App:
     """A site's app as it is after admission, which is where manifests are verified: this one's says nothing."""
     prefix = f"{SITE_APP}/"
-    files = {path.removeprefix(prefix): content for path, content in files_of_job(document).items() if prefix in path}
+    files = {
+        path.removeprefix(prefix): content for path, content in files_of_job(document, code).items() if prefix in path
+    }
     return read_app(SITE_APP, files | {MANIFEST: b"{}"})
 
 
 def admitted_job(
-    root: Path, document: Document[Job] | None = None, *, sandbox: SandboxMode = SandboxMode.BUBBLEWRAP
+    root: Path,
+    document: Document[Job] | None = None,
+    *,
+    sandbox: SandboxMode = SandboxMode.BUBBLEWRAP,
+    code: Code | None = None,
 ) -> tuple[SiteSettings, str, App]:
     """A job that the site has let in: settings, identifier, app."""
     settings, identifier = settings_of(root), job_id()
-    app = app_of(document or job_of(root))
+    app = app_of(document or job_of(root), code)
     submitter = Submitter(PERSON, "institute", "data-scientist")
-    Admitted(identifier, app.digest, submitter, "0" * 64, sandbox).write(settings.workspace)
+    Admitted(identifier, app.digest, submitter, load_site(root, SITE), sandbox).write(settings.workspace)
     return settings, identifier, app
 
 
