@@ -3,7 +3,7 @@
 
 Run it: .venv/bin/python benchmarks/decide.py [--runs 2000]
 
-Documents are read before the clock starts. Each run asks every rule of both policies at the last gate of all, where each
+Documents are read before the clock starts. Each run asks every rule of both policies at the last gate, where each
 has facts to look at: a counted view, and an update that is about to leave.
 """
 
