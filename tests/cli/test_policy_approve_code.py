@@ -75,6 +75,7 @@ def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
     ):
         assert line in done.out
     assert digest(root) in done.out
+    assert "policies/cases/code.yaml" in done.out
     assert "cloister policy sign alpha" in done.out
 
 

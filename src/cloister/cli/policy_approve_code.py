@@ -62,7 +62,8 @@ def approve_code(
     out.say(f"{policy.source.file} approves {code.digest} until {approval.until}; it is version {version} now")
     if site != BASELINE and repo.policies[BASELINE].value.code is not None:
         out.say(f"{repo.policies[BASELINE].source.at('code')} has a say as well: both must approve it")
-    out.say(f"it counts once it is signed: cloister policy sign {site}")
+    out.say("try it in policies/cases/code.yaml, with a case that brings this code and expects `allow`, then:")
+    out.say(f"  cloister policy check\n  cloister policy sign {site}")
     out.result(
         {
             "policy": policy.source.file,
