@@ -64,7 +64,7 @@ def test_every_kind_has_its_facts():
         {"sequence": 0},
         {"sequence": True},
         {"round": -1},
-        {"time": datetime(2026, 1, 1)},  # noqa: DTZ001 - what must be refused
+        {"time": datetime(2026, 1, 1)},
         {"time": datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
     ],
 )

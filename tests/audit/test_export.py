@@ -43,7 +43,7 @@ def test_cef_escapes_what_would_end_a_field():
     [
         (Kind.DECISION, {"effect": "allow"}, "2"),
         (Kind.DECISION, {"effect": "deny"}, "5"),
-        (Kind.POLICY, {"state": "refused"}, "5"),
+        (Kind.POLICY, {"version": 2}, "2"),
         (Kind.TORN, {}, "7"),
         (Kind.START, {}, "2"),
     ],

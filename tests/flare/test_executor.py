@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
+from cloister.audit import Log
 from cloister.egress import write_adapter
 from cloister.errors import (
     CloisterError,
@@ -39,6 +41,7 @@ PREPARED = Prepared(
     training=18, validation=6, view="0" * 64, policy="1" * 64, sandbox="bubblewrap", layout=LAYOUT.to_json()
 )
 SECRET = "Ada Lovelace"
+JOB_ID = "0b5e1d6e-9f43-4a5e-8f5c-2f3f8a4d9c11"
 
 
 class JobInMemory:
@@ -48,6 +51,8 @@ class JobInMemory:
         self.layout = LAYOUT
         self.error = error
         self.closed = 0
+        self.norm = 0.25
+        self.log = Log(Path(tempfile.mkdtemp(prefix="executor-")), SITE)
         self.trained: list[int] = []
 
     def prepare(self) -> Prepared:
@@ -73,6 +78,7 @@ class JobInMemory:
 
 def executor_of(monkeypatch: pytest.MonkeyPatch, job: JobInMemory) -> TrainingExecutor:
     monkeypatch.setattr(module, "_open", lambda fl_ctx: job)
+    monkeypatch.setattr(module, "_log_of", lambda fl_ctx: (job.log, JOB_ID))
     return TrainingExecutor()
 
 

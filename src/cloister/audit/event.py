@@ -63,12 +63,26 @@ FACTS: Mapping[Kind, frozenset[str]] = MappingProxyType(
         Kind.STOP: frozenset({"process", "reason"}),
         Kind.KEY: frozenset({"certificate", "valid_until"}),
         Kind.POLICY: frozenset(
-            {"digest", "policy", "version", "signer", "baseline_version", "baseline_signer", "state", "reason"}
+            {"digest", "policy", "version", "signer", "until", "baseline_version", "baseline_signer"}
         ),
         Kind.DECISION: frozenset(
-            {"point", "effect", "rules", "waived", "reason", "policy", "document", "code", "submitter", "organisation", "role"}
+            {
+                "point",
+                "effect",
+                "rules",
+                "waived",
+                "reason",
+                "policy",
+                "document",
+                "code",
+                "submitter",
+                "organisation",
+                "role",
+            }
         ),
-        Kind.VIEW: frozenset({"dataset", "training", "validation", "filtered", "rejected", "labels", "classes", "digest"}),
+        Kind.VIEW: frozenset(
+            {"dataset", "training", "validation", "filtered", "rejected", "labels", "classes", "digest"}
+        ),
         Kind.RELEASE: frozenset({"reply", "digest", "bytes", "records", "norm", "metrics"}),
         Kind.RECEIVE: frozenset({"site", "reply", "digest", "bytes", "records", "site_head"}),
         Kind.RESULT: frozenset({"document", "adapter", "chosen_round", "sites"}),

@@ -73,7 +73,7 @@ def _severity(entry: Entry) -> int:
     event = entry.event
     if event.kind in (Kind.FAILURE, Kind.TORN):
         return _HIGH
-    return _MEDIUM if event.facts.get("effect") == "deny" or event.facts.get("state") == "refused" else _LOW
+    return _MEDIUM if event.facts.get("effect") == "deny" else _LOW
 
 
 def _key(name: str) -> str:

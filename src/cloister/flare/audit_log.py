@@ -14,8 +14,8 @@ from cryptography import x509
 
 from cloister import __version__
 from cloister.audit import Fact, Kind, Log, Notary
-from cloister.errors import AuditError, CloisterError
 from cloister.flare.state import SiteSettings
+from cloister.governance.in_force import InForce
 from cloister.policies import Decision
 from cloister.provisioning import PrivateKey, read_certificate
 from cloister.provisioning.pem import fingerprint
@@ -25,6 +25,8 @@ FOLDER = "audit"
 _LONGEST_REASON = 2000
 
 _log = logging.getLogger(__name__)
+
+_recorded: dict[Path, str] = {}  # digest of the policy that this process recorded last, by log
 
 
 def log_of_site(settings: SiteSettings) -> Log:
@@ -65,6 +67,23 @@ def record_start(log: Log, certificate: Path) -> None:
     log.checkpoint()
 
 
+def record_policy(log: Log, in_force: InForce) -> None:
+    """Record which policy the site decides by, where it is another than this process recorded last.
+
+    Raises:
+        AuditError: where it cannot be recorded.
+    """
+    policies = in_force.site.policies
+    if _recorded.get(log.path) == policies.digest:
+        return
+    own, baseline = policies.site.value, policies.baseline.value
+    facts: dict[str, Fact] = {"digest": policies.digest, "policy": own.policy, "version": own.version}
+    facts |= {"signer": in_force.signed.by, "until": in_force.until.isoformat()}
+    facts |= {"baseline_version": baseline.version, "baseline_signer": in_force.baseline_signed.by}
+    log.append(Kind.POLICY, facts)
+    _recorded[log.path] = policies.digest
+
+
 def record_end(log: Log, reason: str) -> None:
     """Record that the process ends, if that can still be done."""
     try:
@@ -78,7 +97,7 @@ def record_failure(log: Log, point: str, reason: str, *, job: str, number: int =
     """Record that something failed or was refused, if that can be done; it is refused either way."""
     try:
         log.append(Kind.FAILURE, {"point": point, "reason": sentence(reason)}, job=job, number=number)
-    except AuditError:
+    except Exception:  # noqa: BLE001 - a gate that has denied already
         _log.exception("a failure in job %s could not be recorded", job)
 
 
@@ -86,7 +105,7 @@ def sign_log(log: Log) -> None:
     """Sign the log at a job's end, if that can be done; a later checkpoint covers the same entries."""
     try:
         log.checkpoint()
-    except CloisterError:
+    except Exception:  # noqa: BLE001 - what was recorded stays recorded; a later checkpoint vouches for it
         _log.exception("the audit log could not be signed")
 
 

@@ -79,7 +79,7 @@ class TrainingExecutor(Executor):
         """The reply, once the site's audit log has it on disk; one sentence where it could not be written."""
         shareable = reply_of(reply, tensors)
         try:
-            log, job_id = _log_of(fl_ctx), str(fl_ctx.get_job_id())
+            log, job_id = _log_of(fl_ctx)
             if isinstance(reply, Refusal):
                 record_failure(log, task_name, reply.reason, job=job_id)
             facts: dict[str, Fact] = {"reply": reply.kind, "digest": digest_of(*content_of(shareable))}
@@ -143,9 +143,10 @@ class TrainingExecutor(Executor):
             sign_log(job.log)
 
 
-def _log_of(fl_ctx: FLContext) -> Log:
+def _log_of(fl_ctx: FLContext) -> tuple[Log, str]:
+    """The site's audit log, and which job it is of."""
     workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
-    return log_of_site(SiteSettings.read(Path(workspace.get_root_dir())))
+    return log_of_site(SiteSettings.read(Path(workspace.get_root_dir()))), str(fl_ctx.get_job_id())
 
 
 def _open(fl_ctx: FLContext) -> SiteJob:
