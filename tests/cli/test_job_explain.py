@@ -51,6 +51,23 @@ def test_one_sites_no_is_told_with_rule_and_line_and_the_others_are_enough(root:
     assert "2 of 3 sites" in done.out
 
 
+def test_a_waived_no_is_told_as_such_with_its_reason(root: Path) -> None:
+    waiver = {"rule": "training", "reason": "a first trial", "by": "the officer", "until": "2099-12-31"}
+    for site in ("beta", "gamma"):
+        change_document(root, f"policies/{site}.yaml", {"training": {"maximum_rounds": 1}, "waivers": [waiver]})
+    change_document(root, "policies/baseline.yaml", {"waivers": [waiver]})
+    change_document(root, "policies/alpha.yaml", {"training": {"maximum_rounds": 1}})
+    done = cloister("job", "explain", "tiny-triage", "-C", root)
+    assert done.status == 0
+    row = next(line for line in done.out.splitlines() if line.startswith("training "))
+    assert row.split() == ["training", "NO", "waived", "waived"]
+    line = next(line for line in done.out.splitlines() if line.startswith("beta: training: "))
+    assert (
+        "`rounds` of 2 is above the maximum of 1; waived until 2099-12-31 by `the officer` (policies/beta.yaml:" in line
+    )
+    assert "2 of 3 sites" in done.out
+
+
 def test_too_few_sites_are_a_denial(root: Path) -> None:
     for site in ("beta", "gamma"):
         change_document(root, f"policies/{site}.yaml", {"purposes": ["service-improvement"]})
