@@ -113,13 +113,13 @@ def _check_times(manifest: Manifest, now: datetime) -> None:
     if now < begin - CLOCK_TOLERANCE:
         off = _span(begin - now)
         raise DeniedError(
-            f"the job's manifest counts from {begin:%Y-%m-%d %H:%M} UTC on, and the clock here says {shown}",
-            hint=f"a clock is off by {off} or more: check the one of this machine and the submitter's",
+            f"the job's manifest counts from {begin:%Y-%m-%d %H:%M} UTC on, and the verifier's clock says {shown}",
+            hint=f"a clock is off by {off} or more, the submitter's or the verifier's",
         )
     if now >= end + CLOCK_TOLERANCE:
         off = _span(now - end)
         raise DeniedError(
-            f"the job's manifest expired at {end:%Y-%m-%d %H:%M} UTC, {off} ago: the clock here says {shown}",
+            f"the job's manifest expired at {end:%Y-%m-%d %H:%M} UTC, {off} ago: the verifier's clock says {shown}",
             hint=f"submit the job again; if it was submitted just now, a clock is off by {off} or more",
         )
 
