@@ -17,6 +17,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A provisioned federation of three sites that is up; shared by a module's tests."""
     live = Live(make_federation(tmp_path_factory.mktemp("running")))
     live.cli("provision")
+    live.cli("policy", "sign")
     try:
         live.cli("up")
         yield live
@@ -26,8 +27,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Iterator[Live]:
-    """A federation of three sites that was never started."""
+    """A federation of three sites whose policies are signed, and that was never started."""
     live = Live(make_federation(tmp_path / "federation"))
+    live.cli("provision")
+    live.cli("policy", "sign")
     try:
         yield live
     finally:

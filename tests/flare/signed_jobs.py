@@ -32,6 +32,7 @@ from cloister.jobs import Job
 from cloister.provisioning import PrivateKey, provision
 from cloister.repository import load_repository
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, make_federation, merged
+from tests.signed_policies import sign_policies
 
 SITE = "alpha"
 _TO_SEND = "jobs-to-send"
@@ -63,6 +64,7 @@ def _provisioned(which: str) -> Path:
     keys = itertools.cycle([PrivateKey.generate(), PrivateKey.generate()])
     with mock.patch.object(PrivateKey, "generate", classmethod(lambda cls, bits=3072: next(keys))):
         provision(roster, State(root).folder, datetime.now(UTC))
+    sign_policies(root)
     return root
 
 
@@ -82,6 +84,16 @@ def provisioned(folder: Path, which: str = "ours") -> Path:
     files = site_files(load_repository(root).federation.value, SITE, _PORT)
     write_kit(workspace, files, SiteSettings(SITE, root, workspace, State(root).folder))
     return root
+
+
+def authority_file(which: str = "ours") -> Path:
+    """The authority's certificate of the federation called ``which``."""
+    return State(_provisioned(which)).site(SITE) / "startup" / "rootCA.pem"
+
+
+def officers_keys(which: str = "ours") -> Path:
+    """The folder of the federation called ``which``, for whoever needs a key of it and changes nothing there."""
+    return _provisioned(which)
 
 
 def job_id() -> str:

@@ -29,6 +29,7 @@ from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
 from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
 from cloister.flare.state import State
 from cloister.policies import Submitter
+from cloister.repository import load_site
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import (
@@ -38,6 +39,7 @@ from tests.flare.signed_jobs import (
     files_of_folder,
     job_id,
     job_of,
+    officers_keys,
     provisioned,
     raw_zip,
     repacked,
@@ -46,6 +48,7 @@ from tests.flare.signed_jobs import (
     site_app,
     zip_of,
 )
+from tests.signed_policies import revoke_policy, sign_policies
 
 
 @pytest.fixture(autouse=True)
@@ -217,25 +220,63 @@ def test_what_the_policy_does_not_grant_is_refused_by_rule_and_line(
 
 def test_an_expired_policy_refuses(root: Path) -> None:
     change_document(root, "policies/alpha.yaml", {"valid_until": "2026-01-02"})
+    sign_policies(root, "alpha")
     assert "`validity`" in refusal(root, signed_app())
 
 
 def test_a_policy_that_begins_later_refuses(root: Path) -> None:
     change_document(root, "policies/alpha.yaml", {"valid_from": "2099-01-01"})
+    sign_policies(root, "alpha")
     assert "`validity`" in refusal(root, signed_app())
 
 
 def test_the_baseline_refuses_as_well(root: Path) -> None:
     change_document(root, "policies/baseline.yaml", {"purposes": ["service-improvement"]})
+    sign_policies(root, "baseline")
     assert "baseline.yaml" in refusal(root, signed_app())
 
 
-@pytest.mark.parametrize("name", ["policies/alpha.yaml", "policies/baseline.yaml", "silos/alpha.yaml"])
-def test_a_missing_document_denies(root: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["policies/alpha.yaml", "policies/baseline.yaml"])
+def test_a_missing_policy_denies(root: Path, name: str) -> None:
     app = signed_app()
     (root / name).unlink()
+    assert refusal(root, app) == f"site `alpha` has no policy in force: {name}: is missing"
+
+
+def test_a_missing_silo_document_denies(root: Path) -> None:
+    app = signed_app()
+    (root / "silos" / "alpha.yaml").unlink()
     with pytest.raises(InvalidDocumentsError, match=r"is missing"):
         ask(root, app)
+
+
+@pytest.mark.parametrize("name", ["alpha", "baseline"])
+def test_a_policy_without_a_signature_denies(root: Path, name: str) -> None:
+    (root / "policies" / f"{name}.yaml.sig").unlink()
+    assert f"`policies/{name}.yaml` is not signed" in refusal(root, signed_app())
+
+
+@pytest.mark.parametrize("name", ["alpha", "baseline"])
+def test_a_changed_policy_denies_until_it_is_signed_again(root: Path, name: str) -> None:
+    change_document(root, f"policies/{name}.yaml", {"version": 2})
+    assert f"`policies/{name}.yaml` was changed after" in refusal(root, signed_app())
+    sign_policies(root, name)
+    assert ask(root, signed_app(training={"seed": 8})).site.policies
+
+
+def test_a_policy_put_back_denies(root: Path) -> None:
+    before = {path: path.read_bytes() for path in (root / "policies").glob("alpha.yaml*")}
+    change_document(root, "policies/alpha.yaml", {"version": 2})
+    sign_policies(root, "alpha")
+    ask(root, signed_app())
+    for path, content in before.items():
+        path.write_bytes(content)
+    assert "version 1 was put back after version 2 was in force" in refusal(root, signed_app(training={"seed": 8}))
+
+
+def test_a_revoked_policy_denies(root: Path) -> None:
+    revoke_policy(root, "baseline", reason="a complaint")
+    assert "version 1 of the policy of `baseline` was revoked" in refusal(root, signed_app())
 
 
 def test_a_missing_roster_denies(root: Path) -> None:
@@ -280,12 +321,15 @@ def test_only_both_policies_together_give_up_the_sandbox(
     root: Path, site: str | None, baseline: str | None, mode: SandboxMode
 ) -> None:
     change_document(root, "policies/alpha.yaml", {"sandbox": site})
+    sign_policies(root, "alpha")
     change_document(root, "policies/baseline.yaml", {"sandbox": baseline})
+    sign_policies(root, "baseline")
     assert ask(root, signed_app()).sandbox is mode
 
 
 def test_a_site_cannot_give_up_the_sandbox_that_the_baseline_demands(root: Path) -> None:
     change_document(root, "policies/alpha.yaml", {"sandbox": "unsafe-none"})
+    sign_policies(root, "alpha")
     try:
         assert ask(root, signed_app()).sandbox is SandboxMode.BUBBLEWRAP
     except DeniedError as error:
@@ -498,7 +542,7 @@ def test_a_denied_job_leaves_nothing_behind_and_is_told_why(root: Path) -> None:
 @pytest.mark.usefixtures("services")
 def test_an_invalid_site_document_is_a_refusal_and_no_denial(root: Path) -> None:
     app = signed_app()
-    (root / "policies" / "alpha.yaml").write_text("policy: [")
+    (root / "silos" / "alpha.yaml").write_text("site: [")
     assert deploy(root, app).startswith("refused: ")
     assert not admitted_records(root)
 
@@ -534,7 +578,9 @@ def test_a_hostile_identifier_deletes_nothing(root: Path) -> None:
     before = files_of_folder(place(root))
     for identifier in ("startup", "local", "../../authority"):
         assert deploy(root, signed_app(), identifier).startswith("denied: ")
-    assert files_of_folder(place(root)) == before
+    after = files_of_folder(place(root))
+    assert after.pop("audit/log.jsonl").count(b"\n") == 3
+    assert after == before
 
 
 # --- the record
@@ -542,7 +588,8 @@ def test_a_hostile_identifier_deletes_nothing(root: Path) -> None:
 
 def _admitted(identifier: str) -> Admitted:
     submitter = Submitter(PERSON, "institute", "data-scientist")
-    return Admitted(identifier, "0" * 64, submitter, "1" * 64, SandboxMode.BUBBLEWRAP)
+    site = load_site(officers_keys(), SITE)
+    return Admitted(identifier, "0" * 64, submitter, site, SandboxMode.BUBBLEWRAP)
 
 
 def test_the_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -576,6 +623,17 @@ def test_another_sandbox_than_there_is_admits_nothing(tmp_path: Path) -> None:
     path = tmp_path / "admitted" / f"{record.job_id}.json"
     path.write_text(path.read_text().replace("bubblewrap", "none"))
     with pytest.raises(JobError):
+        Admitted.take(tmp_path, record.job_id)
+
+
+@pytest.mark.parametrize("changed", ["minimum_sites: 2", "alpha-hospital"])
+def test_other_documents_than_those_that_decided_admit_nothing(tmp_path: Path, changed: str) -> None:
+    record = _admitted(job_id())
+    record.write(tmp_path)
+    path = tmp_path / "admitted" / f"{record.job_id}.json"
+    assert changed in path.read_text()
+    path.write_text(path.read_text().replace(changed, changed[:-1] + "1"))
+    with pytest.raises(JobError, match="no record of having admitted"):
         Admitted.take(tmp_path, record.job_id)
 
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from cloister.egress import read_adapter, write_adapter
 from cloister.errors import CloisterError, DeniedError, EgressError, JobError, RecordsError, TrainerError
-from cloister.flare import site_job
+from cloister.flare import site_job, standing
 from cloister.flare.exchange import Prepared
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, initial_adapter
@@ -24,8 +24,9 @@ from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.policies import Rule
 from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
-from tests.flare.signed_jobs import job_of
+from tests.flare.signed_jobs import job_of, officers_keys
 from tests.flare.site_folder import NOW, admitted_job, app_of, make_site, open_job
+from tests.signed_policies import revoke_policy
 
 
 class TrainerInMemory:
@@ -171,11 +172,11 @@ def test_a_base_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ("policies/alpha.yaml", {"submitters": {"people": ["olga@research.example"]}}, "`submitter`"),
     ],
 )
-def test_what_the_policy_says_by_now_counts_and_leaves_no_view(
+def test_the_policy_is_asked_again_and_a_denial_leaves_no_view(
     root: Path, trainer: type[TrainerInMemory], name: str, changes: dict[str, Any], rule: str
 ) -> None:
-    settings, identifier, app = admitted_job(root)
     change_document(root, name, changes)
+    settings, identifier, app = admitted_job(root)
     job = SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
     with pytest.raises(DeniedError, match=rule):
         job.prepare()
@@ -198,9 +199,73 @@ def test_fewer_records_than_the_policy_demands_are_counted_exactly(
     assert not view(few).exists()
 
 
-def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["policies/alpha.yaml", "policies/baseline.yaml", "silos/alpha.yaml"])
+def test_a_job_goes_on_under_the_documents_that_admitted_it(
+    root: Path, trainer: type[TrainerInMemory], name: str
+) -> None:
     settings, identifier, app = admitted_job(root)
+    (root / name).unlink()
+    job = SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
+    assert job.prepare().policy == job.admitted.site.policies.digest
+
+
+def test_a_revoked_policy_stops_a_job_before_it_starts(root: Path) -> None:
+    settings, identifier, app = admitted_job(root)
+    revoke_policy(root, "alpha", keys=officers_keys(), reason="a complaint")
+    with pytest.raises(DeniedError, match=r"version 1 of the policy of `alpha` was revoked by .*: a complaint"):
+        SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
+
+
+@pytest.mark.parametrize("name", ["alpha", "baseline"])
+def test_a_policy_revoked_meanwhile_stops_the_view(root: Path, trainer: type[TrainerInMemory], name: str) -> None:
+    job = open_job(root)
+    revoke_policy(root, name, keys=officers_keys())
+    with pytest.raises(DeniedError, match="was revoked"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_a_policy_revoked_meanwhile_stops_the_next_round(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_job(root)
+    job.prepare()
+    revoke_policy(root, "alpha", keys=officers_keys())
+    with pytest.raises(DeniedError, match="was revoked"):
+        job.train(1, b"", {})
+    with pytest.raises(DeniedError, match="was revoked"):
+        job.evaluate(3, b"")
+    with pytest.raises(DeniedError, match="was revoked"):
+        job._release({}, None)
+
+
+def test_a_revocation_that_cannot_be_verified_stops_a_job(root: Path) -> None:
+    settings, identifier, app = admitted_job(root)
+    (root / "policies" / "revoked").mkdir()
+    (root / "policies" / "revoked" / "alpha-v7.json").write_text("{}")
+    with pytest.raises(DeniedError, match="counts as revoked"):
+        SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
+
+
+def test_a_check_of_revocations_that_throws_stops_a_job(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_job(root)
+    job.prepare()
+
+    def stumble(*arguments: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(standing, "check_not_revoked", stumble)
+    for gate in (lambda: job.train(1, b"", {}), lambda: job.evaluate(3, b""), lambda: job._release({}, None)):
+        with pytest.raises(RuntimeError):  # the executor makes a refusal of it; nothing was asked, nothing leaves
+            gate()
+    assert job._sent == 0
+
+
+def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change_document(root, "policies/alpha.yaml", {"purposes": ["service-improvement"]})
+    settings, identifier, app = admitted_job(root)
     job = SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
     monkeypatch.setattr(site_job, "write_view", lambda *arguments, **named: pytest.fail("the records were read"))
     with pytest.raises(DeniedError):
@@ -358,7 +423,9 @@ def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[T
 def test_all_rounds_together_stay_within_the_policys_bytes(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     measured, _ = prepare(make_site(tmp_path / "measured"))
     train(measured)
-    job, _ = prepare(make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 100}}))
+    job, _ = prepare(
+        make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 100}})
+    )
     train(job, 1)
     with pytest.raises(DeniedError, match="`update-size`: with this round"):
         train(job, 2)

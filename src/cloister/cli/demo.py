@@ -52,7 +52,7 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     repo = repository(root)
     document = job_of(repo, job)
     kind = _kind_of(document.value)
-    finished = run_job(repo, job, person_of(repo, ""), out)
+    finished = run_job(repo, job, person_of(repo, ""), out, sign=True)
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
     test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli.officers import check_signed
 from cloister.cli.options import (
     FolderOption,
     JobArgument,
@@ -41,6 +42,7 @@ def submit(
     document, name = job_of(repo, job), person_of(repo, person)
     local = federation_of(repo)
     code, sites = code_of(repo.root, document.value), list(repo.sites_of(document.value))
+    check_signed(repo, sites)
     with connect(local.state.person(name), name) as session:
         job_id = session.submit(document, sites, code=code, valid=timedelta(hours=valid_hours))
     out = output()

@@ -12,6 +12,7 @@ from typing import Any
 from cloister.cli.console import Output
 from cloister.cli.job_fetch import bring
 from cloister.cli.job_watch import follow
+from cloister.cli.officers import check_signed, sign_unsigned
 from cloister.cli.options import (
     FolderOption,
     JobArgument,
@@ -26,6 +27,7 @@ from cloister.cli.options import (
 from cloister.cli.up import start
 from cloister.flare.session import connect
 from cloister.jobs import code_of
+from cloister.policies import BASELINE
 from cloister.provisioning import provision
 from cloister.repository import Repository
 
@@ -58,8 +60,15 @@ class Finished:
     result: dict[str, Any]
 
 
-def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
+def run_job(repo: Repository, job: str, person: str, out: Output, *, sign: bool = False) -> Finished:
     """Do all of it; whatever happens, what was started is stopped again, unless something ran before.
+
+    Args:
+        repo: the documents.
+        job: which.
+        person: in whose name.
+        out: where words go.
+        sign: whether to sign unsigned policies with the officers' keys that lie here; for the demonstration alone.
 
     Raises:
         CloisterError: where any of it fails.
@@ -73,6 +82,9 @@ def run_job(repo: Repository, job: str, person: str, out: Output) -> Finished:
     made = [entry for entry in provision(repo.federation.value, local.state.folder, datetime.now(UTC)) if entry.created]
     if made:
         out.say(f"made keys and certificates for {len(made)} participants")
+    if sign:
+        sign_unsigned(repo, local, [*sites, BASELINE], datetime.now(UTC), out)
+    check_signed(repo, sites)
     already_up = bool(local.running())
     try:
         started = start(local, out, sites)

@@ -9,10 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
+from cloister.cli.officers import authority_of
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import CloisterError
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
+from cloister.governance.in_force import policy_in_force
+from cloister.governance.policy_versions import PolicyVersions
 from cloister.provisioning import Fault, Standing, inspect
 from cloister.repository import Repository
 from cloister.sandbox import missing
@@ -57,14 +60,17 @@ def _processes(repo: Repository, local: LocalFederation, standings: list[Standin
     rows: list[dict[str, Any]] = []
     for standing in standings:
         name, trust = standing.name, _trust(standing)
-        trust["problems"] += _policy_problems(repo, name)
+        policy = None if name == server or name not in repo.policies else _policy(repo, local, name)
+        if policy is not None:
+            trust["problems"] += policy.pop("problems")
         pid = running[name].pid if name in running else None
-        rows.append(trust | {"pid": pid, "connected": None if name == server else name in connected})
+        connection = None if name == server else name in connected
+        rows.append(trust | {"pid": pid, "connected": connection, "policy": policy})
     return rows
 
 
 def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], people: list[dict[str, Any]]) -> None:
-    table = Table("name", "process", "connected", "certificate", "problems", box=None, pad_edge=False)
+    table = Table("name", "process", "connected", "certificate", "policy", "problems", box=None, pad_edge=False)
     rows = [*([authority | {"name": "authority"}] if authority else []), *processes, *people]
     for row in rows:
         days = row["certificate_days"]
@@ -73,6 +79,7 @@ def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], peo
             str(row["pid"] or "not running") if "pid" in row else "",
             {None: "", True: "yes", False: "no"}[row.get("connected")],
             "-" if days is None else f"{days} days left",
+            _shown(row.get("policy")),
             "; ".join(row["problems"]) or "none",
         )
     out = output()
@@ -93,17 +100,24 @@ def _connected(local: LocalFederation) -> list[str]:
         return []
 
 
-def _policy_problems(repo: Repository, site: str) -> list[str]:
-    if site not in repo.silos:
-        return []
-    policies, today = repo.policies_of(site), datetime.now(UTC).date()
-    problems: list[str] = []
-    for document in (policies.site, policies.baseline):
-        policy, at = document.value, document.source.at
-        if today < policy.valid_from:
-            problems.append(f"policy `{policy.policy}` counts from {policy.valid_from} ({at('valid_from')})")
-        if today > policy.valid_until:
-            problems.append(f"policy `{policy.policy}` ended on {policy.valid_until} ({at('valid_until')})")
-    if policies.sandbox != "required":
-        problems.append("sandbox: unsafe-none")
-    return problems
+def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, Any]:
+    """What is in force at a site, or why it takes no jobs."""
+    policies = repo.policies_of(site)
+    problems = ["sandbox: unsafe-none"] if policies.sandbox != "required" else []
+    said: dict[str, Any] = {"version": policies.site.value.version, "signed_by": None, "until": None}
+    try:
+        versions = PolicyVersions(local.state.site(site))
+        now = datetime.now(UTC)
+        found = policy_in_force(repo.root, site, authority_of(local), versions, now, take_up=False)
+        said |= {"signed_by": found.signed.by, "until": found.until.isoformat()}
+    except CloisterError as error:
+        problems.append(f"takes no jobs: {error}")
+    return said | {"problems": problems}
+
+
+def _shown(policy: dict[str, Any] | None) -> str:
+    if policy is None:
+        return ""
+    if policy["signed_by"] is None:
+        return "not in force"
+    return f"version {policy['version']}, signed by {policy['signed_by']}, until {policy['until']}"

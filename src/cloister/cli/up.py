@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from cloister.cli.console import Output
+from cloister.cli.officers import check_signed
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
-from cloister.errors import FederationError
+from cloister.errors import DeniedError, FederationError
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
 
@@ -23,8 +24,13 @@ def up(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     """
     del as_json
     out = output()
-    local = federation_of(repository(folder))
+    repo = repository(folder)
+    local = federation_of(repo)
     started = start(local, out)
+    try:
+        check_signed(repo, [site.name for site in local.federation.sites])
+    except DeniedError as error:
+        out.say(f"sites take no jobs yet: {error}")
     out.result({"started": started, "port": local.remembered_port()})
 
 

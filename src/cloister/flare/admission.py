@@ -4,8 +4,8 @@
 NVFlare calls a site's `app_deployer` with the raw bytes of the app and takes an exception for a refusal, which its
 event hooks do not. Here, in this order: the bytes hold exactly what Cloister writes; one person of the roster signed
 them; the same person's manifest counts here and now, lists these files and this site, and was not used before; the
-site's own policy allows what the job asks for; the sandbox that the policy demands is there. Only then does NVFlare
-unpack. What was decided is written down, and the job's process at this site starts from that record alone.
+site's own policy is in force and allows what the job asks for; the sandbox that the policy demands is there. Only then
+does NVFlare unpack. What was decided is written down, and the job's process here starts from that record alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,23 +23,26 @@ from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
-from cloister.documents import Document, load
+from cloister.audit import Fact, Kind
+from cloister.documents import load
 from cloister.errors import CloisterError, DeniedError
-from cloister.files import private_folder
+from cloister.files import private_folder, sha256_of
 from cloister.flare.admitted import Admitted
 from cloister.flare.app_archive import files_of
+from cloister.flare.audit_log import facts_of_decision, log_of_site, record_policy, sentence
 from cloister.flare.job_folder import SITE_APP, App, meta_of, read_app
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
+from cloister.governance.in_force import policy_in_force
 from cloister.governance.job_manifest import check_app, verify_manifest
+from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.replay import ReplayCache
-from cloister.jobs import Job
 from cloister.jobs.manifest import Manifest
 from cloister.policies import Decision, Request, Submitter, decide
 from cloister.provisioning.kit import ROOT_FILE
 from cloister.provisioning.pem import read_certificate
-from cloister.repository import load_site
+from cloister.repository import SiteDocuments
 from cloister.roster import ROSTER, Federation
 from cloister.sandbox import SandboxMode, missing
 
@@ -73,24 +77,47 @@ class Admission(AppDeployer):
         app_data: bytes,
         fl_ctx: FLContext,
     ) -> str:
-        """Admit and unpack the job, or say why not."""
+        """Admit and unpack the job, or say why not; a decision that cannot be recorded is a refusal."""
+        known: dict[str, Fact] = {"point": "admission"}
         try:
             place = Path(workspace.get_root_dir())
-            admitted = admit(place, job_id, job_meta, app_name, app_data)
+            admitted = admit(place, job_id, job_meta, app_name, app_data, known)
+            log_of_site(SiteSettings.read(place)).append(Kind.DECISION, known, job=job_id)
             refusal = super().deploy(workspace, job_id, job_meta, app_name, app_data, fl_ctx)
             if refusal:
+                _record_refusal(workspace, job_id, known, str(refusal))
                 return str(refusal)
             admitted.write(place)
         except CloisterError as error:
             _log.warning("job %s was not admitted: %s", job_id, error)
+            _record_refusal(workspace, job_id, known, reason_of(error))
             return f"{'denied' if isinstance(error, DeniedError) else 'refused'}: {reason_of(error)}"
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies
             _log.exception("admission of job %s failed", job_id)
+            _record_refusal(workspace, job_id, known, "admission failed")
             return "refused: admission failed at the site; its administrator finds the reason in the site's log"
         return ""
 
 
-def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app_data: bytes) -> Admitted:
+def _record_refusal(workspace: Workspace, job_id: str, known: Mapping[str, Fact], reason: str) -> None:
+    """Record that the job was refused, and why; where even that fails it is refused all the same."""
+    try:
+        settings = SiteSettings.read(Path(workspace.get_root_dir()))
+        facts = {"rules": (), **known, "effect": "deny", "reason": sentence(reason)}
+        job = job_id if _JOB_ID.fullmatch(job_id) else ""
+        log_of_site(settings).append(Kind.DECISION, facts, job=job)
+    except Exception:  # noqa: BLE001 - a gate that has denied already
+        _log.exception("the refusal of job %s could not be recorded", job_id)
+
+
+def admit(
+    place: Path,
+    job_id: str,
+    job_meta: dict[str, Any],
+    app_name: str,
+    app_data: bytes,
+    known: dict[str, Fact] | None = None,
+) -> Admitted:
     """Decide on a job.
 
     Args:
@@ -99,12 +126,14 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
         job_meta: what the server says about the job; checked for what it may not ask, and against the manifest.
         app_name: the app that the server sends to this site.
         app_data: the app as a ZIP archive.
+        known: takes what is to be recorded of the decision, as far as it gets.
 
     Raises:
         CloisterError: where the job may not run here.
     """
     if not _JOB_ID.fullmatch(job_id):
         raise DeniedError("the server names the job by something that is not a job's identifier")
+    known = {} if known is None else known
     settings = SiteSettings.read(place)
     check_kit_in_use(settings)
     if app_name != SITE_APP:
@@ -116,14 +145,17 @@ def admit(place: Path, job_id: str, job_meta: dict[str, Any], app_name: str, app
     app = read_app(SITE_APP, files)
     job = app.job
     submitter = signer_of(files, place / "startup" / ROOT_FILE, settings.root)
+    known |= {"submitter": submitter.name, "organisation": submitter.organisation, "role": submitter.role}
+    known |= {"document": sha256_of(job.text)}
     manifest = _manifest(settings, app, submitter, job_meta)
     ReplayCache(place).claim(manifest.nonce, job_id, datetime.now(UTC))
-    decision, policy, mode = _decision(settings, job, submitter)
+    decision, site, mode = _decision(settings, app, submitter)
+    known |= {"policy": site.policies.digest, **facts_of_decision(decision)}
     if not decision.allowed:
         raise DeniedError(decision.sentence())
     if mode is SandboxMode.BUBBLEWRAP and (reason := missing()):
         raise DeniedError(f"the policy demands a sandbox, and this site has none: {reason}")
-    return Admitted(job_id, app.digest, submitter, policy, mode)
+    return Admitted(job_id, app.digest, submitter, site, mode)
 
 
 def _manifest(settings: SiteSettings, app: App, submitter: Submitter, job_meta: dict[str, Any]) -> Manifest:
@@ -150,12 +182,19 @@ def _manifest(settings: SiteSettings, app: App, submitter: Submitter, job_meta: 
     return manifest
 
 
-def _decision(settings: SiteSettings, job: Document[Job], submitter: Submitter) -> tuple[Decision, str, SandboxMode]:
-    site = load_site(settings.root, settings.site)
-    request = Request(settings.site, submitter, job, site.silo)
+def _decision(
+    settings: SiteSettings, app: App, submitter: Submitter
+) -> tuple[Decision, SiteDocuments, SandboxMode]:
+    authority, now = read_certificate(settings.workspace / "startup" / ROOT_FILE), datetime.now(UTC)
+    versions = PolicyVersions(settings.workspace)
+    in_force = policy_in_force(settings.root, settings.site, authority, versions, now, take_up=True)
+    record_policy(log_of_site(settings), in_force)
+    site = in_force.site
+    code = None if app.code is None else app.code.digest
+    request = Request(settings.site, submitter, app.job, site.silo, code)
     unsafe = site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
     mode = SandboxMode.UNSAFE_NONE if unsafe else SandboxMode.BUBBLEWRAP
-    return decide(request, site.policies, datetime.now(UTC)), site.policies.digest, mode
+    return decide(request, site.policies, now), site, mode
 
 
 def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter:

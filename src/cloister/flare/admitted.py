@@ -7,10 +7,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.errors import JobError
-from cloister.files import private_folder, write_json
-from cloister.policies import Submitter
+from cloister.documents import Document, T, parse
+from cloister.errors import InvalidDocumentsError, JobError
+from cloister.files import private_folder, sha256_of, write_json
+from cloister.policies import Policies, Policy, Submitter
+from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode
+from cloister.silos import Silo
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,14 @@ class Admitted:
         job_id: NVFlare's identifier.
         app: digest of the app that was let in: its manifest and every file.
         submitter: who signed it.
-        policy: digest of the policy that decided.
+        site: the very documents that decided, whatever lies on the disk later.
         sandbox: how its trainer will be isolated.
     """
 
     job_id: str
     app: str
     submitter: Submitter
-    policy: str
+    site: SiteDocuments
     sandbox: SandboxMode
 
     def write(self, workspace: Path) -> None:
@@ -43,7 +46,8 @@ class Admitted:
             "job_id": self.job_id,
             "app": self.app,
             "submitter": submitter,
-            "policy": self.policy,
+            "policy": self.site.policies.digest,
+            "documents": {name: _written(each) for name, each in _documents(self.site).items()},
             "sandbox": self.sandbox.value,
         }
         write_json(folder / f"{self.job_id}.json", value)
@@ -61,9 +65,33 @@ class Admitted:
             value = json.loads(taken.read_text(encoding="utf-8"))
             submitter = Submitter(**value["submitter"])
             mode = SandboxMode(value["sandbox"])
-            record = cls(value["job_id"], value["app"], submitter, value["policy"], mode)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            site = _site(value["documents"])
+            if site.policies.digest != value["policy"]:
+                raise ValueError("another policy than the one that decided")
+            record = cls(value["job_id"], value["app"], submitter, site, mode)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidDocumentsError) as error:
             raise JobError("the site has no record of having admitted this job") from error
         if record.job_id != job_id:
             raise JobError("the site's record of having admitted this job is of another job")
         return record
+
+
+def _documents(site: SiteDocuments) -> dict[str, Document[Silo] | Document[Policy]]:
+    return {"silo": site.silo, "policy": site.policies.site, "baseline": site.policies.baseline}
+
+
+def _written(document: Document[Silo] | Document[Policy]) -> dict[str, str]:
+    text = document.text.decode("utf-8")
+    return {"file": document.source.file, "sha256": sha256_of(document.text), "text": text}
+
+
+def _site(value: dict[str, dict[str, str]]) -> SiteDocuments:
+    policies = Policies(_read(value["policy"], Policy), _read(value["baseline"], Policy))
+    return SiteDocuments(_read(value["silo"], Silo), policies)
+
+
+def _read(value: dict[str, str], model: type[T]) -> Document[T]:
+    text = value["text"].encode("utf-8")
+    if sha256_of(text) != value["sha256"]:
+        raise ValueError("another document than the one that decided")
+    return parse(text, model, name=value["file"])

@@ -13,20 +13,23 @@ from datetime import datetime
 from pathlib import Path
 
 from cloister import egress
+from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
 from cloister.errors import DeniedError, EgressError, JobError, RecordsError
 from cloister.files import private_folder, sha256_of_file
 from cloister.flare.admitted import Admitted
+from cloister.flare.audit_log import facts_of_decision, log_of_site
 from cloister.flare.exchange import Prepared, Update
 from cloister.flare.job_folder import App
+from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
-from cloister.jobs import AdapterLayout, Job, layout_of
+from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.messages import Evaluate, Setup, Train
 from cloister.policies import Leaving, Request, ViewFacts, decide
 from cloister.records import TRAINING, ViewManifest, ViewRequest, write_view
-from cloister.repository import SiteDocuments, load_site
+from cloister.repository import SiteDocuments
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.silos import Silo
 
@@ -43,10 +46,12 @@ class SiteJob:
         settings: where the site's things lie.
         document: the job.
         admitted: under whom and which policy it was admitted.
-        site: the site's documents, as they were when the job's process started.
+        site: the site's documents, as they were when the job was admitted.
         layout: the adapter's tensors, worked out from the site's own base model.
-        private: folder for view and trainer's log; removed at the end, except for the log.
+        private: folder for view, training code and trainer's log; removed at the end, except for the log.
         clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
+        log: the site's audit log.
+        code: the training code that the job brings; None where it brings none.
     """
 
     settings: SiteSettings
@@ -56,11 +61,14 @@ class SiteJob:
     layout: AdapterLayout
     private: Path
     clock: Callable[[], datetime]
+    log: Log
+    code: Code | None = None
     _trainer: Trainer | None = None
     _training: int = 0  # records of the view that may be trained on
     _asked: int = 0  # the last round that was asked for
     _sent: int = 0  # bytes that have left in this job
     _view: ViewFacts | None = None
+    norm: float | None = None  # of the update that passed the gate last
     _closed: bool = False  # guarded by _closing
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,10 +90,12 @@ class SiteJob:
         if admitted.app != app.digest:
             raise DeniedError("the job is not the one that was admitted")
         document = app.job
-        site = load_site(settings.root, settings.site)
+        site = admitted.site
+        check_standing(settings, site.policies)
         base_model = _base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
-        return cls(settings, document, admitted, site, layout_of(base_model, document.value), private, clock)
+        layout, log = layout_of(base_model, document.value), log_of_site(settings)
+        return cls(settings, document, admitted, site, layout, private, clock, log, app.code)
 
     @property
     def job(self) -> Job:
@@ -98,6 +108,8 @@ class SiteJob:
         Raises:
             CloisterError: where any of it cannot be done or is not allowed.
         """
+        if self.code is not None and self._mode() is not SandboxMode.BUBBLEWRAP:
+            raise DeniedError("the job brings training code, and this site runs trainers without a sandbox")
         base_model = _base_model(self.settings.root, self.site.silo.value, self.job)
         found = sha256_of_file(base_model / "model.safetensors")
         if found != self.job.base_model.sha256:
@@ -132,14 +144,19 @@ class SiteJob:
             protected=(self.settings.state, self.settings.workspace),
             limits=self._limits(),
             log=self.private / "trainer.log",
+            code=self._written_code(),
         )
         most = egress.maximum_blob_bytes(self.layout)
         with self._closing:
             if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
-                shutil.rmtree(self.private / "view", ignore_errors=True)
+                self._clear()
                 raise JobError("the job was stopped")
             self._trainer = Trainer(enclosure, self._setup(), mode=self._mode(), maximum_blob_bytes=most)
             return self._trainer
+
+    def _written_code(self) -> Path | None:
+        """The folder with the job's own code, for the trainer; this process handles it as text and never imports it."""
+        return None if self.code is None else self.code.write(self.private / "code")
 
     def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
         """One round.
@@ -153,6 +170,7 @@ class SiteJob:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
         trainer = self._running()
+        check_standing(self.settings, self.site.policies)
         self._take_turn(number, range(1, self.job.federation.rounds + 1))
         begun = time.monotonic()
         done, blob = trainer.ask(Train(round=number), adapter, self._round_seconds())
@@ -168,6 +186,7 @@ class SiteJob:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
         trainer = self._running()
+        check_standing(self.settings, self.site.policies)
         after = self.job.federation.rounds + 1
         self._take_turn(number, range(after, after + 1))
         done, _ = trainer.ask(Evaluate(), adapter, self._round_seconds())
@@ -175,12 +194,16 @@ class SiteJob:
         return self._update(number, done.records, dict(released.metrics))
 
     def close(self) -> None:
-        """Stop the trainer and remove the view; may be called from any thread, more than once."""
+        """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
         with self._closing:
             self._closed = True
             if self._trainer:
                 self._trainer.close()
-            shutil.rmtree(self.private / "view", ignore_errors=True)
+            self._clear()
+
+    def _clear(self) -> None:
+        for name in ("view", "code"):
+            shutil.rmtree(self.private / name, ignore_errors=True)
 
     def _take_turn(self, number: int, due: range) -> None:
         """Count a round. The policy limits how many there are, so a server may neither add any nor repeat one."""
@@ -191,7 +214,8 @@ class SiteJob:
     def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
         if records > self._training:
             raise EgressError("the trainer claims more records than its view holds")
-        return Update(round=number, records=records, metrics=metrics, restarts=self._running().restarts)
+        restarts, head = self._running().restarts, self.log.head()
+        return Update(round=number, records=records, metrics=metrics, restarts=restarts, audit=head)
 
     def _running(self) -> Trainer:
         if self._trainer is None:
@@ -213,6 +237,10 @@ class SiteJob:
         manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)
         classes = {label: counts[TRAINING] for label, counts in manifest.classes.items()}
         self._view = ViewFacts(manifest.training, classes)
+        facts: dict[str, Fact] = {"dataset": wanted.name, "digest": manifest.digest, "rejected": manifest.rejected}
+        facts |= {"training": manifest.training, "validation": manifest.validation, "filtered": manifest.filtered}
+        facts |= {"labels": tuple(classes), "classes": tuple(classes.values())}
+        self._record(Kind.VIEW, facts)
         self._decide()
         return manifest
 
@@ -221,21 +249,36 @@ class SiteJob:
         released = egress.release(self.layout, self.site.policies.allowed_metrics, metrics, update)
         self._decide(Leaving(released.bytes, self._sent, released.norm, released.metrics, released.parts))
         self._sent += released.bytes
+        self.norm = released.norm
         return released
 
+    def _record(self, kind: Kind, facts: Mapping[str, Fact]) -> None:
+        """Write into the site's audit log; what could not be written must not happen."""
+        try:
+            self.log.append(kind, facts, job=self.admitted.job_id, number=self._asked)
+        except BaseException:
+            shutil.rmtree(self.private / "view", ignore_errors=True)
+            raise
+
     def _decide(self, leaving: Leaving | None = None) -> None:
+        check_standing(self.settings, self.site.policies)
         request = Request(
             self.settings.site,
             self.admitted.submitter,
             self.document,
             self.site.silo,
+            code=None if self.code is None else self.code.digest,
             view=self._view,
             leaving=leaving,
         )
         decision = decide(request, self.site.policies, self.clock())
+        point = "egress" if leaving else "view" if self._view else "start"
+        self._record(
+            Kind.DECISION, {"point": point, "policy": self.site.policies.digest, **facts_of_decision(decision)}
+        )
         if not decision.allowed:
             if leaving is None:
-                shutil.rmtree(self.private / "view", ignore_errors=True)
+                self._clear()
             raise DeniedError(decision.sentence())
 
     def _setup(self) -> Setup:

@@ -23,6 +23,7 @@ from cloister.repository import SiteDocuments, load_site
 from cloister.roster import ROSTER, Federation
 
 _MAXIMUM_BYTES = 64 * 1024
+_DECIDING = ("policies/", ROSTER)
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,15 @@ def policy_in_force(
 
     Raises:
         DeniedError: where the policy or the baseline is not in force; one sentence says why.
+        InvalidDocumentsError: where the site's silo document cannot be read.
     """
     try:
         federation = load(root / ROSTER, Federation, name=ROSTER).value
         documents = load_site(root, site)
     except InvalidDocumentsError as error:
-        first = error.problems[0]
+        first = next((each for each in error.problems if each.file.startswith(_DECIDING)), None)
+        if first is None:
+            raise
         place = f"{first.file}:{first.line}" if first.line else first.file
         raise DeniedError(f"site `{site}` has no policy in force: {place}: {first.message}", hint=first.hint) from error
     policies = documents.policies
@@ -117,9 +121,11 @@ def _signature(root: Path, policy: Document[Policy], federation: Federation) -> 
 
 def _check_dates(policy: Document[Policy], now: datetime) -> None:
     value, at, today = policy.value, policy.source.at, now.date()
+    whose = f"`validity`: the policy of `{value.policy}`"
+    hint = "renew it under a higher version"
     if today < value.valid_from:
-        message = f"the policy of `{value.policy}` counts from {value.valid_from} ({at('valid_from')})"
-        raise DeniedError(f"validity: {message}, and today is {today}")
+        raise DeniedError(
+            f"{whose} counts from {value.valid_from} and today is {today} ({at('valid_from')})", hint=hint
+        )
     if today > value.valid_until:
-        message = f"the policy of `{value.policy}` ended on {value.valid_until} ({at('valid_until')})"
-        raise DeniedError(f"validity: {message}, and today is {today}", hint="renew it under a higher version")
+        raise DeniedError(f"{whose} ended on {value.valid_until} and today is {today} ({at('valid_until')})", hint=hint)

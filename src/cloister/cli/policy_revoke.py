@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister policy revoke`: take a policy's version back, also from jobs that run under it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloister.cli.officers import key_of, officer_for, policy_of
+from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.cli.policy_sign import OfficerOption
+from cloister.errors import UsageError
+from cloister.files import private_folder, sha256_of, write_atomically
+from cloister.governance.revocation import (
+    MAXIMUM_REASON_CHARACTERS,
+    Revocation,
+    revocation_file,
+    sign_revocation,
+)
+
+
+def revoke(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Whose policy; or `baseline`.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; people whose jobs stop read it.")
+    ],
+    version: Annotated[int, typer.Option("--version", min=0, help="Which version; the one in the file if 0.")] = 0,
+    officer: OfficerOption = "",
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke a policy's version: no job starts under it, and running ones stop at their next gate."""
+    del as_json
+    repo = repository(folder)
+    local, now = federation_of(repo), datetime.now(UTC)
+    policy = policy_of(repo, site)
+    text = reason.strip()
+    if not text or not text.isprintable() or len(text) > MAXIMUM_REASON_CHARACTERS:
+        raise UsageError(f"a reason is one line of 1 to {MAXIMUM_REASON_CHARACTERS} characters")
+    current = policy.value.version
+    if version > current:
+        raise UsageError(f"{policy.source.at('version')}: there is no version {version} yet")
+    number = version or current
+    by = officer_for(local, site, officer)
+    revocation = Revocation(site, number, sha256_of(policy.text) if number == current else None, text)
+    path = revocation_file(repo.root, site, number)
+    private_folder(path.parent)
+    write_atomically(path, sign_revocation(revocation, *key_of(local, by), now), mode=0o644)
+    out = output()
+    shown = path.relative_to(repo.root).as_posix()
+    out.say(f"{by} revoked version {number} of {policy.source.file}: {shown}")
+    if number == current:
+        out.say("the site takes jobs again under a higher version that is signed")
+    out.result({"policy": site, "version": number, "by": by, "reason": text, "file": shown})

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister policy sign`: put an officer's signature beside a policy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloister.cli.officers import is_signed, officer_for, policy_of, sign_one, signable
+from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.errors import UsageError
+
+PoliciesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Sites, or `baseline`; all where none is named.")
+]
+OfficerOption = Annotated[
+    str,
+    typer.Option("--as", metavar="OFFICER", help="Who you are; the officer whose key lies here if only one's does."),
+]
+
+
+def sign(
+    names: PoliciesArgument = None,
+    officer: OfficerOption = "",
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Sign policies with an officer's key that lies on this machine.
+
+    Without names, every policy for which such a key lies here and that is not signed as it stands.
+    """
+    del as_json
+    repo = repository(folder)
+    local, now, out = federation_of(repo), datetime.now(UTC), output()
+    for name in names or ():
+        policy_of(repo, name)
+    chosen = names or signable(repo, local, officer)
+    if not chosen:
+        hint = "run it where the officer's key is; `cloister provision` makes keys"
+        raise UsageError("no key of an officer who may sign a policy lies on this machine", hint=hint)
+    who = {name: officer_for(local, name, officer) for name in dict.fromkeys(chosen)}
+    signed = []
+    for name, each in who.items():
+        if not names and is_signed(repo, local, name, now):
+            out.say(f"{repo.policies[name].source.file} is signed already")
+            continue
+        new = sign_one(repo, local, name, each, now)
+        out.say(f"{new.by} signed version {new.version} of {repo.policies[name].source.file}")
+        signed.append(vars(new))
+    out.result({"signed": signed})
