@@ -76,3 +76,10 @@ def test_an_unknown_person_is_a_usage_error_everywhere(root: Path, command: str)
     argument = {"submit": ["tiny-triage"], "list": []}.get(command, ["an-id"])
     done = cloister("job", command, *argument, "-C", root, "--as", "eve@bank.example", "--json")
     assert (done.status, done.error["message"]) == (2, "`eve@bank.example` is not in the roster")
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "169", "1.5", "a day"])
+def test_a_submission_counts_for_hours_within_a_week(root: Path, hours: str) -> None:
+    done = cloister("job", "submit", "tiny-triage", f"--valid-hours={hours}", "-C", root)
+    assert done.status == 2
+    assert "valid-hours" in done.err

@@ -118,6 +118,16 @@ def test_hostile_job_is_refused_and_nothing_of_it_runs(running: Live, tmp_path: 
     assert not list(running.local.state.folder.glob(f"sites/*/{job_id}/private/view"))
 
 
+def test_a_job_that_is_sent_again_is_refused_at_once(running: Live, tmp_path: Path):
+    job = load_repository(running.root).jobs[JOB]
+    folder = write_job_folder(job, SITES, manifest_of(running.root, job), tmp_path / "again")
+    with running.session() as session:
+        job_id = str(session._session.submit_job(str(folder)))
+        with pytest.raises(InvalidJobDefinition, match="this submission was used before"):
+            session._session.submit_job(str(folder))
+        assert running.wait(session, job_id, ended).completed
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "rule"),
     [
