@@ -21,7 +21,7 @@ from cloister.errors import CloisterError, DeniedError, SignatureError
 from cloister.files import canonical_json, sha256_of
 from cloister.policies import BASELINE, Policy
 from cloister.provisioning import signer_of
-from cloister.roster import Federation
+from cloister.roster import Federation, Role
 
 KIND = "application/vnd.cloister.policy-signature+json"
 ENDING = ".sig"
@@ -45,11 +45,14 @@ class Signed:
 
 
 def officers_of(federation: Federation, name: str) -> tuple[str, ...]:
-    """Names of those who may sign the policy called ``name``."""
+    """Names of those who may sign the policy called ``name``: listed for it, and compliance officers by role."""
     if name == BASELINE:
-        return federation.baseline_officers
-    entry = federation.site(name)
-    return entry.officers if entry else ()
+        listed = federation.baseline_officers
+    else:
+        entry = federation.site(name)
+        listed = entry.officers if entry else ()
+    by_role = {person.name for person in federation.people if person.role is Role.COMPLIANCE_OFFICER}
+    return tuple(officer for officer in listed if officer in by_role)
 
 
 def signature_file(root: Path, policy: Document[Policy]) -> Path:
