@@ -7,6 +7,7 @@ import copy
 import csv
 import hashlib
 import importlib.util
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,13 @@ def default_policy(site: str) -> Tree:
             "maximum_batch_size": 32,
         },
         "sandbox": "required",
-        "may_leave": {"tensors": ["adapter", "head"], "maximum_bytes_per_round": 4_000_000, "metrics": ["accuracy", "macro_f1", "loss", "train_loss"]},
+        "may_leave": {
+            "tensors": ["adapter", "head"],
+            "maximum_bytes_per_round": 4_000_000,
+            "maximum_bytes_per_job": 80_000_000,
+            "maximum_norm": 1000.0,
+            "metrics": ["accuracy", "macro_f1", "loss", "train_loss"],
+        },
         "aggregation": {"minimum_sites": 2},
     }
 
@@ -182,6 +189,39 @@ def default_roster(sites: tuple[str, ...] = SITES) -> Tree:
             {"name": PERSON, "organisation": "institute", "role": "data-scientist"},
             {"name": OFFICER, "organisation": "institute", "role": "compliance-officer"},
         ],
+    }
+
+
+def default_cases(job: str, sites: tuple[str, ...]) -> dict[str, Tree]:
+    """Cases by rule that try each rule of the default policies, allowed and denied, at every site."""
+    asked = {"sites": list(sites), "job": job}
+    asked["submitter"] = {"name": PERSON, "organisation": "institute", "role": "data-scientist"}
+    leaving = {"bytes": 1000, "norm": 1.0, "metrics": {"loss": 0.5}, "tensors": ["adapter", "head"]}
+    denied: dict[str, tuple[Tree, list[str]]] = {
+        "validity": ({"now": "1999-01-01T00:00:00Z"}, []),
+        "submitter": ({"submitter": {"name": OFFICER, "organisation": "vendor", "role": "compliance-officer"}}, []),
+        "purpose": ({"with": {"purpose": "marketing"}}, []),
+        "dataset": ({"with": {"dataset": {"name": "letters"}}}, ["approval", "columns", "rows"]),
+        "records": ({"view": {"records": 9}}, []),
+        "base-model": ({"with": {"base_model": {"licence": "mit"}}}, []),
+        "method": ({"with": {"method": {"lora": {"rank": 9}}}}, []),
+        "training": ({"with": {"federation": {"rounds": 21}}}, []),
+        "sites": ({"with": {"federation": {"minimum_sites": 1}}}, []),
+        "tensors": ({"leaving": {**leaving, "tensors": ["optimizer"]}}, []),
+        "update-size": ({"leaving": {**leaving, "bytes": 4_000_001}}, []),
+        "update-norm": ({"leaving": {**leaving, "norm": 1000.5}}, []),
+        "metrics": ({"leaving": {**leaving, "metrics": {"perplexity": 3.0}}}, []),
+    }
+    cases = {
+        rule: [{"case": "denied", **asked, **changes, "expect": "deny", "rules": [rule, *others]}]
+        for rule, (changes, others) in denied.items()
+    }
+    allowed = {"case": "allowed", **asked, "view": {"records": 18}, "leaving": leaving, "expect": "allow"}
+    cases["validity"].append(allowed)
+    return {
+        # Each a copy, because the writer would refer to what stands twice, and documents may not.
+        rule: json.loads(json.dumps({"now": "2026-06-01T12:00:00Z", "cases": each}))
+        for rule, each in cases.items()
     }
 
 
@@ -233,4 +273,6 @@ def make_federation(
     write_document(root, "provisioning/federation.yaml", merged(default_roster(names), roster))
     tree = merged(default_job(names), job)
     write_document(root, f"jobs/{tree['job']}.yaml", tree)
+    for rule, cases in default_cases(tree["job"], names).items():
+        write_document(root, f"policies/cases/{rule}.yaml", cases)
     return root

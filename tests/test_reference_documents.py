@@ -10,7 +10,8 @@ import pytest
 
 from cloister.jobs import code_of
 from cloister.policies import Decision, Request, Submitter, ViewFacts, decide
-from cloister.repository import Repository, load_repository, load_site
+from cloister.policies.cases import CASES
+from cloister.repository import Repository, case_results, coverage_problems, load_repository, load_site
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("jobs", "silos", "provisioning", "policies")
@@ -38,8 +39,10 @@ def ask(repository: Repository, job: str, site: str, person: str, records: int |
 
 def test_every_document_is_read(repository: Repository) -> None:
     read = [repository.federation, *repository.silos.values(), *repository.jobs.values(), *repository.policies.values()]
+    read += repository.cases.values()
     assert sorted(ROOT / document.source.file for document in read) == DOCUMENTS
-    assert len(read) == 1 + 6 + 3 + 7
+    assert len(read) == 1 + 6 + 3 + 7 + len(repository.cases)
+    assert len(repository.cases) == len(list((ROOT / CASES).glob("*.yaml")))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -101,3 +104,13 @@ def test_the_example_of_training_code_is_denied_by_its_rule_alone(repository: Re
         (refusal,) = decide(request, repository.policies_of(site), NOW).refusals
         assert refusal.rule == "code"
         assert f"cloister policy approve-code {job.value.job} --site {site} --until DATE" in refusal.message
+
+
+def test_every_case_comes_out_as_it_expects(repository: Repository) -> None:
+    results = case_results(repository)
+    assert results
+    assert [(result.trial.place, result.came) for result in results if not result.passed] == []
+
+
+def test_every_rule_of_every_policy_is_tried(repository: Repository) -> None:
+    assert coverage_problems(repository) == []

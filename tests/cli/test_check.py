@@ -17,7 +17,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_valid_federation(root: Path) -> None:
     done = cloister("check", "-C", root)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "tiny: 3 silos, 1 jobs, 4 policies, all valid\n"
+    assert done.out == "tiny: 3 silos, 1 jobs, 4 policies, 14 cases, all valid\n"
 
 
 def test_from_a_folder_inside(root: Path) -> None:

@@ -15,13 +15,14 @@ from cloister.documents import Model, parse
 from cloister.errors import InvalidDocumentsError
 from cloister.jobs import Job
 from cloister.policies import Policy
+from cloister.policies.cases import Cases
 from cloister.roster import Federation
 from cloister.silos import Silo
 from tests.docs.pages import PAGES, Block, blocks, sections, text_of
 
 PAGE = text_of("docs/documents.md")
 MODELS: dict[str, type[Model]] = {"Federation": Federation, "Silo": Silo, "Job": Job}
-KINDS: dict[str, type[Model]] = {"federation": Federation, "silo": Silo, "job": Job, "policy": Policy}
+KINDS: dict[str, type[Model]] = {"federation": Federation, "silo": Silo, "job": Job, "policy": Policy, "cases": Cases}
 MARK = re.compile(r"<!-- document: (\w+) -->")
 EXAMPLES = [
     pytest.param(block, id=f"{page.name}-{MARK.match(block.before)[1]}")  # type: ignore[index]

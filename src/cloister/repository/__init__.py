@@ -2,6 +2,7 @@
 """The four folders of documents as one frozen value, and the part of them that one site reads."""
 
 from cloister.repository.case_results import case_results, coverage_problems
+from cloister.repository.job_code import code_digest
 from cloister.repository.load import find_root, load_repository, load_site
 from cloister.repository.model import Repository, SiteDocuments
 
@@ -9,6 +10,7 @@ __all__ = [
     "Repository",
     "SiteDocuments",
     "case_results",
+    "code_digest",
     "coverage_problems",
     "find_root",
     "load_repository",

@@ -18,3 +18,13 @@ def code_problems(root: Path, jobs: Iterable[Document[Job]]) -> Iterator[Problem
             code_of(root, document.value)
         except JobError as error:
             yield Problem(document.source.file, document.source.line(("code",)), error.message, error.hint)
+
+
+def code_digest(root: Path, job: Job) -> str | None:
+    """SHA-256 of the training code that ``job`` would bring; None where it brings none.
+
+    Raises:
+        JobError: where it cannot travel.
+    """
+    code = code_of(root, job)
+    return None if code is None else code.digest
