@@ -144,10 +144,11 @@ def admit(
     files = files_of(app_data)
     app = read_app(SITE_APP, files)
     job = app.job
-    submitter = signer_of(files, place / "startup" / ROOT_FILE, settings.root)
+    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
+    submitter = signer_of(files, place / "startup" / ROOT_FILE, federation)
     known |= {"submitter": submitter.name, "organisation": submitter.organisation, "role": submitter.role}
     known |= {"document": sha256_of(job.text)}
-    manifest = _manifest(settings, app, submitter, job_meta)
+    manifest = _manifest(settings, federation, app, submitter, job_meta)
     ReplayCache(place).claim(manifest.nonce, job_id, datetime.now(UTC))
     decision, site, mode = _decision(settings, app, submitter)
     known |= {"policy": site.policies.digest, **facts_of_decision(decision)}
@@ -158,13 +159,14 @@ def admit(
     return Admitted(job_id, app.digest, submitter, site, mode)
 
 
-def _manifest(settings: SiteSettings, app: App, submitter: Submitter, job_meta: dict[str, Any]) -> Manifest:
+def _manifest(
+    settings: SiteSettings, federation: Federation, app: App, submitter: Submitter, job_meta: dict[str, Any]
+) -> Manifest:
     """The app's manifest, if it counts here and now and says what the app, NVFlare's signature and the server say.
 
     Raises:
         CloisterError: where it does not, or cannot be judged.
     """
-    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
     root = read_certificate(settings.workspace / "startup" / ROOT_FILE)
     signed = verify_manifest(app.manifest, federation, root, datetime.now(UTC))
     manifest = signed.manifest
@@ -182,9 +184,7 @@ def _manifest(settings: SiteSettings, app: App, submitter: Submitter, job_meta: 
     return manifest
 
 
-def _decision(
-    settings: SiteSettings, app: App, submitter: Submitter
-) -> tuple[Decision, SiteDocuments, SandboxMode]:
+def _decision(settings: SiteSettings, app: App, submitter: Submitter) -> tuple[Decision, SiteDocuments, SandboxMode]:
     authority, now = read_certificate(settings.workspace / "startup" / ROOT_FILE), datetime.now(UTC)
     versions = PolicyVersions(settings.workspace)
     in_force = policy_in_force(settings.root, settings.site, authority, versions, now, take_up=True)
@@ -197,7 +197,7 @@ def _decision(
     return decide(request, site.policies, now), site, mode
 
 
-def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter:
+def signer_of(files: dict[str, bytes], authority: Path, federation: Federation) -> Submitter:
     """Who signed the files: one person, with a certificate of this federation, who is still in the roster.
 
     Raises:
@@ -215,7 +215,7 @@ def signer_of(files: dict[str, bytes], authority: Path, root: Path) -> Submitter
     if not verified or len(signers) != 1:
         raise DeniedError("the job is not signed by one person of this federation")
     signed_as, organisation, role = (str(part or "") for part in signers[0])
-    person = load(root / ROSTER, Federation, name=ROSTER).value.person(signed_as)
+    person = federation.person(signed_as)
     if person is None or (person.organisation, person.role.value) != (organisation, role):
         raise DeniedError(f"`{signed_as}` signed the job and is not in the roster as `{role}` of `{organisation}`")
     return Submitter(signed_as, organisation, role)
