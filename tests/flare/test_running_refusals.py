@@ -12,9 +12,10 @@ from nvflare.fuel.flare_api.api_spec import InternalError, InvalidJobDefinition
 
 from cloister.flare.job_folder import write_job_folder
 from cloister.repository import load_repository
-from tests.federation_folder import JOB, SITES, change_document
+from tests.federation_folder import JOB, SITES
 from tests.flare.live import Live, ended
 from tests.flare.signed_jobs import manifest_of
+from tests.signed_policies import changed_policies
 
 pytestmark = pytest.mark.flare
 
@@ -129,28 +130,21 @@ def test_a_job_that_is_sent_again_is_refused_at_once(running: Live, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "rule"),
+    ("changes", "rule"),
     [
-        ("policies/{site}.yaml", {"purposes": ["service-improvement"]}, "purpose"),
-        ("policies/{site}.yaml", {"valid_until": "2026-01-02"}, "validity"),
-        ("policies/{site}.yaml", {"methods": {"lora": {"targets": ["value"]}}}, "method"),
-        ("policies/{site}.yaml", {"datasets": {"clinical-notes": {"minimum_records": 1000}}}, "records"),
+        ({"purposes": ["service-improvement"]}, "purpose"),
+        ({"valid_until": "2026-01-02"}, "validity"),
+        ({"methods": {"lora": {"targets": ["value"]}}}, "method"),
+        ({"datasets": {"clinical-notes": {"minimum_records": 1000}}}, "records"),
     ],
 )
-def test_a_policy_of_the_site_refuses_by_rule_and_the_submitter_reads_it(running: Live, name, changes, rule):
+def test_a_policy_of_the_site_refuses_by_rule_and_the_submitter_reads_it(running: Live, changes, rule):
     """The change takes effect for the next job, without a restart."""
-    paths = [running.root / name.format(site=site) for site in SITES]
-    before = {path: path.read_bytes() for path in paths}
-    try:
-        for site in SITES:
-            change_document(running.root, name.format(site=site), changes)
+    with changed_policies(running.root, changes, *SITES):
         job_id = running.submit()
         done = running.cli("job", "watch", job_id, expect=3)
-        assert f"`{rule}`" in done.stderr
-        assert "policies/alpha.yaml:" in done.stderr
-    finally:
-        for path, text in before.items():
-            path.write_bytes(text)
+    assert f"`{rule}`" in done.stderr
+    assert "policies/alpha.yaml:" in done.stderr
 
 
 def test_a_missing_policy_refuses(running: Live):
@@ -172,14 +166,9 @@ def test_a_missing_policy_refuses(running: Live):
 
 
 def test_other_sites_go_on_when_one_refuses(running: Live):
-    path = running.root / "policies/gamma.yaml"
-    before = path.read_bytes()
-    try:
-        change_document(running.root, "policies/gamma.yaml", {"purposes": ["service-improvement"]})
+    with changed_policies(running.root, {"purposes": ["service-improvement"]}, "gamma"):
         job_id = running.submit()
         watched = running.cli("job", "watch", job_id)
         assert "gamma did not admit the job: denied: `purpose`" in watched.stdout
         running.cli("job", "fetch", job_id)
         assert sorted(running.sites_of_result(job_id)) == ["alpha", "beta"]
-    finally:
-        path.write_bytes(before)
