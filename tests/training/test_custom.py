@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from cloister.egress import difference, read_adapter
 from cloister.errors import CloisterError, EgressError, SandboxError, TrainerError
 from cloister.files import private_folder
 from cloister.jobs import AdapterLayout, Code, initial_adapter
+from cloister.jobs.code import read_code
 from cloister.messages import Evaluate, Train
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
 
@@ -132,6 +134,20 @@ def test_trains_with_its_own_loss_and_passes_the_gate(trainer: Make, layout: Ada
     assert after.metrics["loss"] < before.metrics["loss"]
     update = difference(read_adapter(blob, layout), read_adapter(sent(layout), layout))
     assert {name: array.shape for name, array in update.items()} == layout.shapes()
+
+
+def test_the_example_weighs_rare_classes(trainer: Make, layout: AdapterLayout, state: Path) -> None:
+    example = read_code(Path(__file__).parents[2] / "code" / "balanced-loss")
+    with trainer(example.files) as one:
+        one.start(120)
+        done, weighed = one.ask(Train(round=1), sent(layout), 120)
+    shutil.rmtree(state / "code")
+    plain = ask(
+        trainer({"trainer.py": "from cloister.training.text_classifier import TextClassifier as Trainer\n"}), layout
+    )
+    assert done.records == 40
+    assert read_adapter(weighed, layout).keys() == read_adapter(plain, layout).keys()
+    assert weighed != plain
 
 
 def test_a_class_of_ones_own_will_do(trainer: Make, layout: AdapterLayout) -> None:
