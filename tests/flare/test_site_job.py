@@ -436,14 +436,14 @@ def test_all_rounds_together_stay_within_the_policys_bytes(tmp_path: Path, train
 def test_an_update_that_is_too_long_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_norm": 1.0}}))
     trainer.last.answer = add_one
-    with pytest.raises(DeniedError, match=r"`update-norm`: the update's norm is [\d.]+, and may be 1 "):
+    with pytest.raises(DeniedError, match=r"`update-norm`: the update's norm may be 1, and is larger "):
         train(job)
 
 
 def test_a_metric_beyond_the_policys_bounds_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     bounds = {"metric_bounds": {"accuracy": {"maximum": 0.4}}}
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": bounds}))
-    with pytest.raises(DeniedError, match=r"`metrics`: metric `accuracy` is 0\.5, and its maximum is 0\.4"):
+    with pytest.raises(DeniedError, match=r"`metrics`: metric `accuracy` is above its maximum, 0\.4"):
         train(job)
 
 

@@ -38,9 +38,9 @@ def test_a_refusal_names_the_bound(world: World) -> None:
     world.silence_baseline()
     world.leaving = leaving(metrics={"accuracy": 0.05, "loss": 21.5})
     low, high, _ = world.outcomes("metrics")
-    assert low.message == "metric `accuracy` is 0.05, and its minimum is 0.1"
+    assert low.message == "metric `accuracy` is below its minimum, 0.1"
     assert world.line(low.policy_at) == "minimum: 0.1"
-    assert high.message == "metric `loss` is 21.5, and its maximum is 20"
+    assert high.message == "metric `loss` is above its maximum, 20"
     assert world.line(high.policy_at) == "maximum: 20.0"
 
 

@@ -21,14 +21,14 @@ def test_a_refusal_names_both_numbers(world: World) -> None:
     world.silence_baseline()
     world.leaving = leaving(norm=12.5)
     refusal = world.refusal("update-norm")
-    assert refusal.message == "the update's norm is 12.5, and may be 10"
+    assert refusal.message == "the update's norm may be 10, and is larger"
     assert world.line(refusal.policy_at) == "maximum_norm: 10.0"
 
 
 def test_tensors_that_nobody_measured_stay(world: World) -> None:
     world.silence_baseline()
     world.leaving = leaving(norm=None)
-    assert world.refusal("update-norm").message == "the update's norm is not known, and may be 10"
+    assert world.refusal("update-norm").message == "the update's norm may be 10, and is not known"
 
 
 def test_an_answer_without_tensors_has_no_norm(world: World) -> None:

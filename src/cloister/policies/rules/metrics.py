@@ -21,10 +21,11 @@ def judge(check: Check) -> Outcomes:
             message = f"metric {quoted(name)} is not among those that may leave: {listed(limits.metrics) or 'none'}"
             refusals += check.deny(message, policy=("may_leave", "metrics"))
             continue
-        for key, within in (("minimum", _at_least), ("maximum", _at_most)):
+        for key, within, beyond in (("minimum", _at_least, "below"), ("maximum", _at_most, "above")):
             bound = getattr(bounds.get(name), key, None)
             if bound is not None and not within(value, bound):
-                message = f"metric {quoted(name)} is {value:.6g}, and its {key} is {bound:g}"
+                # The value stays unsaid: a refusal leaves the site, and the trainer chose the digits.
+                message = f"metric {quoted(name)} is {beyond} its {key}, {bound:g}"
                 refusals += check.deny(message, policy=("may_leave", "metric_bounds", name, key))
     return refusals or check.allow("every metric may leave", policy=("may_leave", "metrics"))
 
