@@ -131,12 +131,14 @@ class Cases(Model):
     """
 
     now: datetime
-    cases: tuple[Case, ...] = Field(min_length=1, max_length=1000)
+    cases: tuple[Case, ...] = Field(max_length=1000)
 
     _moment = field_validator("now")(_in_utc)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
+        if not self.cases:  # not `min_length`, which would also complain of a list whose every entry has a mistake
+            raise ValueError("holds no cases")
         names = [case.case for case in self.cases]
         for name in names:
             if names.count(name) > 1:
@@ -174,8 +176,14 @@ def patched(job: Document[Job], cases: Document[Cases], index: int) -> Document[
     lines = {path[3:]: line for path, line in cases.source.lines.items() if path[:3] == here}
     said = job.value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     tree = merged(said, case.with_)
-    value = checked(tree, Job, Source(cases.source.file, lines))
-    places = {path: f"{cases.source.file}:{line}" for path, line in lines.items() if path and _changed(path, tree)}
+    there = {path: line for path, line in lines.items() if _leads_to(tree, path) is not _NOTHING}
+    value = checked(tree, Job, Source(cases.source.file, there))
+    # What the case takes out is its change too; a mapping that it only passes through is the job's.
+    places = {
+        path: f"{cases.source.file}:{line}"
+        for path, line in lines.items()
+        if path and not isinstance(_leads_to(tree, path), Mapping)
+    }
     source = PatchedSource(job.source.file, job.source.lines, places)
     return Document(value, source, canonical_json(tree))
 
@@ -194,14 +202,16 @@ def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _changed(path: KeyPath, tree: Any) -> bool:
-    """Whether ``path`` leads to a value that the case gives, and not to a mapping that it only passes through."""
+_NOTHING = object()
+
+
+def _leads_to(tree: Any, path: KeyPath) -> Any:
     for part in path:
         try:
             tree = tree[part]
         except (KeyError, IndexError, TypeError):
-            return True  # taken out: what follows from that follows from the case
-    return not isinstance(tree, Mapping)
+            return _NOTHING
+    return tree
 
 
 def facts(case: Case) -> tuple[ViewFacts | None, Leaving | None]:
