@@ -32,7 +32,10 @@ def revoke(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a policy's version: no job starts under it, and running ones stop at their next gate."""
+    """Take a policy's version back.
+
+    No job starts under it, and running ones stop at their next gate.
+    """
     del as_json
     repo = repository(folder)
     local, now = federation_of(repo), datetime.now(UTC)

@@ -14,7 +14,7 @@ from cloister.cli.options import FolderOption, JsonOption, federation_of, output
 from cloister.errors import UsageError
 
 PoliciesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Sites, or `baseline`; all where none is named.")
+    list[str] | None, typer.Argument(metavar="NAME", help="Sites, or `baseline`; all where none is named.")
 ]
 OfficerOption = Annotated[
     str,
@@ -28,9 +28,9 @@ def sign(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Sign policies with an officer's key that lies on this machine.
+    """Sign policies with an officer's key.
 
-    Without names, every policy for which such a key lies here and that is not signed as it stands.
+    Without names, every policy for which a key lies on this machine and that is not signed as it stands.
     """
     del as_json
     repo = repository(folder)
