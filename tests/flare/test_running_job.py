@@ -19,13 +19,15 @@ pytestmark = pytest.mark.flare
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Live, Path, dict]:
-    """A federation after `cloister run` from nothing."""
+    """A federation after `cloister run`, with nothing before it but keys and signed policies."""
     live = Live(make_federation(tmp_path_factory.mktemp("finished")))
+    live.cli("provision")
+    live.cli("policy", "sign")
     value = live.json("run", JOB)
     return live, Path(value["folder"]), value["result"]
 
 
-def test_run_from_nothing_leaves_a_result_and_no_process(finished):
+def test_a_run_leaves_a_result_and_no_process(finished):
     live, folder, result = finished
     assert live.processes() == []
     assert {path.name for path in folder.iterdir()} == {"adapter", "MODEL_CARD.md", "result.html", "result.json"}
