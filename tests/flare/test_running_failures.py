@@ -23,6 +23,7 @@ _SLOW = {"training": {"steps": 40}, "federation": {"rounds": 3, "round_deadline_
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     live = Live(make_federation(tmp_path_factory.mktemp("failures"), job=_SLOW))
     live.cli("provision")
+    live.cli("policy", "sign")
     yield live
     live.cli("down", expect=None)
 
@@ -112,6 +113,7 @@ def test_down_leaves_nothing_after_the_server_was_killed(slow: Live):
 
 def test_down_leaves_nothing_after_up_was_killed(stopped: Live):
     stopped.cli("provision")
+    stopped.cli("policy", "sign")
     up = stopped.begin("up")
     deadline = time.monotonic() + 30
     while len(stopped.processes()) < 3 and time.monotonic() < deadline:

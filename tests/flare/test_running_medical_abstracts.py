@@ -17,6 +17,8 @@ def test_three_sites_learn_together_from_real_abstracts(tmp_path: Path):
     sites, _ = split(read(limit=600), seed=1)
     assert [len({label for _, label in records}) for records in sites.values()] == [5, 5, 5]
     live = Live(federation(tmp_path / "federation", sites, rounds=4, steps=6, seed=1))
+    live.cli("provision")
+    live.cli("policy", "sign")
     try:
         result = live.json("run", JOB)["result"]
     finally:

@@ -109,7 +109,8 @@ def test_revoking_stops_a_running_job_at_its_next_gate(running: Live):
         assert not view.completed
         told = running.cli("job", "watch", job_id, expect=None)
         assert told.returncode != 0
-        assert f"version 1 of the policy of `baseline` was revoked by `{OFFICER}`: a patient objected" in told.stdout + told.stderr
+        said = f"version 1 of the policy of `baseline` was revoked by `{OFFICER}`: a patient objected"
+        assert said in told.stdout + told.stderr
         assert "was revoked" in refused(running)
     finally:
         path.write_bytes(before)

@@ -42,8 +42,8 @@ def submit(
     document, name = job_of(repo, job), person_of(repo, person)
     local = federation_of(repo)
     code, sites = code_of(repo.root, document.value), list(repo.sites_of(document.value))
-    check_signed(repo, sites)
     with connect(local.state.person(name), name) as session:
+        check_signed(repo, sites)
         job_id = session.submit(document, sites, code=code, valid=timedelta(hours=valid_hours))
     out = output()
     out.say(f"submitted {document.value.job} as {job_id}")

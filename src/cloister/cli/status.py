@@ -16,6 +16,7 @@ from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
 from cloister.governance.in_force import policy_in_force
 from cloister.governance.policy_versions import PolicyVersions
+from cloister.policies import Policies
 from cloister.provisioning import Fault, Standing, inspect
 from cloister.repository import Repository
 from cloister.sandbox import missing
@@ -103,7 +104,9 @@ def _connected(local: LocalFederation) -> list[str]:
 def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, Any]:
     """What is in force at a site, or why it takes no jobs."""
     policies = repo.policies_of(site)
-    problems = ["sandbox: unsafe-none"] if policies.sandbox != "required" else []
+    problems = _dates(policies)
+    if policies.sandbox != "required":
+        problems.append("sandbox: unsafe-none")
     said: dict[str, Any] = {"version": policies.site.value.version, "signed_by": None, "until": None}
     try:
         versions = PolicyVersions(local.state.site(site))
@@ -113,6 +116,18 @@ def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, An
     except CloisterError as error:
         problems.append(f"takes no jobs: {error}")
     return said | {"problems": problems}
+
+
+def _dates(policies: Policies) -> list[str]:
+    today = datetime.now(UTC).date()
+    problems: list[str] = []
+    for document in (policies.site, policies.baseline):
+        policy, at = document.value, document.source.at
+        if today < policy.valid_from:
+            problems.append(f"policy `{policy.policy}` counts from {policy.valid_from} ({at('valid_from')})")
+        if today > policy.valid_until:
+            problems.append(f"policy `{policy.policy}` ended on {policy.valid_until} ({at('valid_until')})")
+    return problems
 
 
 def _shown(policy: dict[str, Any] | None) -> str:
