@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/compliance-officer.md: its files and commands in a fresh folder, against the output shown there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import cloister
+from tests.docs.pages import ROOT, blocks, text_of
+
+PAGE = "docs/compliance-officer.md"
+FILE = re.compile(r"<!-- file: (\S+) -->")
+LEFT_OUT = "…"
+
+
+def normalised(text: str, folder: Path) -> list[str]:
+    """Lines without what differs from run to run: dates, digests, paths, padding, and what ends soon by now."""
+    text = text.replace(str(folder), "FOLDER").replace(str(ROOT), "ROOT")
+    text = re.sub(r"\d{4}-\d\d-\d\d", "DATE", re.sub(r"[0-9a-f]{16,64}", "HASH", text))
+    lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
+    return [line for line in lines if line and not re.search(r" (ends|ended) on DATE", line)]
+
+
+def matches(shown: list[str], came: list[str]) -> bool:
+    """Whether ``came`` is what is ``shown``, where a line `…` stands for any lines."""
+    if not shown:
+        return not came
+    if shown[0] == LEFT_OUT:
+        return any(matches(shown[1:], came[index:]) for index in range(len(came) + 1))
+    return bool(came) and shown[0] == came[0] and matches(shown[1:], came[1:])
+
+
+def dialogue(text: str) -> list[tuple[str, str]]:
+    """Commands of a block, each with the output shown below it."""
+    found: list[tuple[str, str]] = []
+    for is_command, lines in groupby(text.splitlines(), key=lambda line: line.startswith("$ ")):
+        if is_command:
+            found += [(line[2:], "") for line in lines]
+        else:
+            found[-1] = (found[-1][0], "\n".join(lines))
+    return found
+
+
+def run(command: str, folder: Path) -> str:
+    """What ``command`` says in ``folder``, output before errors."""
+    words = shlex.split(command)
+    if words[0] == "cloister":
+        done = cloister(*words[1:])
+        return done.out + done.err
+    environment = {**os.environ, "CLOISTER": str(ROOT)}
+    shell = subprocess.run(
+        ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return shell.stdout
+
+
+def play(folder: Path) -> list[tuple[str, str, str]]:
+    """Every command of the page with what is shown and what came."""
+    found = []
+    for block in blocks(text_of(PAGE)):
+        file = FILE.match(block.before)
+        if file:
+            # A policy that counts whenever this runs; dates are not compared.
+            text = block.text.replace("valid_until: 2027-12-31", "valid_until: 2999-12-31")
+            (folder / file[1]).write_text(text, encoding="utf-8")
+        else:
+            found += [(command, shown, run(command, folder)) for command, shown in dialogue(block.text)]
+    return found
+
+
+@pytest.mark.slow
+def test_every_command_answers_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    played = play(tmp_path)
+    assert len([command for command, _, _ in played if command.startswith("cloister ")]) > 8
+    for command, shown, came in played:
+        assert matches(normalised(shown, tmp_path), normalised(came, tmp_path)), f"{command}\n{came}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "came", "same"),
+    [
+        (["a", "…", "c"], ["a", "b", "b", "c"], True),
+        (["a", "…"], ["a"], True),
+        (["a", "c"], ["a", "b", "c"], False),
+        ([], ["a"], False),
+        (["…", "c"], ["a", "b"], False),
+    ],
+)
+def test_what_is_left_out_is_no_more_than_that(shown: list[str], came: list[str], same: bool) -> None:
+    assert matches(shown, came) is same
