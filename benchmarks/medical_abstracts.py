@@ -56,8 +56,11 @@ def run(seed: int, rounds: int, steps: int) -> Comparison:
     print(f"seed {seed}: {sizes}, test {len(test)} abstracts", flush=True)
     with tempfile.TemporaryDirectory(prefix="medical-abstracts-") as name:
         root = federation(Path(name) / "federation", sites, rounds=rounds, steps=steps, seed=seed)
+        program = str(Path(sys.executable).with_name("cloister"))
+        for before in (["provision"], ["policy", "sign"]):
+            subprocess.run([program, *before], cwd=root, check=True, stdout=subprocess.DEVNULL)
         begun = time.monotonic()
-        command = [str(Path(sys.executable).with_name("cloister")), "run", JOB, "--json"]
+        command = [program, "run", JOB, "--json"]
         done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE)
         print(f"  federated run took {time.monotonic() - begun:.0f} s", flush=True)
         adapter = Path(json.loads(done.stdout)["folder"]) / "adapter" / "adapter_model.safetensors"

@@ -79,8 +79,9 @@ def cloister(root: Path, rounds: int) -> dict[int, list[Span]]:
         "federation": {"rounds": rounds, "minimum_sites": 3},
     }
     make_federation(root, job=job, policy={"training": {"maximum_rounds": 1000}})
-    command = [str(Path(sys.executable).with_name("cloister")), "run", JOB]
-    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
+    program = str(Path(sys.executable).with_name("cloister"))
+    for command in (["provision"], ["policy", "sign"], ["run", JOB]):
+        subprocess.run([program, *command], cwd=root, check=True, stdout=subprocess.DEVNULL)
     spans: dict[int, list[Span]] = {}
     line = re.compile(r"^(\S+ \S+) INFO .*round (\d+): the trainer took ([0-9.]+) s$")
     for log in root.glob(".cloister/sites/*/*/log.txt"):
