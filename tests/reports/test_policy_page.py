@@ -144,7 +144,7 @@ def test_the_whole_policy_holds_every_key_of_the_model() -> None:
     assert set(keys(Policy)) <= written
 
 
-@pytest.mark.parametrize("path", leaves(WHOLE), ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize("path", list(leaves(WHOLE)), ids=lambda path: ".".join(map(str, path)))
 def test_every_key_has_its_sentence(path: tuple[Any, ...]) -> None:
     tree = changed(path)
     if tree is None:
