@@ -17,7 +17,6 @@ import numpy as np
 import safetensors.numpy
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
-from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
@@ -31,7 +30,7 @@ from cloister.flare.egress_filter import EgressFilter
 from cloister.flare.exchange import Ask, content_of, reply_with, task_of
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.site_job import SiteJob
-from cloister.jobs import AdapterLayout, Job, initial_adapter
+from cloister.jobs import AdapterLayout, Code, Job, initial_adapter
 from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import records_of
@@ -77,19 +76,21 @@ class Hostile:
 
 
 class Site:
-    """A site that has admitted a job, and answers the server's tasks."""
+    """A site that has admitted a job, and answers the server's tasks; its records hold the canary."""
 
-    def __init__(self, scene: Scene, trainer: Hostile | None = None, document: Any = None, **changes: Any) -> None:
+    def __init__(
+        self, scene: Scene, trainer: Hostile | None = None, *, code: Code | None = None, **changes: Any
+    ) -> None:
         folder = scene.folder / f"site-{len(list(scene.folder.iterdir()))}"
         rows = [(f"{text} {CANARY}", label) for text, label in records_of("alpha")]
         self.root = make_site(folder, records=rows, **changes).resolve()
-        self.trainer = trainer or Hostile()
-        self.document: Document[Job] = job_of(self.root, **(document or {}))
-        settings, identifier, app = admitted_job(self.root, self.document)
+        self.document: Document[Job] = job_of(self.root, **({"code": "code/hostile"} if code else {}))
+        settings, identifier, app = admitted_job(self.root, self.document, code=code)
         self.settings = settings
         self.fl_ctx = context_of(self.root, identifier)
         private = settings.workspace / "private"
-        scene.patch.setattr(site_job, "Trainer", self.trainer)
+        if code is None:  # code of a job's own runs where it always does: in a process of its own, in the sandbox
+            scene.patch.setattr(site_job, "Trainer", trainer or Hostile())
         self.job = SiteJob.open(settings, identifier, app, private, lambda: datetime.now(UTC))
         scene.patch.setattr(executor_module, "_open", lambda _fl_ctx: self.job)
         self.executor = TrainingExecutor()
@@ -373,7 +374,7 @@ def _(scene: Scene) -> list[str]:
 
 @TRIES("patient-text-in-broken-records")
 def _(scene: Scene) -> list[str]:
-    """Rows that break the silo's declaration, are not UTF-8, or have too many cells: refusals count, and quote nothing."""
+    """Rows that break the declaration, are not UTF-8, or have too many cells: refusals count, and quote nothing."""
     answers = []
     for row in (f'P1,"{CANARY}",{CANARY}\r\n' * 9, f"P1,{CANARY} \xfc,soon\r\n", f"P1,{CANARY},soon,{CANARY}\r\n"):
         site = Site(scene)

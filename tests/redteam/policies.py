@@ -66,7 +66,9 @@ def _(scene: Scene) -> list[str]:
     return [
         answer
         for text in (b"", b"{}")
-        for answer in tried(scene, ALPHA + ENDING, BASELINE + ENDING, act=lambda path, text=text: path.write_bytes(text))
+        for answer in tried(
+            scene, ALPHA + ENDING, BASELINE + ENDING, act=lambda path, text=text: path.write_bytes(text)
+        )
     ]
 
 

@@ -29,6 +29,7 @@ from cloister.flare.state import State
 from cloister.flare.submission import refusal_of
 from cloister.flare.submitted_job import refusal_of_job
 from cloister.governance.job_manifest import sign_manifest
+from cloister.jobs import Code
 from cloister.jobs.manifest import Manifest
 from cloister.provisioning import PrivateKey
 from cloister.provisioning.pem import read_certificate
@@ -88,6 +89,7 @@ class Scene:
         lifetime: timedelta = timedelta(hours=1),
         sites: tuple[str, ...] = SITES,
         after: Change | None = None,
+        brings: Code | None = None,
         **document: Any,
     ) -> Job:
         """A job that ``person`` signs.
@@ -100,10 +102,11 @@ class Scene:
             lifetime: how long it counts.
             sites: whom it asks.
             after: what is done to its files after the manifest, and before NVFlare's signature.
+            brings: its training code, which its document then names.
             document: changes to the job's document.
         """
-        job = job_of(self.root, **document)
-        files = files_of_job(job)
+        job = job_of(self.root, **({"code": "code/hostile"} if brings else {}), **document)
+        files = files_of_job(job, brings)
         if change:
             change(files)
         listed = {path: text for path, text in files.items() if path.split("/")[0] in (SERVER_APP, SITE_APP)}
@@ -211,7 +214,9 @@ def holds(folder: Path, word: str = CANARY) -> list[str]:
         pieces = [content]
         if zipfile.is_zipfile(io.BytesIO(content)):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                pieces += [archive.read(name) for name in archive.namelist()] + [name.encode() for name in archive.namelist()]
+                pieces += [archive.read(name) for name in archive.namelist()] + [
+                    name.encode() for name in archive.namelist()
+                ]
         if any(word.encode() in piece for piece in pieces):
             found.append(str(path))
     return found
