@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 import typing
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from cloister.documents import _Tree
-from cloister.policies import RULES, Policy, ViewFacts
-from tests.policies.world import Tree, World, leaving, view_of
+from cloister.policies import RULES, Policy
+from tests.policies.world import World
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
@@ -87,40 +85,6 @@ def test_every_line_of_an_example_table_is_read() -> None:
     assert len(lines) == len(EXAMPLES)
 
 
-def merge(tree: Tree, changes: Tree) -> None:
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            merge(tree.setdefault(key, {}), value)
-        elif value is None:
-            tree.pop(key)
-        else:
-            tree[key] = value
-
-
-def of_classes(classes: dict[str, int]) -> ViewFacts:
-    return ViewFacts(sum(classes.values()), classes)
-
-
-def asked(world: World, changes: Tree) -> None:
-    for key, value in changes.items():
-        if key == "now":
-            world.now = datetime.fromisoformat(value).replace(tzinfo=UTC)
-        elif key == "view":
-            world.view = None if value is None else view_of(value) if isinstance(value, int) else of_classes(value)
-        elif key == "leaving" and value is None:
-            world.leaving = None
-        elif key == "leaving":
-            world.leaving = leaving(
-                **{name: tuple(part) if name == "tensors" else part for name, part in value.items()}
-            )
-        elif key == "brings":
-            world.code = value
-        elif key == "submitter":
-            world.submitter = replace(world.submitter, **value)
-        else:
-            merge(world.silo if key == "silo" else world.job, value if key == "silo" else {key: value})
-
-
 @pytest.mark.parametrize(("rule", "change", "answer", "message"), EXAMPLES)
 def test_examples_are_answered_as_the_page_says(
     world: World, rule: str, change: str, answer: str, message: str
@@ -128,7 +92,7 @@ def test_examples_are_answered_as_the_page_says(
     world.silence_baseline()
     (shown,) = re.findall(r"```yaml\n(.*?)```", SECTIONS[rule], re.DOTALL)
     world.site.update(_Tree(PAGE).build(shown))  # as a document is read: 07:00 is text
-    asked(world, yaml.safe_load(change))
+    world.ask(yaml.safe_load(change))
     own = world.outcomes(rule)[:-1]
     assert {outcome.effect.value for outcome in own} == {answer}
     if message:

@@ -97,10 +97,11 @@ _JOB: Tree = {
     "method": {"lora": {"rank": 8, "alpha": 16, "targets": ["query", "value"]}},
     "training": {"steps": 8, "batch_size": 16, "learning_rate": 0.002},
     "federation": {"rounds": 3, "minimum_sites": 2},
+    "code": "code/triage",
 }
 _SILO: Tree = {
+    "organisation": "northfield-hospital",  # line 1, which a wrong key path falls back to, is no line of interest
     "site": "hospital-north",
-    "organisation": "northfield-hospital",
     "base_models": {"all-minilm-l6-v2": {"path": "models/minilm"}},
     "datasets": {
         "clinical-notes": {
@@ -128,6 +129,22 @@ def leaving(**changes: Any) -> Leaving:
     return dataclasses.replace(common, **changes)
 
 
+def of_classes(classes: dict[str, int]) -> ViewFacts:
+    """A view of so many records of each class to train on."""
+    return ViewFacts(sum(classes.values()), classes)
+
+
+def merge(tree: Tree, changes: Tree) -> None:
+    """Lay ``changes`` over ``tree``, mapping by mapping; an empty value takes a key out."""
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            merge(tree.setdefault(key, {}), value)
+        elif value is None:
+            tree.pop(key)
+        else:
+            tree[key] = value
+
+
 def grants() -> Tree:
     """Every section that grants something, all of them wide enough for the job."""
     return copy.deepcopy(_GRANTS)
@@ -151,9 +168,9 @@ class World:
     """
 
     site: Tree = field(
-        default_factory=lambda: {"policy": "hospital-north", "extends": "baseline", **_DATES, **grants()}
+        default_factory=lambda: {**_DATES, "policy": "hospital-north", "extends": "baseline", **grants()}
     )
-    baseline: Tree = field(default_factory=lambda: {"policy": "baseline", **_DATES, **grants()})
+    baseline: Tree = field(default_factory=lambda: {**_DATES, "policy": "baseline", **grants()})
     job: Tree = field(default_factory=lambda: copy.deepcopy(_JOB))
     silo: Tree = field(default_factory=lambda: copy.deepcopy(_SILO))
     view: ViewFacts | None = field(default_factory=lambda: view_of(100))
@@ -169,9 +186,32 @@ class World:
         waiver = {"rule": rule, "reason": "a first trial", "by": "Nora Lind", "until": until, **more}
         tree["waivers"] = [*tree.get("waivers", []), waiver]
 
+    def ask(self, changes: Tree, *, which: str = "site") -> None:
+        """Change what is asked, as docs/policies.md and outcomes.yaml write it; a key that is not known is the job's.
+
+        `policy` is the document ``which``, `brings` the digest of code, `view` how many records, in all or by class.
+        """
+        for key, value in changes.items():
+            if key == "policy":
+                merge(self.site if which == "site" else self.baseline, value)
+            elif key == "silo":
+                merge(self.silo, value)
+            elif key == "now":
+                self.now = datetime.fromisoformat(value).replace(tzinfo=UTC)
+            elif key == "view":
+                self.view = view_of(value) if isinstance(value, int) else value and of_classes(value)
+            elif key == "leaving":
+                self.leaving = value and leaving(**value)
+            elif key == "brings":
+                self.code = value
+            elif key == "submitter":
+                self.submitter = dataclasses.replace(self.submitter, **value)
+            else:
+                merge(self.job, {key: value})
+
     def silence_baseline(self) -> None:
         """Leave the baseline its dates alone, so that it sets no floor."""
-        self.baseline = {"policy": "baseline", **_DATES}
+        self.baseline = {**_DATES, "policy": "baseline"}
 
     def policies(self) -> Policies:
         """Both policies, as documents."""

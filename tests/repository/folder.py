@@ -36,6 +36,7 @@ class Folder:
         self.root = root
         world = World()
         world.site["datasets"].pop("letters")
+        del world.job["code"]
         self.trees: dict[str, Tree] = {
             ROSTER: copy.deepcopy(FEDERATION),
             "policies/baseline.yaml": world.baseline,

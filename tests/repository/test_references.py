@@ -131,7 +131,7 @@ CASES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
         lambda folder: folder.trees.update({"silos/z/hospital-river.yaml": folder.trees[RIVER]}),
         [
             "silos/z/hospital-river.yaml: [site: hospital-river] is a second document for `hospital-river` "
-            f"(the other is {RIVER}:1; keep one)"
+            f"(the other is {RIVER}:2; keep one)"
         ],
     ),
     "two documents for one job": (

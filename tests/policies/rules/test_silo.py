@@ -12,4 +12,4 @@ def test_denies_another_sites_silo(world: World) -> None:
     world.silo["site"] = "hospital-river"
     refusal = world.refusal("silo")
     assert "`hospital-river`, not of `hospital-north`" in refusal.message
-    assert "silo.yaml:1" in refusal.message
+    assert "silo.yaml:2" in refusal.message
