@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister policy sign`, `verify` and `revoke`, and what the commands around them say of unsigned policies."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cloister.cli.console import Output
+from cloister.cli.officers import sign_unsigned
+from cloister.cli.options import federation_of, repository
+from cloister.flare.state import State
+from tests.cli.commands import cloister
+from tests.federation_folder import JOB, OFFICER, PERSON, change_document
+from tests.flare.signed_jobs import provisioned
+
+ALL = ["alpha", "baseline", "beta", "gamma"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Provisioned, and nothing signed yet."""
+    folder = provisioned(tmp_path)
+    for path in (folder / "policies").glob("*.sig"):
+        path.unlink()
+    return folder
+
+
+def signed(root: Path) -> list[str]:
+    return sorted(path.name.removesuffix(".yaml.sig") for path in (root / "policies").glob("*.sig"))
+
+
+def test_sign_signs_all_that_the_keys_here_may(root: Path) -> None:
+    done = cloister("policy", "sign", "-C", root, "--json")
+    assert done.value == {"signed": [{"policy": name, "version": 1, "by": OFFICER} for name in ALL]}
+    assert signed(root) == ALL
+    assert cloister("policy", "sign", "-C", root, "--json").value == {"signed": []}, "they are signed as they stand"
+    verdicts = cloister("policy", "verify", "-C", root, "--json").value
+    assert [(each["policy"], each["by"], each["problem"]) for each in verdicts] == [
+        (name, OFFICER, None) for name in ALL
+    ]
+
+
+def test_sign_signs_what_is_named_and_nothing_else(root: Path) -> None:
+    assert cloister("policy", "sign", "beta", "-C", root).status == 0
+    assert signed(root) == ["beta"]
+
+
+def test_a_changed_policy_is_signed_under_a_higher_version_alone(root: Path) -> None:
+    cloister("policy", "sign", "-C", root)
+    change_document(root, "policies/beta.yaml", {"owner": "somebody else"})
+    for names in ([], ["beta"]):
+        done = cloister("policy", "sign", *names, "-C", root)
+        assert done.status == 3
+        assert "policies/beta.yaml:" in done.err
+        assert "raise the version with every change" in done.err
+    change_document(root, "policies/beta.yaml", {"version": 2})
+    assert cloister("policy", "sign", "-C", root, "--json").value["signed"] == [
+        {"policy": "beta", "version": 2, "by": OFFICER}
+    ]
+
+
+def test_who_may_not_sign_cannot(root: Path) -> None:
+    done = cloister("policy", "sign", "alpha", "--as", PERSON, "-C", root)
+    assert (done.status, signed(root)) == (3, [])
+    assert f"`{PERSON}` may not sign the policy of `alpha`" in done.err
+
+
+def test_without_an_officers_key_nothing_is_signed(root: Path) -> None:
+    shutil.rmtree(State(root).person(OFFICER))
+    assert cloister("policy", "sign", "-C", root).status == 2
+    done = cloister("policy", "sign", "alpha", "-C", root)
+    assert (done.status, signed(root)) == (2, [])
+    assert f"no key of {OFFICER} lies on this machine" in done.err
+
+
+def test_invalid_documents_are_not_signed(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"purpose": ["x"]})
+    assert cloister("policy", "sign", "alpha", "-C", root).status == 4
+    assert signed(root) == []
+
+
+def test_verify_ends_with_three_and_says_why(root: Path) -> None:
+    done = cloister("policy", "verify", "-C", root)
+    assert done.status == 3
+    assert "`policies/alpha.yaml` is not signed" in done.err
+    assert "gamma: `policies/gamma.yaml` is not signed" in done.out
+
+
+def test_verify_knows_what_the_site_remembers(root: Path) -> None:
+    cloister("policy", "sign", "-C", root)
+    memory = {"alpha": {"version": 9, "sha256": "0" * 64}}
+    (State(root).site("alpha") / "policy-versions.json").write_text(json.dumps(memory))
+    assert "version 1 was put back after version 9" in cloister("policy", "verify", "alpha", "-C", root).err
+    assert cloister("policy", "verify", "baseline", "-C", root).status == 0
+
+
+def test_revoke_is_told_by_verify_and_status(root: Path) -> None:
+    cloister("policy", "sign", "-C", root)
+    done = cloister("policy", "revoke", "alpha", "--reason", "a complaint", "-C", root, "--json")
+    file = "policies/revoked/alpha-v1.json"
+    assert done.value == {"policy": "alpha", "version": 1, "by": OFFICER, "reason": "a complaint", "file": file}
+    assert (root / file).is_file()
+    why = f"was revoked by `{OFFICER}`: a complaint"
+    assert why in cloister("policy", "verify", "alpha", "-C", root).err
+    rows = {row["name"]: row for row in cloister("status", "-C", root, "--json").value["processes"]}
+    assert rows["alpha"]["policy"] == {"version": 1, "signed_by": None, "until": None}
+    assert why in " ".join(rows["alpha"]["problems"])
+    assert rows["beta"]["policy"] == {"version": 1, "signed_by": OFFICER, "until": "2099-12-31"}
+
+
+def test_an_earlier_version_is_revoked_without_its_file(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"version": 3})
+    cloister("policy", "sign", "-C", root)
+    assert cloister("policy", "revoke", "alpha", "--version", "2", "--reason", "x", "-C", root).status == 0
+    assert cloister("policy", "verify", "alpha", "-C", root).status == 0
+    assert cloister("policy", "revoke", "alpha", "--version", "4", "--reason", "x", "-C", root).status == 2
+
+
+@pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 201])
+def test_a_reason_is_one_line(root: Path, reason: str) -> None:
+    assert cloister("policy", "revoke", "alpha", "--reason", reason, "-C", root).status == 2
+    assert not (root / "policies" / "revoked").exists()
+
+
+def test_who_may_not_revoke_cannot(root: Path) -> None:
+    done = cloister("policy", "revoke", "alpha", "--reason", "x", "--as", PERSON, "-C", root)
+    assert done.status == 3
+    assert not (root / "policies" / "revoked").exists()
+
+
+def test_run_stops_before_anything_is_started(root: Path) -> None:
+    done = cloister("run", JOB, "--as", PERSON, "-C", root)
+    assert done.status == 3
+    assert "cloister policy sign" in done.err
+    assert not federation_of(repository(root)).running()
+
+
+def test_the_demonstration_signs_what_is_unsigned_and_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cloister("policy", "sign", "beta", "-C", root)
+    before = (root / "policies" / "beta.yaml.sig").read_bytes()
+    repo = repository(root)
+    sign_unsigned(repo, federation_of(repo), ALL, datetime.now(UTC), Output())
+    assert signed(root) == ALL
+    assert (root / "policies" / "beta.yaml.sig").read_bytes() == before
+    assert "signed 3 policies with their officers' keys" in capsys.readouterr().out
