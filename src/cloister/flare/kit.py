@@ -35,7 +35,7 @@ _AT_THE_SERVER: dict[str, Any] = {
     "permissions": {
         Role.DATA_SCIENTIST.value: {
             "submit_job": "any",
-            "manage_job": "n:submitter",
+            "abort_job": "n:submitter",  # of `manage_job` no more: deleting a job would take its trace from the server
             "download_job": "n:submitter",
             "view": "any",
             "app_command": "any",

@@ -7,6 +7,7 @@ machine that reads them, and shows the outcome to the person. It unpacks an arch
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
@@ -40,10 +41,14 @@ def limit_submissions(root: Path, workspace: Path) -> None:
 
     def checked(self: JobMetaValidator, job_name: str, job_data: bytes | str) -> tuple[bool, str, dict[str, Any]]:
         if refusal := refusal_of(job_data):
-            return False, refusal, {}
-        outcome: tuple[bool, str, dict[str, Any]] = validate(self, job_name, job_data)
-        if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data)):
-            return False, refusal, {}
+            outcome: tuple[bool, str, dict[str, Any]] = (False, refusal, {})
+        else:
+            outcome = validate(self, job_name, job_data)
+            if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data)):
+                outcome = (False, refusal, {})
+        if not outcome[0] and isinstance(job_data, str):
+            with contextlib.suppress(OSError):  # NVFlare keeps what was refused, for ever
+                Path(job_data).unlink()
         return outcome
 
     JobMetaValidator.validate = checked
