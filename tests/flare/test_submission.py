@@ -50,7 +50,9 @@ def _archive(folder: Path, **more: bytes) -> Path:
 def test_a_job_in_json_is_read_and_then_it_must_be_one_of_ours(tmp_path: Path) -> None:
     archive = _archive(tmp_path, meta_json=json.dumps(_META).encode())
     assert _validated(archive, "NVFlare's own").startswith("(True, ''")
+    assert archive.exists()
     assert _validated(archive, "ours").startswith("(False, 'the job lacks `config/config_fed_server.json`")
+    assert not archive.exists(), "what was refused is not kept"
 
 
 def test_a_signed_job_is_taken_once(tmp_path: Path) -> None:
@@ -60,6 +62,7 @@ def test_a_signed_job_is_taken_once(tmp_path: Path) -> None:
     files = files_of_folder(folder) | {"server_app/config/": b"", "site_app/config/": b""}  # NVFlare looks for these
     archive.write_bytes(zip_of({f"j/{path}": content for path, content in files.items()}))
     assert _validated(archive, "ours", root).startswith("(True, ''")
+    assert archive.exists()
     assert _validated(archive, "ours", root).startswith("(False, 'this submission was used before")
 
 

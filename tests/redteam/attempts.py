@@ -531,9 +531,15 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
     "In a running federation": (
         Attempt(
             "administrative-commands",
-            "NVFlare's commands of a console: shell, files, logs, environment, stopping, other sites",
+            "NVFlare's commands of a console: shell, files, logs, environment, stopping, studies",
+            "roles at the server; commands of a site's process",
+            ("not authorized", "NOT_AUTHORIZED", "invalid_request", "not found", "Only files with the following"),
+        ),
+        Attempt(
+            "code-in-a-log-configuration",
+            "a logging configuration for one's own job that calls a program in the server's job process",
             "roles at the server",
-            ("not authorized", "Authorization", "Undefined command", "not found"),
+            ("not authorized",),
         ),
         Attempt(
             "session-in-anothers-name",

@@ -101,8 +101,11 @@ _TRAINER = """
 import sys
 from cloister.training.interface import Round
 
-CANARY = open("/view/train.parquet", "rb").read()  # where the records are
-WORD = {word!r}
+from pyarrow import parquet
+
+# A word out of the records that the code may train on; it is nowhere in the code.
+TEXT = parquet.read_table("/view/train.parquet").column("note")[0].as_py()
+WORD = next(word for word in TEXT.split() if word.startswith("canary"))
 
 class Trainer:
     def __init__(self, setup):
@@ -123,7 +126,7 @@ class Trainer:
 def trainer_of(
     *, prepare: str = "pass", adapter: str = "return self.blob", metrics: str = "{'accuracy': 0.5}", train: str = "pass"
 ) -> str:
-    return _TRAINER.format(word=CANARY, prepare=prepare, adapter=adapter, metrics=metrics, train=train)
+    return _TRAINER.format(prepare=prepare, adapter=adapter, metrics=metrics, train=train)
 
 
 def running(scene: Scene, text: str) -> Site:
