@@ -108,6 +108,7 @@ def test_which_data_scientist_must_be_said_where_there_are_several(root: Path) -
         {"name": name, "organisation": "institute", "role": "data-scientist"}
         for name in (PERSON, "bea@research.example")
     ]
+    people.append({"name": OFFICER, "organisation": "institute", "role": "compliance-officer"})
     change_document(root, "provisioning/federation.yaml", {"people": people})
     done = cloister("job", "explain", "tiny-triage", "-C", root)
     assert done.status == 2

@@ -55,6 +55,7 @@ def test_people_read_made_then_kept(root: Path) -> None:
 
 def test_status_after_provisioning(root: Path) -> None:
     cloister("provision", "-C", root)
+    cloister("policy", "sign", "-C", root)
     done = cloister("status", "-C", root, "--json")
     assert done.status == 0
     for entry in done.value["processes"]:

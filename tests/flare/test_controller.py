@@ -30,7 +30,7 @@ def test_a_server_that_cannot_write_ends_the_job_and_says_why(
         controller.run()
         assert "no space left" in (tmp_path / "result" / "failure.json").read_text()
     else:
-        monkeypatch.setattr(rounds, "fail", lambda _reason: rounds.begin())
+        monkeypatch.setattr(rounds, "fail", lambda _reason, denied: rounds.begin())
         with pytest.raises(OSError, match="No space left"):
             controller.run()
     assert told == ["the server cannot write the job's state: no space left on device"]

@@ -18,9 +18,9 @@ def meta(status: str, **more: Any) -> dict[str, Any]:
     return {"job_id": "an-id", "name": "triage", "status": status, "submitter_name": "ada@research.example", **more}
 
 
-def progress(reason: str = "", number: int = 0, **denied: bool) -> dict[str, Any]:
-    sites = {name: {"reason": f"{name} said no", "denied": value} for name, value in denied.items()}
-    return {"reason": reason, "round": number, "sites": sites}
+def progress(reason: str = "", number: int = 0, *refusing: str, denied: bool = False) -> dict[str, Any]:
+    sites = {name: {"reason": f"{name} said no", "denied": denied} for name in refusing}
+    return {"reason": reason, "denied": denied, "round": number, "sites": sites}
 
 
 def written(folder: Path, content: str) -> Path:
@@ -45,11 +45,11 @@ def test_what_a_server_says_cannot_steer_a_terminal() -> None:
 
 @pytest.mark.parametrize(
     ("number", "denied", "kind"),
-    [(0, True, DeniedError), (0, False, JobError), (2, True, JobError)],
-    ids=["denied before training", "broken before training", "denied later"],
+    [(0, True, DeniedError), (0, False, JobError), (2, True, DeniedError), (2, False, JobError)],
+    ids=["denied before training", "broken before training", "denied later", "broken later"],
 )
 def test_the_reason_that_the_server_wrote(tmp_path: Path, number: int, denied: bool, kind: type[Exception]) -> None:
-    location = written(tmp_path, json.dumps(progress("1 of 3 sites are ready", number, beta=denied)))
+    location = written(tmp_path, json.dumps(progress("1 of 3 sites are ready", number, "beta", denied=denied)))
     error = failure_of(view_of(meta(BROKEN)), location)
     assert type(error) is kind
     assert error.message == "job `triage` failed: 1 of 3 sites are ready"
@@ -65,7 +65,7 @@ def test_a_reason_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> N
 
 
 def test_without_what_the_server_wrote_the_last_progress_seen_tells() -> None:
-    error = failure_of(view_of(meta(BROKEN), progress("", 3, alpha=False)), None, hint="ask ada")
+    error = failure_of(view_of(meta(BROKEN), progress("", 3, "alpha")), None, hint="ask ada")
     assert error.message.endswith("execution exception\n  alpha: alpha said no")
     assert error.hint == "ask ada"
     told = failure_of(view_of(meta(BROKEN), progress("2 of 3 sites gave an update", 3)), None)

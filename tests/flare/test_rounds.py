@@ -153,6 +153,27 @@ def test_a_site_where_something_is_broken_is_no_denial(job: Document[Job], tmp_p
     assert not any(site["denied"] for site in rounds.progress()["sites"].values())
 
 
+def test_policies_that_say_no_later_deny_as_well(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    opened(rounds)
+    for site in SITES:
+        rounds.take(site, Refusal(denied=True, reason="`update-norm`: no"), b"")
+    with pytest.raises(DeniedError, match="0 of 3 sites gave an update"):
+        rounds.finish_round()
+
+
+def test_denials_without_which_there_were_too_few_all_the_same_are_no_denial(
+    job: Document[Job], tmp_path: Path
+) -> None:
+    rounds = open_rounds(job, tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, SITES)
+    rounds.take("alpha", Refusal(denied=True, reason="`purpose`: no"), b"")
+    for site in ("beta", "gamma"):
+        rounds.absent(site, "is not reachable")
+    with pytest.raises(JobError, match="0 of 3 sites are ready"):
+        rounds.begin()
+
+
 def test_without_a_refusal_too_few_are_no_denial(job: Document[Job], tmp_path: Path) -> None:
     rounds = open_rounds(job, tmp_path)
     rounds.ask(TaskName.PREPARE, 0, SITES)
@@ -364,7 +385,7 @@ def test_too_few_updates_end_the_job(job: Document[Job], tmp_path: Path) -> None
     rounds.take("alpha", update_of(number), tensors())
     rounds.take("beta", Refusal(denied=True, reason="no"), b"")
     rounds.absent("gamma", "is not reachable")
-    with pytest.raises(JobError, match="1 of 3 sites gave an update in round 1, and the job needs 2"):
+    with pytest.raises(DeniedError, match="1 of 3 sites gave an update in round 1, and the job needs 2"):
         rounds.finish_round()
 
 

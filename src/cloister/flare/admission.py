@@ -148,6 +148,8 @@ def admit(
     submitter = signer_of(files, place / "startup" / ROOT_FILE, federation)
     known |= {"submitter": submitter.name, "organisation": submitter.organisation, "role": submitter.role}
     known |= {"document": sha256_of(job.text)}
+    if app.code is not None:
+        known |= {"code": app.code.digest}
     manifest = _manifest(settings, federation, app, submitter, job_meta)
     ReplayCache(place).claim(manifest.nonce, job_id, datetime.now(UTC))
     decision, site, mode = _decision(settings, app, submitter)

@@ -20,7 +20,7 @@ from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from cloister.audit import Fact, Kind, Log
-from cloister.errors import AuditError, CloisterError, JobError
+from cloister.errors import AuditError, CloisterError, DeniedError, JobError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_server, record_failure, sign_log
 from cloister.flare.exchange import Ask, Refusal, Reply, TaskName, Update, digest_of_reply, read_reply, task_of
@@ -86,7 +86,7 @@ class AdapterController(ModelController):
             self._ask(TaskName.EVALUATE, rounds.last + 1, rounds.adapter_bytes(), rounds.taking_part)
             rounds.finish(self._record_result)
         except CloisterError as error:
-            self._fail(str(error))
+            self._fail(str(error), denied=isinstance(error, DeniedError))
         except OSError as error:
             self._fail(f"the server cannot write the job's state: {(error.strerror or 'no reason given').lower()}")
         finally:
@@ -104,11 +104,11 @@ class AdapterController(ModelController):
             raise AuditError("the server's audit log was not opened")
         return self._log
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, denied: bool = False) -> None:
         if self._log:
             record_failure(self._log, "rounds", reason, job=self._job_id)
         try:
-            self.rounds.fail(reason)
+            self.rounds.fail(reason, denied=denied)
         finally:  # also where a full disk keeps the reason from being written
             self.panic(reason)
 

@@ -25,7 +25,7 @@ from nvflare.apis.signal import Signal
 
 from cloister.audit import Fact, Kind, Log
 from cloister.egress import read_adapter
-from cloister.errors import CloisterError, DeniedError, JobError
+from cloister.errors import CloisterError, DeniedError, EgressError, JobError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_site, record_failure, sign_log
 from cloister.flare.egress_filter import note_passed
@@ -68,7 +68,9 @@ class TrainingExecutor(Executor):
             reply, tensors = self._answer(task_name, shareable, fl_ctx, abort_signal)
         except CloisterError as error:
             _log.warning("task `%s` refused: %s", task_name, error)
-            reply = Refusal(denied=isinstance(error, DeniedError), reason=reason_of(error))
+            # A gate that found no proper update says that something is broken; only a policy denies.
+            denied = isinstance(error, DeniedError) and not isinstance(error, EgressError)
+            reply = Refusal(denied=denied, reason=reason_of(error))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
             _log.exception("task `%s` failed", task_name)
             reason = "the site's job process failed; its administrator finds the reason in the site's log"

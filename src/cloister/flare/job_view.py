@@ -98,9 +98,7 @@ def failure_of(view: JobView, location: Path | None, *, hint: str = "") -> JobEr
         return kind(f"job `{view.name}` was not admitted by enough sites\n{reasons}")
     progress = _written_progress(location) or view.progress
     if reason := progress.get("reason"):
-        before_training = not progress.get("round")
-        denied = before_training and any(site.get("denied") for site in progress.get("sites", {}).values())
-        return (DeniedError if denied else JobError)(f"job `{view.name}` failed: {reason}")
+        return (DeniedError if progress.get("denied") is True else JobError)(f"job `{view.name}` failed: {reason}")
     if view.status == RunStatus.ABANDONED.value:
         return JobError(f"job `{view.name}` was lost: the server was stopped while it ran", hint="submit it again")
     if view.status == RunStatus.FINISHED_ABORTED.value:

@@ -53,6 +53,7 @@ class Rounds:
         self._sites = {site: SiteProgress() for site in sites}
         self._phase = "preparing"
         self._reason = ""
+        self._denied = False
         self._round = 0
         self._started = time.time()
         self._round_started = self._started
@@ -184,8 +185,8 @@ class Rounds:
         reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(self._sites.items()) if site.reason)
         message = f"{count} of {len(self._sites)} sites {what}, and the job needs {self.job.federation.minimum_sites}"
         message += f": {reasons}" if reasons else ""
-        denied = any(site.denied for site in self._sites.values())
-        raise (DeniedError if denied and self._phase == "preparing" else JobError)(message)
+        denied = sum(site.denied for site in self._sites.values())
+        raise (DeniedError if denied and count + denied >= self.job.federation.minimum_sites else JobError)(message)
 
     def _releasable(self, behind: list[str]) -> None:
         """Check that the sites ``behind`` an average reach what every site's policy demands of a result."""
@@ -292,10 +293,10 @@ class Rounds:
             result["job_sha256"] = self.document_digest
             write_json(self._folder / "result.json", result)
 
-    def fail(self, reason: str) -> None:
-        """Note why the job failed."""
+    def fail(self, reason: str, *, denied: bool = False) -> None:
+        """Note why the job failed, and whether it was that policies said no."""
         with self._lock:
-            self._phase, self._reason = "failed", reason
+            self._phase, self._reason, self._denied = "failed", reason, denied
             write_json(self._folder / "failure.json", self.progress())
 
     def _write_state(self) -> None:
@@ -317,6 +318,7 @@ class Rounds:
                 "job_name": self.job.job,
                 "phase": self._phase,
                 "reason": self._reason,
+                "denied": self._denied,
                 "round": self._round,
                 "rounds": self.last,
                 "seconds": round(time.time() - self._started, 1),
