@@ -81,7 +81,9 @@ def test_without_json_nothing_but_words_for_people(path: tuple[str, ...], tmp_pa
     assert done.err.startswith("cloister: ")
 
 
-@pytest.mark.parametrize("path", [path for path in COMMANDS if path[0] not in ("demo", "audit") and path != ("down",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [path for path in COMMANDS if path[0] not in ("demo", "audit") and path != ("down",)], ids=" ".join
+)
 def test_over_invalid_documents_every_command_fails_with_every_problem(path: tuple[str, ...], tmp_path: Path) -> None:
     root = make_federation(tmp_path)
     (root / "policies" / "alpha.yaml").write_text("policy: [")
