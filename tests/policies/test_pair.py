@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from cloister.documents import parse
@@ -73,6 +76,8 @@ def test_a_result_needs_nothing_where_nobody_demands_it(world: World) -> None:
     world.site["release"] = {"approved_by": ["nora@north.example"]}
     world.silence_baseline()
     assert (world.policies().release_minimum_sites, world.policies().release_minimum_records) == (0, 0)
+    del world.site["release"]
+    assert (world.policies().release_minimum_sites, world.policies().release_minimum_records) == (0, 0)
 
 
 def test_the_digest_is_over_what_is_said(world: World) -> None:
@@ -80,6 +85,14 @@ def test_the_digest_is_over_what_is_said(world: World) -> None:
     commented = parse(b"# reviewed\n" + text_of(dict(reversed(world.site.items()))), Policy, name="moved.yaml")
     assert Policies(commented, before.baseline).digest == before.digest
     assert len(before.digest) == 64
+
+
+def test_the_digest_is_one_that_anybody_can_compute(world: World) -> None:
+    world.silence_baseline()
+    said = {"site": {**world.baseline, "policy": "hospital-north", "extends": "baseline"}, "baseline": world.baseline}
+    world.site = said["site"]
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    assert world.policies().digest == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("which", ["site", "baseline"])

@@ -180,6 +180,26 @@ def test_a_case_holds_with_exactly_its_answer_and_its_rules(
     }
 
 
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        ([], "holds no cases"),
+        ([{}, {"case": "two"}, {}], "has two cases called `one`"),
+        ([{"expect": "deny"}], "`cases.0` expects `deny` and names no `rules` that deny"),
+        (
+            [{"now": "2026-06-01T12:00:00+01:00"}],
+            "`cases.0.now` must be a moment in UTC, such as 2026-06-01T12:00:00Z",
+        ),
+        ([{"submitter": 3}], "`cases.0.submitter` must be text, not a number"),
+        ([{"submitter": {"name": "Eve", "role": "nurse"}}], "missing key `cases.0.submitter.organisation`"),
+    ],
+)
+def test_a_mistake_is_told_in_these_words(cases: list[Tree], said: str) -> None:
+    with pytest.raises(InvalidDocumentsError) as caught:
+        cases_of(*cases)
+    assert [problem.message for problem in caught.value.problems] == [said]
+
+
 def test_cases_are_numbered_within_their_document() -> None:
     first, second = cases_of({}, {"case": "two"}), cases_of({"case": "three"})
     assert list(numbered({"method": first, "hours": second})) == [

@@ -60,3 +60,4 @@ def test_denies_a_sites_policy_that_extends_nothing_even_past_the_model(world: W
     alone = dataclasses.replace(policies.site, value=policies.site.value.model_copy(update={"extends": None}))
     (refusal,) = decide(world.request(), Policies(alone, policies.baseline), world.now).refusals
     assert (refusal.rule, refusal.message) == ("validity", "the policy does not extend the baseline")
+    assert world.line(refusal.policy_at) == "extends: baseline"
