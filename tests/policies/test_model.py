@@ -168,6 +168,37 @@ def test_names_what_is_wrong(world: World, path: tuple[str | int, ...], value: A
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("purposes",), [], "`purposes` is left empty; fill it, or take the key out"),
+        (("extends",), None, "`extends` is left empty; fill it, or take the key out"),
+        (
+            ("hours", "until"),
+            "07:00",
+            "`hours` begins and ends at the same time; leave `hours` out where any time will do",
+        ),
+        (
+            ("may_leave", "metric_bounds"),
+            {"loss": {}},
+            "`may_leave.metric_bounds.loss` states neither `minimum` nor `maximum`",
+        ),
+        (
+            ("may_leave", "metric_bounds"),
+            {"loss": {"minimum": 2, "maximum": 1}},
+            "`may_leave.metric_bounds.loss` has a `maximum` below its `minimum`",
+        ),
+        (("release",), {}, "`release` states none of `minimum_sites`, `minimum_records` and `approved_by`"),
+    ],
+)
+def test_a_mistake_is_told_in_these_words(world: World, path: tuple[str | int, ...], value: Any, message: str) -> None:
+    inner: Any = world.site
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    assert one_problem(world).message == message
+
+
+@pytest.mark.parametrize(
     "path",
     [
         ("datasets", "clinical-notes", "columns"),
