@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cloister.documents import _Tree
+from cloister.documents.yaml_tree import YamlTree
 from cloister.policies import RULES, Policy
 from tests.policies.world import World
 
@@ -91,7 +91,7 @@ def test_examples_are_answered_as_the_page_says(
 ) -> None:
     world.silence_baseline()
     (shown,) = re.findall(r"```yaml\n(.*?)```", SECTIONS[rule], re.DOTALL)
-    world.site.update(_Tree(PAGE).build(shown))  # as a document is read: 07:00 is text
+    world.site.update(YamlTree(PAGE).build(shown))  # as a document is read: 07:00 is text
     world.ask(yaml.safe_load(change))
     own = world.outcomes(rule)[:-1]
     assert {outcome.effect.value for outcome in own} == {answer}

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cloister.documents import Document, KeyPath, _Tree
+from cloister.documents import Document, KeyPath
+from cloister.documents.yaml_tree import YamlTree
 from cloister.policies import RULES, Effect, Outcome
 from tests.policies.world import Tree, World
 
-_READER = _Tree("outcomes.yaml")  # as a document is read: dates and times of day are text
+_READER = YamlTree("outcomes.yaml")  # as a document is read: dates and times of day are text
 TABLE: dict[str, list[Tree]] = _READER.build(Path(__file__).with_name("outcomes.yaml").read_text(encoding="utf-8"))
 ENTRIES = [
     (rule, index, which) for rule in TABLE for index in range(len(TABLE[rule])) for which in ("site", "baseline")

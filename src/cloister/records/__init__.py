@@ -3,6 +3,7 @@
 
 from cloister.records.interface import Store
 from cloister.records.stores import open_store
-from cloister.records.view import TRAINING, ViewManifest, ViewRequest, check_request, write_view
+from cloister.records.view import ViewRequest, check_request, write_view
+from cloister.records.view_manifest import TRAINING, ViewManifest
 
 __all__ = ["TRAINING", "Store", "ViewManifest", "ViewRequest", "check_request", "open_store", "write_view"]

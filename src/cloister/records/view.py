@@ -33,19 +33,11 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from cloister.errors import RecordsError
-from cloister.files import (
-    PRIVATE_FILE,
-    PRIVATE_FOLDER,
-    canonical_json,
-    sha256_of,
-    sha256_of_file,
-    sync_folder,
-    write_json,
-)
+from cloister.files import PRIVATE_FILE, PRIVATE_FOLDER, sha256_of_file, sync_folder, write_json
 from cloister.records.stores import open_store
+from cloister.records.view_manifest import TRAINING, VALIDATION, ViewManifest
 from cloister.silos import Column, ColumnKind, Dataset
 
-TRAINING, VALIDATION = "training", "validation"
 FILES = {TRAINING: "train.parquet", VALIDATION: "validation.parquet"}
 MANIFEST = "manifest.json"
 
@@ -74,60 +66,6 @@ class ViewRequest:
     def read(self) -> tuple[str, ...]:
         """Columns that are read from the store: those of the view first, each once."""
         return tuple(dict.fromkeys((self.text, self.label, *(column for column, _ in self.rows))))
-
-
-@dataclass(frozen=True)
-class ViewManifest:
-    """What a view holds, in numbers; no record's content.
-
-    Attributes:
-        rows: rows read from the store.
-        filtered: rows left out because the policy's filter does not let them through.
-        rejected: rows left out because they break the dataset's schema.
-        cut: texts shortened to the column's maximum.
-        training: records to train on.
-        validation: records kept from training.
-        classes: by label, the number of records on each side of the split.
-        digests: SHA-256 by file name.
-        columns: the view's columns, text first.
-        filtered_by: columns that rows were filtered by, sorted.
-    """
-
-    rows: int
-    filtered: int
-    rejected: int
-    cut: int
-    training: int
-    validation: int
-    classes: dict[str, dict[str, int]]
-    digests: dict[str, str]
-    columns: tuple[str, ...]
-    filtered_by: tuple[str, ...] = ()
-
-    @property
-    def records(self) -> int:
-        """Records in the view, on both sides of the split."""
-        return self.training + self.validation
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for sending."""
-        return {
-            "rows": self.rows,
-            "filtered": self.filtered,
-            "rejected": self.rejected,
-            "cut": self.cut,
-            "training": self.training,
-            "validation": self.validation,
-            "classes": self.classes,
-            "digests": self.digests,
-            "columns": list(self.columns),
-            "filtered_by": list(self.filtered_by),
-        }
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest's canonical JSON, hence of the view's content."""
-        return sha256_of(canonical_json(self.to_json()))
 
 
 def write_view(dataset: Dataset, request: ViewRequest, *, root: Path, folder: Path, name: str) -> ViewManifest:

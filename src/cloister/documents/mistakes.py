@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model finds wrong with a document, in words: which key, on which line, and what it must be instead."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from cloister.documents.source import KeyPath, Source, dotted, printable, quoted
+from cloister.documents.yaml_tree import MAXIMUM_PROBLEMS
+from cloister.errors import Problem
+
+NEWER_LANGUAGE = "newer_language"
+"""Type of the mistake of a document in a language that this version does not read; it is told alone, because the
+unknown keys that come with it are no mistakes of whoever wrote it."""
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "date_from_datetime_parsing": "a date such as 2027-01-31",
+    "date_parsing": "a date such as 2027-01-31",
+}
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], source: Source) -> list[Problem]:
+    """Each mistake that ``model`` found in the document that ``source`` knows the lines of."""
+    found = [dict(item) for item in error.errors(include_url=False)]
+    newer = [item for item in found if item["type"] == NEWER_LANGUAGE]
+    return [_problem_of(item, model, source) for item in (newer or found)[:MAXIMUM_PROBLEMS]]
+
+
+def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) -> Problem:
+    kind, message = str(item["type"]), str(item["msg"])
+    path = _existing(tuple(item["loc"]), source)
+    line = source.line(path)
+    key = str(item["loc"][-1]) if item["loc"] else ""
+    if kind == "missing":
+        return Problem(source.file, line, f"missing key {dotted((*path, key))}")
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(key, _known_keys(model, tuple(item["loc"][:-1])), n=1, cutoff=0.5)
+        return Problem(source.file, line, f"unknown key {quoted(key)}", f"did you mean `{near[0]}`?" if near else "")
+    where = dotted(path)
+    if kind in _EXPECTED:
+        return Problem(source.file, line, f"{where} must be {_EXPECTED[kind]}, not {_kind_of(item.get('input'))}")
+    context = item.get("ctx", {})
+    if kind == "union_tag_not_found":
+        return Problem(source.file, line, f"missing key {dotted((*path, context['discriminator'].strip(chr(39))))}")
+    if kind == "union_tag_invalid":
+        known = context["expected_tags"].replace("'", "`")
+        return Problem(source.file, line, f"{where} is of an unknown kind {quoted(context['tag'])}", f"known: {known}")
+    sentence = printable(message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String "))
+    return Problem(source.file, line, f"{where} {sentence[:1].lower()}{sentence[1:]}" if path else sentence)
+
+
+def _existing(path: KeyPath, source: Source) -> KeyPath:
+    """Drop the parts that pydantic adds for unions and discriminators."""
+    kept: KeyPath = ()
+    for part in path:
+        if (*kept, part) in source.lines:
+            kept = (*kept, part)
+    return kept
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "empty"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "something else")
+
+
+def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """The keys allowed at ``path`` of ``model``, over all members of a union."""
+    models = [model]
+    for part in path:
+        models = [inner for outer in models for inner in _models_under(outer, part)] or models
+    return [field.alias or name for each in models for name, field in each.model_fields.items()]
+
+
+def _models_under(model: type[BaseModel], part: str | int) -> list[type[BaseModel]]:
+    for name, field in model.model_fields.items():
+        if part in (name, field.alias):
+            return _models_in(field.annotation)
+    return []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in typing.get_args(annotation) for found in _models_in(argument)]
