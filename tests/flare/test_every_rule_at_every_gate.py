@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class Site:
     silo: Tree
     key: PrivateKey
     version: int = 1
+    let_through: list[tuple[Denial, Point]] = field(default_factory=list)
 
     @property
     def workspace(self) -> Path:
@@ -131,7 +132,7 @@ def _moved(blob: bytes) -> bytes:
 def _clock_of(moment: datetime) -> type[datetime]:
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return moment.astimezone(tz)
 
     return Clock
@@ -186,9 +187,12 @@ def test_a_rule_lets_one_case_through_and_refuses_the_other(
     site: Site, rule: str, point: Point, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = DENIALS[rule, point]
-    identifier, refusal = _ask(site, case, point, monkeypatch, changed=False)
-    assert refusal == ""
-    assert site.decided(identifier, point)["effect"] == "allow"
+    unchanged = replace(case, line="", but_policy={}, but_silo={}, but_later=timedelta(), unadmitted=False)
+    if (unchanged, point) not in site.let_through:  # rules share some of these cases
+        identifier, refusal = _ask(site, unchanged, point, monkeypatch, changed=False)
+        assert refusal == ""
+        assert site.decided(identifier, point)["effect"] == "allow"
+        site.let_through.append((unchanged, point))
 
     identifier, refusal = _ask(site, case, point, monkeypatch, changed=True)
     assert set(_RULE_NAMED.findall(refusal)) == {rule}, refusal
