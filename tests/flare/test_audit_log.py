@@ -158,7 +158,7 @@ def test_a_view_that_is_not_recorded_is_removed(
     with pytest.raises((AuditError, KeyError)):
         job.prepare()
     assert not (job.private / "view").exists()
-    assert job._trainer is None
+    assert job.trainer.process is None
 
 
 # --- what leaves a site

@@ -225,18 +225,91 @@ def test_a_policy_revoked_meanwhile_stops_the_view(root: Path, trainer: type[Tra
     assert not view(job).exists()
 
 
-def test_a_policy_revoked_meanwhile_stops_the_next_round(
+def revoked_while(monkeypatch: pytest.MonkeyPatch, root: Path, name: str) -> None:
+    """The officer takes the policy back while the function ``name`` of the job's module does its work."""
+    does = getattr(site_job, name)
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        done = does(*arguments, **named)
+        revoke_policy(root, "alpha", keys=officers_keys())
+        return done
+
+    monkeypatch.setattr(site_job, name, meanwhile)
+
+
+def test_a_policy_revoked_while_the_view_is_written_leaves_no_view_and_no_trainer(
     root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = open_job(root)
-    job.prepare()
+    revoked_while(monkeypatch, root, "write_view")
+    monkeypatch.setattr(site_job, "Trainer", lambda *arguments, **named: pytest.fail("a trainer was made"))
+    with pytest.raises(DeniedError, match="was revoked"):
+        job.prepare()
+    assert not view(job).exists()
+    assert not list(job.private.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("gate", ["train", "evaluate", "release"])
+def test_a_policy_revoked_meanwhile_stops_the_trainer_and_removes_the_view(
+    root: Path, trainer: type[TrainerInMemory], gate: str
+) -> None:
+    job, _ = prepare(root)
+    assert view(job).exists()
     revoke_policy(root, "alpha", keys=officers_keys())
+    gates = {
+        "train": lambda: job.train(1, b"", {}),
+        "evaluate": lambda: job.evaluate(3, b""),
+        "release": lambda: job._release({}, None),
+    }
     with pytest.raises(DeniedError, match="was revoked"):
-        job.train(1, b"", {})
+        gates[gate]()
+    assert trainer.last.closed == 1
+    assert not view(job).exists()
+    for other in gates.values():
+        with pytest.raises(DeniedError, match="was revoked"):
+            other()
+    assert job._sent == 0
+
+
+def test_a_policy_revoked_while_a_round_is_trained_stops_its_update_and_the_trainer(
+    root: Path, trainer: type[TrainerInMemory]
+) -> None:
+    job, _ = prepare(root)
+
+    def revoked(blob: bytes) -> bytes:
+        revoke_policy(root, "baseline", keys=officers_keys())
+        return blob
+
+    trainer.last.answer = revoked
     with pytest.raises(DeniedError, match="was revoked"):
-        job.evaluate(3, b"")
-    with pytest.raises(DeniedError, match="was revoked"):
-        job._release({}, None)
+        train(job)
+    assert trainer.last.closed == 1
+    assert not view(job).exists()
+    assert job._sent == 0
+
+
+def test_an_update_that_may_not_leave_ends_no_more_than_its_round(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    trainer.last.answer = lambda blob: b"junk"
+    with pytest.raises(EgressError):
+        train(job)
+    assert trainer.last.closed == 0
+    trainer.last.answer = lambda blob: blob
+    assert train(job, 2)[0].round == 2
+
+
+def test_a_preparation_that_fails_at_its_end_leaves_nothing(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(self: TrainerInMemory, timeout_seconds: float) -> None:
+        raise TrainerError("the trainer did not get ready")
+
+    monkeypatch.setattr(TrainerInMemory, "start", stumble)
+    job = open_job(root)
+    with pytest.raises(TrainerError):
+        job.prepare()
+    assert trainer.last.closed == 1
+    assert not view(job).exists()
 
 
 def test_a_revocation_that_cannot_be_verified_stops_a_job(root: Path) -> None:
@@ -261,6 +334,8 @@ def test_a_check_of_revocations_that_throws_stops_a_job(
         with pytest.raises(RuntimeError):  # the executor makes a refusal of it; nothing was asked, nothing leaves
             gate()
     assert job._sent == 0
+    assert trainer.last.closed
+    assert not view(job).exists()
 
 
 def test_no_record_is_read_where_a_rule_denies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +491,7 @@ def test_only_metrics_of_the_policy_leave(tmp_path: Path, trainer: type[TrainerI
 
 def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_bytes_per_round": 100}}))
-    with pytest.raises(DeniedError, match=r"`update-size`: \d+ bytes .* 100 may \(policies/alpha.yaml:\d+\)"):
+    with pytest.raises(DeniedError, match=r"`update-size`: .* the 100 that may leave \(policies/alpha.yaml:\d+\)"):
         train(job)
 
 
@@ -592,7 +667,7 @@ def test_the_real_trainer_trains_in_the_real_sandbox(tmp_path: Path) -> None:
         job.close()
     assert not view(job).exists()
     with pytest.raises(TrainerError):
-        job._running().ask(Evaluate(), b"", 5.0)
+        job.trainer.ask(Evaluate(), b"")
 
 
 @pytest.mark.slow

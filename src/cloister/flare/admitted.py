@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cloister.documents import Document, T, parse
 from cloister.errors import InvalidDocumentsError, JobError
-from cloister.files import private_folder, sha256_of, write_json
+from cloister.files import private_folder, sha256_of, sync_folder, write_json
 from cloister.policies import Policies, Policy, Submitter
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode
@@ -33,6 +33,11 @@ class Admitted:
     submitter: Submitter
     site: SiteDocuments
     sandbox: SandboxMode
+
+    @property
+    def mode(self) -> SandboxMode:
+        """How its trainer is isolated: without a sandbox only where the record and the policies in it both say so."""
+        return self.sandbox if mode_of(self.site.policies) is SandboxMode.UNSAFE_NONE else SandboxMode.BUBBLEWRAP
 
     def write(self, workspace: Path) -> None:
         """Write the record where the job's process looks for it."""
@@ -62,6 +67,7 @@ class Admitted:
         written = workspace / "admitted" / f"{job_id}.json"
         try:
             taken = written.rename(written.with_suffix(".taken"))
+            sync_folder(taken.parent)  # else a power cut could bring the record back, and the job start a second time
             value = json.loads(taken.read_text(encoding="utf-8"))
             submitter = Submitter(**value["submitter"])
             mode = SandboxMode(value["sandbox"])
@@ -74,6 +80,11 @@ class Admitted:
         if record.job_id != job_id:
             raise JobError("the site's record of having admitted this job is of another job")
         return record
+
+
+def mode_of(policies: Policies) -> SandboxMode:
+    """How a trainer is isolated under ``policies``."""
+    return SandboxMode.UNSAFE_NONE if policies.sandbox == "unsafe-none" else SandboxMode.BUBBLEWRAP
 
 
 def _documents(site: SiteDocuments) -> dict[str, Document[Silo] | Document[Policy]]:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One job at one site, from its admission to its end; knows nothing of how NVFlare carries its messages."""
+"""One job at one site, from its admission to its end: every gate that it passes.
+
+Knows nothing of how NVFlare carries its messages. At each gate the policies must still stand. Where they do not, where
+what happens cannot be recorded, and where the preparation fails for whatever reason, the job is over here: its trainer
+is stopped, its view and its training code are removed. An update that may not leave ends no more than its round.
+"""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,26 +19,25 @@ from cloister import egress
 from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
-from cloister.errors import DeniedError, EgressError, JobError, RecordsError
+from cloister.errors import DeniedError, EgressError, RecordsError
 from cloister.files import private_folder, sha256_of_file
 from cloister.flare.admitted import Admitted
 from cloister.flare.audit_log import facts_of_decision, log_of_site
 from cloister.flare.exchange import Prepared, Update
 from cloister.flare.job_folder import App
+from cloister.flare.site_trainer import SiteTrainer
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
-from cloister.messages import Evaluate, Setup, Train
+from cloister.messages import Evaluate, Train
 from cloister.policies import Leaving, Request, ViewFacts, decide
 from cloister.records import TRAINING, ViewManifest, ViewRequest, write_view
 from cloister.repository import SiteDocuments
-from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
+from cloister.sandbox import SandboxMode, Trainer
 from cloister.silos import Silo
 
 _log = logging.getLogger(__name__)
-
-_START_SECONDS = 300.0
 
 
 @dataclass
@@ -52,6 +54,8 @@ class SiteJob:
         clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
         log: the site's audit log.
         code: the training code that the job brings; None where it brings none.
+        trainer: its trainer, from start to end.
+        norm: of the update that passed the gate last.
     """
 
     settings: SiteSettings
@@ -63,14 +67,15 @@ class SiteJob:
     clock: Callable[[], datetime]
     log: Log
     code: Code | None = None
-    _trainer: Trainer | None = None
+    trainer: SiteTrainer = field(init=False)
+    norm: float | None = None
     _training: int = 0  # records of the view that may be trained on
     _asked: int = 0  # the last round that was asked for
     _sent: int = 0  # bytes that have left in this job
     _view: ViewFacts | None = None
-    norm: float | None = None  # of the update that passed the gate last
-    _closed: bool = False  # guarded by _closing
-    _closing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.trainer = SiteTrainer(self.job, self.site.silo.value, self.layout, self.private, self.code)
 
     @classmethod
     def open(
@@ -106,9 +111,16 @@ class SiteJob:
         """Write the view, ask the policy again, start the trainer.
 
         Raises:
-            CloisterError: where any of it cannot be done or is not allowed.
+            CloisterError: where any of it cannot be done or is not allowed; nothing of it is left then.
         """
-        if self.code is not None and self._mode() is not SandboxMode.BUBBLEWRAP:
+        try:
+            return self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> Prepared:
+        if self.code is not None and self.admitted.mode is not SandboxMode.BUBBLEWRAP:
             raise DeniedError("the job brings training code, and this site runs trainers without a sandbox")
         base_model = _base_model(self.settings.root, self.site.silo.value, self.job)
         found = sha256_of_file(base_model / "model.safetensors")
@@ -120,43 +132,18 @@ class SiteJob:
             )
         manifest = self._write_view()
         self._training = manifest.training
-        self._new_trainer(base_model).start(_START_SECONDS)
+        protected = (self.settings.state, self.settings.workspace)
+        self.trainer.start(Trainer, base_model, protected, self.admitted.mode)
         return Prepared(
             training=manifest.training,
             validation=manifest.validation,
             view=manifest.digest,
             policy=self.site.policies.digest,
-            sandbox=self._mode().value,
+            sandbox=self.admitted.mode.value,
             layout=self.layout.to_json(),
             release_minimum_sites=self.site.policies.release_minimum_sites,
             release_minimum_records=self.site.policies.release_minimum_records,
         )
-
-    def _mode(self) -> SandboxMode:
-        """How the trainer is isolated: without a sandbox only where that held at admission and still holds."""
-        unsafe = self.site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
-        return self.admitted.sandbox if unsafe else SandboxMode.BUBBLEWRAP
-
-    def _new_trainer(self, base_model: Path) -> Trainer:
-        enclosure = Enclosure(
-            view=self.private / "view",
-            base_model=base_model,
-            protected=(self.settings.state, self.settings.workspace),
-            limits=self._limits(),
-            log=self.private / "trainer.log",
-            code=self._written_code(),
-        )
-        most = egress.maximum_blob_bytes(self.layout)
-        with self._closing:
-            if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
-                self._clear()
-                raise JobError("the job was stopped")
-            self._trainer = Trainer(enclosure, self._setup(), mode=self._mode(), maximum_blob_bytes=most)
-            return self._trainer
-
-    def _written_code(self) -> Path | None:
-        """The folder with the job's own code, for the trainer; this process handles it as text and never imports it."""
-        return None if self.code is None else self.code.write(self.private / "code")
 
     def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
         """One round.
@@ -169,11 +156,11 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        trainer = self._running()
-        check_standing(self.settings, self.site.policies)
+        self.trainer.running()
+        self._check_standing()
         self._take_turn(number, range(1, self.job.federation.rounds + 1))
         begun = time.monotonic()
-        done, blob = trainer.ask(Train(round=number), adapter, self._round_seconds())
+        done, blob = self.trainer.ask(Train(round=number), adapter)
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
         update = egress.difference(egress.read_adapter(blob, self.layout), received)
         released = self._release(done.metrics, update)
@@ -185,25 +172,17 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        trainer = self._running()
-        check_standing(self.settings, self.site.policies)
+        self.trainer.running()
+        self._check_standing()
         after = self.job.federation.rounds + 1
         self._take_turn(number, range(after, after + 1))
-        done, _ = trainer.ask(Evaluate(), adapter, self._round_seconds())
+        done, _ = self.trainer.ask(Evaluate(), adapter)
         released = self._release(done.metrics, None)
         return self._update(number, done.records, dict(released.metrics))
 
     def close(self) -> None:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
-        with self._closing:
-            self._closed = True
-            if self._trainer:
-                self._trainer.close()
-            self._clear()
-
-    def _clear(self) -> None:
-        for name in ("view", "code"):
-            shutil.rmtree(self.private / name, ignore_errors=True)
+        self.trainer.close()
 
     def _take_turn(self, number: int, due: range) -> None:
         """Count a round. The policy limits how many there are, so a server may neither add any nor repeat one."""
@@ -214,13 +193,8 @@ class SiteJob:
     def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
         if records > self._training:
             raise EgressError("the trainer claims more records than its view holds")
-        restarts, head = self._running().restarts, self.log.head()
+        restarts, head = self.trainer.running().restarts, self.log.head()
         return Update(round=number, records=records, metrics=metrics, restarts=restarts, audit=head)
-
-    def _running(self) -> Trainer:
-        if self._trainer is None:
-            raise JobError("the server asked for a round before the site was ready")
-        return self._trainer
 
     def _write_view(self) -> ViewManifest:
         wanted = self.job.dataset
@@ -234,7 +208,7 @@ class SiteJob:
             rows=self.site.policies.row_filters(wanted.name),
         )
         self._decide()
-        manifest = write_view(dataset, request, root=self.settings.root, folder=self.private / "view", name=wanted.name)
+        manifest = write_view(dataset, request, root=self.settings.root, folder=self.trainer.view, name=wanted.name)
         classes = {label: counts[TRAINING] for label, counts in manifest.classes.items()}
         self._view = ViewFacts(manifest.training, classes)
         facts: dict[str, Fact] = {"dataset": wanted.name, "digest": manifest.digest, "rejected": manifest.rejected}
@@ -257,11 +231,19 @@ class SiteJob:
         try:
             self.log.append(kind, facts, job=self.admitted.job_id, number=self._asked)
         except BaseException:
-            shutil.rmtree(self.private / "view", ignore_errors=True)
+            self.close()
+            raise
+
+    def _check_standing(self) -> None:
+        """See that the policies still stand; where they do not, or it cannot be told, the job is over here."""
+        try:
+            check_standing(self.settings, self.site.policies)
+        except BaseException:
+            self.close()
             raise
 
     def _decide(self, leaving: Leaving | None = None) -> None:
-        check_standing(self.settings, self.site.policies)
+        self._check_standing()
         request = Request(
             self.settings.site,
             self.admitted.submitter,
@@ -277,31 +259,7 @@ class SiteJob:
             Kind.DECISION, {"point": point, "policy": self.site.policies.digest, **facts_of_decision(decision)}
         )
         if not decision.allowed:
-            if leaving is None:
-                self._clear()
             raise DeniedError(decision.sentence())
-
-    def _setup(self) -> Setup:
-        wanted = self.job.dataset
-        return Setup(
-            view=str(self.private / "view"),
-            base_model=".",
-            text=wanted.text,
-            label=wanted.label,
-            labels=wanted.labels,
-            lora=self.job.method.lora,
-            training=self.job.training,
-            shapes=self.layout.shapes(),
-            head_modules=self.layout.head_modules,
-            threads=self.site.silo.value.capacity.threads,
-        )
-
-    def _limits(self) -> Limits:
-        capacity = self.site.silo.value.capacity
-        return Limits(int(capacity.memory_gib * 2**30), capacity.processes, capacity.threads)
-
-    def _round_seconds(self) -> float:
-        return float(self.site.silo.value.capacity.round_seconds)
 
 
 def _base_model(root: Path, silo: Silo, job: Job) -> Path:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a job's trainer at a site: what is written for it, its start, its end; it decides nothing."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloister import egress
+from cloister.errors import JobError
+from cloister.jobs import AdapterLayout, Code, Job
+from cloister.messages import Done, Evaluate, Setup, Train
+from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
+from cloister.silos import Silo
+
+_START_SECONDS = 300.0
+
+
+@dataclass
+class SiteTrainer:
+    """The trainer of one job.
+
+    Attributes:
+        job: what is trained.
+        silo: the site's silo document, which says what the trainer may use up.
+        layout: the adapter's tensors.
+        private: folder for view, training code and trainer's log; emptied at the end, except for the log.
+        code: the training code that the job brings; None where it brings none.
+        process: the isolated process; None before its start.
+    """
+
+    job: Job
+    silo: Silo
+    layout: AdapterLayout
+    private: Path
+    code: Code | None = None
+    process: Trainer | None = None
+    _closed: bool = False  # guarded by _closing
+    _closing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def view(self) -> Path:
+        """The folder that the view is written into."""
+        return self.private / "view"
+
+    def running(self) -> Trainer:
+        """The isolated process.
+
+        Raises:
+            JobError: before its start.
+        """
+        if self.process is None:
+            raise JobError("the server asked for a round before the site was ready")
+        return self.process
+
+    def start(
+        self, make: Callable[..., Trainer], base_model: Path, protected: tuple[Path, ...], mode: SandboxMode
+    ) -> None:
+        """Start the process, and wait until it has read the view.
+
+        Args:
+            make: makes the process.
+            base_model: folder with the base model.
+            protected: what may not be visible inside.
+            mode: how it is isolated.
+
+        Raises:
+            CloisterError: where it cannot be started, or the job was stopped meanwhile.
+        """
+        # This process handles the job's own code as text and never imports it.
+        code = None if self.code is None else self.code.write(self.private / "code")
+        enclosure = Enclosure(self.view, base_model, protected, self._limits(), self.private / "trainer.log", code)
+        most = egress.maximum_blob_bytes(self.layout)
+        with self._closing:
+            if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
+                self._clear()
+                raise JobError("the job was stopped")
+            self.process = process = make(enclosure, self._setup(), mode=mode, maximum_blob_bytes=most)
+        process.start(_START_SECONDS)
+
+    def ask(self, message: Train | Evaluate, adapter: bytes) -> tuple[Done, bytes]:
+        """Let it do one thing.
+
+        Raises:
+            CloisterError: where it was not started, is closed, or fails twice.
+        """
+        return self.running().ask(message, adapter, float(self.silo.capacity.round_seconds))
+
+    def close(self) -> None:
+        """Stop the process, remove view and training code; may be called from any thread, more than once."""
+        with self._closing:
+            self._closed = True
+            if self.process:
+                self.process.close()
+            self._clear()
+
+    def _clear(self) -> None:
+        for folder in (self.view, self.private / "code"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _setup(self) -> Setup:
+        wanted = self.job.dataset
+        return Setup(
+            view=str(self.view),
+            base_model=".",
+            text=wanted.text,
+            label=wanted.label,
+            labels=wanted.labels,
+            lora=self.job.method.lora,
+            training=self.job.training,
+            shapes=self.layout.shapes(),
+            head_modules=self.layout.head_modules,
+            threads=self.silo.capacity.threads,
+        )
+
+    def _limits(self) -> Limits:
+        capacity = self.silo.capacity
+        return Limits(int(capacity.memory_gib * 2**30), capacity.processes, capacity.threads)
