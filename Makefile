@@ -3,6 +3,7 @@
 # make unit    the tests that need no processes, in seconds
 # make check   ruff, mypy, import-linter
 # make bench   the benchmarks, one after another
+# make mutants the policy code changed in some two thousand ways, and which of them no test notices
 #
 # Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap where it may be installed.
 
@@ -16,10 +17,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Thousands of small durable writes: a memory disk spares the unit tests most of their time.
 MEMORY_DISK := $(firstword $(wildcard /dev/shm) /tmp)
 
-.PHONY: help install bubblewrap demo test unit check format bench clean
+.PHONY: help install bubblewrap demo test unit check format bench mutants clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -59,6 +60,9 @@ format: $(INSTALLED)
 bench: $(INSTALLED) bubblewrap
 	@for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
 
+mutants: $(INSTALLED)
+	@$(BIN)/python scripts/mutants.py
+
 # Keys and results lie in .cloister: whoever wants those gone removes that folder themselves.
 clean:
-	rm -rf $(VENV) demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
