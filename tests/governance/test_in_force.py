@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every way in which a policy is not in force, with the keys of a provisioned federation."""
+"""Every way in which a policy is not in force, with the keys of a provisioned federation; see also test_revocation."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cloister.documents import load
+from cloister.documents import Document, load
 from cloister.errors import DeniedError, InvalidDocumentsError
+from cloister.file_lock import locked
 from cloister.flare.state import State
 from cloister.governance import in_force
-from cloister.governance.in_force import InForce, policy_in_force
-from cloister.governance.policy_signature import check_may_follow, signature_file
-from cloister.governance.policy_versions import FILE, PolicyVersions
+from cloister.governance.policy_signature import check_may_follow, sign_policy, signature_file
+from cloister.governance.policy_versions import FILE
 from cloister.policies import Policy
+from cloister.provisioning import PrivateKey
 from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import provisioned
-from tests.signed_policies import revoke_policy, sign_policies
+from tests.governance.asking import ask, authority_of, refusal, roster_of, signed_anew
+from tests.signed_policies import sign_policies
 
 NAMES = pytest.mark.parametrize("name", ["alpha", "baseline"])
 
@@ -31,29 +34,9 @@ def root(tmp_path: Path) -> Path:
     return provisioned(tmp_path)
 
 
-def ask(root: Path, now: datetime | None = None, *, take_up: bool = True) -> InForce:
-    workspace = State(root).site("alpha")
-    authority = read_certificate(workspace / "startup" / "rootCA.pem")
-    when = now or datetime.now(UTC)
-    return policy_in_force(root, "alpha", authority, PolicyVersions(workspace), when, take_up=take_up)
-
-
-def refusal(root: Path, now: datetime | None = None) -> str:
-    with pytest.raises(DeniedError) as caught:
-        ask(root, now)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def signed_anew(root: Path, name: str, **changes: object) -> None:
-    change_document(root, f"policies/{name}.yaml", changes)
-    sign_policies(root, name)
-
-
 def test_what_is_signed_is_in_force(root: Path) -> None:
     found = ask(root)
     assert (found.signed.by, found.baseline_signed.by) == (OFFICER, OFFICER)
-    assert str(found.until) == "2099-12-31"
 
 
 @NAMES
@@ -139,9 +122,15 @@ def test_a_signature_whose_certificate_has_run_out(root: Path) -> None:
 @NAMES
 def test_a_policy_that_has_ended_or_not_begun(root: Path, name: str) -> None:
     signed_anew(root, name, valid_until="2026-01-02")
-    assert f"`validity`: the policy of `{name}` ended on 2026-01-02" in refusal(root)
+    assert (
+        f"`validity`: the policy ended on 2026-01-02 and today is {datetime.now(UTC).date()} (policies/{name}.yaml:"
+        in refusal(root)
+    )
     signed_anew(root, name, valid_until="2099-12-31", valid_from="2099-01-01")
-    assert f"`validity`: the policy of `{name}` counts from 2099-01-01" in refusal(root)
+    assert (
+        f"`validity`: the policy counts from 2099-01-01 and today is {datetime.now(UTC).date()} (policies/{name}.yaml:"
+        in refusal(root)
+    )
 
 
 @NAMES
@@ -186,54 +175,13 @@ def test_the_memory_is_the_owners_alone(root: Path) -> None:
     assert json.loads(path.read_bytes()).keys() == {"alpha", "baseline"}
 
 
-@NAMES
-def test_a_revoked_policy(root: Path, name: str) -> None:
-    revoke_policy(root, name, reason="a complaint")
-    assert f"version 1 of the policy of `{name}` was revoked by `{OFFICER}`: a complaint" in refusal(root)
-    signed_anew(root, name, version=2)
-    assert ask(root), "a higher version is another one"
-
-
-def test_a_revocation_of_another_policy_counts_not_here(root: Path) -> None:
-    revoke_policy(root, "beta")
-    assert ask(root)
-
-
-@pytest.mark.parametrize("file", ["alpha-v1.json", "alpha-v9.json", "alpha-v0.json", "alpha", "alpha-v1.json.bak"])
-def test_what_cannot_be_verified_counts_as_a_revocation(root: Path, file: str) -> None:
-    (root / "policies/revoked").mkdir()
-    (root / "policies/revoked" / file).write_text("stop")
-    assert f"counts as revoked: `policies/revoked/{file}` cannot be verified" in refusal(root)
-
-
-def test_a_revocation_by_somebody_who_may_not_counts(root: Path) -> None:
-    revoke_policy(root, "alpha", by=PERSON)
-    assert f"signed by `{PERSON}`, who may not revoke" in refusal(root)
-
-
-def test_a_revocation_under_another_versions_name_counts(root: Path) -> None:
-    path = revoke_policy(root, "alpha")
-    path.rename(path.with_name("alpha-v4.json"))
-    assert "version 1 of the policy of `alpha` was revoked" in refusal(root)
-
-
-def test_a_file_in_the_place_of_the_folder_counts(root: Path) -> None:
-    (root / "policies/revoked").write_text("")
-    assert "every policy counts as revoked" in refusal(root)
-
-
-def test_a_missing_roster(root: Path) -> None:
-    (root / "provisioning/federation.yaml").unlink()
-    assert "has no policy in force" in refusal(root)
-
-
 def test_a_missing_silo_document_is_no_matter_of_the_policy(root: Path) -> None:
     (root / "silos/alpha.yaml").unlink()
     with pytest.raises(InvalidDocumentsError):
         ask(root)
 
 
-@pytest.mark.parametrize("step", ["check_policy_signature", "check_not_revoked", "_check_dates", "load_site"])
+@pytest.mark.parametrize("step", ["check_policy_signature", "check_not_revoked", "check_dates", "load_site"])
 def test_a_step_that_throws_lets_nothing_through(root: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def stumble(*arguments: object) -> None:
         raise RuntimeError("on purpose")
@@ -244,13 +192,56 @@ def test_a_step_that_throws_lets_nothing_through(root: Path, monkeypatch: pytest
 
 
 def test_who_signs_is_told_to_raise_the_version(root: Path) -> None:
-    policy = load(root / "policies/alpha.yaml", Policy, name="policies/alpha.yaml")
+    policy = policy_of(root)
     signature = signature_file(root, policy).read_bytes()
-    check_may_follow(policy, signature)
+    follow(root, policy, signature)
     change_document(root, "policies/alpha.yaml", {"owner": "somebody else"})
-    changed = load(root / "policies/alpha.yaml", Policy, name="policies/alpha.yaml")
+    changed = policy_of(root)
     with pytest.raises(DeniedError, match="version 1 was signed with other content"):
-        check_may_follow(changed, signature)
+        follow(root, changed, signature)
     change_document(root, "policies/alpha.yaml", {"version": 2})
-    check_may_follow(load(root / "policies/alpha.yaml", Policy, name="policies/alpha.yaml"), signature)
-    check_may_follow(changed, b"no envelope")
+    follow(root, policy_of(root), signature)
+    follow(root, changed, b"no envelope")
+
+
+def policy_of(root: Path) -> Document[Policy]:
+    return load(root / "policies/alpha.yaml", Policy, name="policies/alpha.yaml")
+
+
+def follow(root: Path, policy: Document[Policy], signature: bytes) -> None:
+    check_may_follow(policy, signature, roster_of(root), authority_of(root))
+
+
+def test_a_lapsed_officers_signature_still_forbids_and_a_strangers_never_does(root: Path, tmp_path: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"version": 999})
+    higher = policy_of(root)
+    change_document(root, "policies/alpha.yaml", {"version": 1})
+    begun = datetime.now(UTC)
+
+    def signed_by(person: str, keys: Path, when: datetime = begun) -> bytes:
+        startup = State(keys).person(person) / "startup"
+        key, certificate = PrivateKey.load(startup / "client.key"), read_certificate(startup / "client.crt")
+        return sign_policy("alpha", higher.text, 999, key, certificate, when)
+
+    with pytest.raises(DeniedError, match="version 999 was signed"):
+        follow(root, policy_of(root), signed_by(OFFICER, root))
+    follow(root, policy_of(root), signed_by(PERSON, root))  # certified, and no officer
+    follow(root, policy_of(root), signed_by(OFFICER, provisioned(tmp_path / "other", "theirs")))
+    follow(root, policy_of(root), signed_by(OFFICER, root, begun + timedelta(days=400)))  # when nobody could sign
+
+
+def test_it_ends_with_the_first_of_dates_and_certificates(root: Path) -> None:
+    found = ask(root)
+    certificate = read_certificate(State(root).person(OFFICER) / "startup" / "client.crt")
+    assert found.signed.lapses == found.baseline_signed.lapses == certificate.not_valid_after_utc.date()
+    assert found.until == found.signed.lapses < date(2099, 12, 31)
+    sooner = datetime.now(UTC).date() + timedelta(days=9)
+    signed_anew(root, "baseline", valid_until=sooner.isoformat(), version=2)
+    assert ask(root).until == sooner
+
+
+def test_a_memory_that_another_holds_denies_in_the_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloister.governance.policy_versions.locked", partial(locked, seconds=0.05))
+    with locked(State(root).site("alpha") / f"{FILE}.lock"):
+        assert "memory of policy versions" in refusal(root)
+    assert ask(root)

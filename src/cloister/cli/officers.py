@@ -127,7 +127,7 @@ def sign_one(repo: Repository, local: LocalFederation, name: str, officer: str, 
     policy = policy_of(repo, name)
     path = signature_file(repo.root, policy)
     if path.is_file():
-        check_may_follow(policy, path.read_bytes())
+        check_may_follow(policy, path.read_bytes(), local.federation, authority_of(local))
     key, certificate = key_of(local, officer)
     content = sign_policy(name, policy.text, policy.value.version, key, certificate, now)
     write_atomically(path, content, mode=0o644)

@@ -111,7 +111,7 @@ def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, An
     try:
         versions = PolicyVersions(local.state.site(site))
         now = datetime.now(UTC)
-        found = policy_in_force(repo.root, site, authority_of(local), versions, now, take_up=False)
+        found = policy_in_force(repo.root, site, local.federation, authority_of(local), versions, now, take_up=False)
         said |= {"signed_by": found.signed.by, "until": found.until.isoformat()}
     except CloisterError as error:
         problems.append(f"takes no jobs: {error}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cloister.flare.state import SiteSettings
+from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.revocation import check_not_revoked
 from cloister.policies import Policies
 from cloister.provisioning.kit import ROOT_FILE
@@ -21,5 +22,6 @@ def check_standing(settings: SiteSettings, policies: Policies) -> None:
         CloisterError: where one was, or it cannot be told.
     """
     authority = read_certificate(settings.workspace / "startup" / ROOT_FILE)
+    versions = PolicyVersions(settings.workspace)
     for policy in (policies.site, policies.baseline):
-        check_not_revoked(settings.root, policy, authority)
+        check_not_revoked(settings.root, policy, authority, versions)

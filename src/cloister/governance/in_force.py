@@ -13,17 +13,18 @@ from pathlib import Path
 
 from cryptography import x509
 
-from cloister.documents import Document, load
+from cloister.documents import Document
 from cloister.errors import DeniedError, InvalidDocumentsError
 from cloister.governance.policy_signature import Signed, check_policy_signature, officers_of, signature_file
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.revocation import check_not_revoked
 from cloister.policies import Policy
+from cloister.policies.dates import outside_dates
 from cloister.repository import SiteDocuments, load_site
 from cloister.roster import ROSTER, Federation
 
 _MAXIMUM_BYTES = 64 * 1024
-_DECIDING = ("policies/", ROSTER)
+_DECIDING = "policies/"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class InForce:
         site: the documents.
         signed: who signed the site's own policy.
         baseline_signed: who signed the baseline.
-        until: the last day, UTC, on which both count.
+        until: the last day, UTC, on which both count; where a signature lapses on that day, a part of it.
     """
 
     site: SiteDocuments
@@ -43,25 +44,32 @@ class InForce:
     until: date
 
 
-def policy_in_force(
-    root: Path, site: str, authority: x509.Certificate, versions: PolicyVersions, now: datetime, *, take_up: bool
+def policy_in_force(  # noqa: PLR0913 - whose policy, whose word counts, and when; nothing of it has a default
+    root: Path,
+    site: str,
+    federation: Federation,
+    authority: x509.Certificate,
+    versions: PolicyVersions,
+    now: datetime,
+    *,
+    take_up: bool,
 ) -> InForce:
     """What is in force at ``site`` now.
 
     Args:
         root: the folder that holds the site's documents.
         site: the site's name.
+        federation: the roster, as it is now.
         authority: the authority's certificate, from the site's own kit.
         versions: what the site remembers of earlier versions.
         now: aware time, UTC.
-        take_up: whether to remember these versions; only the site itself does.
+        take_up: whether to remember these versions, or that they were revoked; only the site itself does.
 
     Raises:
         DeniedError: where the policy or the baseline is not in force; one sentence says why.
         InvalidDocumentsError: where the site's silo document cannot be read.
     """
     try:
-        federation = load(root / ROSTER, Federation, name=ROSTER).value
         documents = load_site(root, site)
     except InvalidDocumentsError as error:
         first = next((each for each in error.problems if each.file.startswith(_DECIDING)), None)
@@ -69,26 +77,62 @@ def policy_in_force(
             raise
         place = f"{first.file}:{first.line}" if first.line else first.file
         raise DeniedError(f"site `{site}` has no policy in force: {place}: {first.message}", hint=first.hint) from error
-    policies = documents.policies
-    pair = (policies.site, policies.baseline)
-    signed, baseline_signed = (check_policy(root, each, federation, authority, now) for each in pair)
+    pair = (documents.policies.site, documents.policies.baseline)
+    memory = versions if take_up else None
+    signed, baseline_signed = (check_policy(root, each, federation, authority, now, memory) for each in pair)
     (versions.take_up if take_up else versions.check)(pair)
-    until = min(each.value.valid_until for each in pair)
+    until = min(*(each.value.valid_until for each in pair), signed.lapses, baseline_signed.lapses)
     return InForce(documents, signed, baseline_signed, until)
 
 
 def check_policy(
-    root: Path, policy: Document[Policy], federation: Federation, authority: x509.Certificate, now: datetime
+    root: Path,
+    policy: Document[Policy],
+    federation: Federation,
+    authority: x509.Certificate,
+    now: datetime,
+    versions: PolicyVersions | None = None,
 ) -> Signed:
     """Who signed ``policy``, if it is signed, within its dates and not revoked.
+
+    Args:
+        root: the folder that holds the documents.
+        policy: as it was read.
+        federation: the roster, as it is now.
+        authority: the authority's certificate, from this participant's own kit.
+        now: aware time, UTC.
+        versions: what the site remembers; None where no site asks.
 
     Raises:
         DeniedError: where it is not; one sentence says which.
     """
-    signed = check_policy_signature(policy, _signature(root, policy, federation), federation, authority, now)
-    _check_dates(policy, now)
-    check_not_revoked(root, policy, authority)
+    check_not_revoked(root, policy, authority, versions)
+    signed = check_signature(root, policy, federation, authority, now)
+    check_dates(policy, now)
     return signed
+
+
+def check_signature(
+    root: Path, policy: Document[Policy], federation: Federation, authority: x509.Certificate, now: datetime
+) -> Signed:
+    """Who signed ``policy``, if that counts now; whatever its dates are.
+
+    Raises:
+        DeniedError: where it does not.
+    """
+    return check_policy_signature(policy, _signature(root, policy, federation), federation, authority, now)
+
+
+def check_dates(policy: Document[Policy], now: datetime) -> None:
+    """See that ``policy`` has begun and has not ended.
+
+    Raises:
+        DeniedError: where it has not, or has.
+    """
+    if found := outside_dates(policy.value, now.date()):
+        said, key = found
+        hint = "renew it under a higher version"
+        raise DeniedError(f"`validity`: {said} ({policy.source.at(key)})", hint=hint)
 
 
 def is_unsigned(root: Path, policy: Document[Policy]) -> bool:
@@ -117,15 +161,3 @@ def _signature(root: Path, policy: Document[Policy], federation: Federation) -> 
         raise unsigned(policy, federation) from error
     except OSError as error:
         raise DeniedError(f"the signature of `{policy.source.file}` cannot be read") from error
-
-
-def _check_dates(policy: Document[Policy], now: datetime) -> None:
-    value, at, today = policy.value, policy.source.at, now.date()
-    whose = f"`validity`: the policy of `{value.policy}`"
-    hint = "renew it under a higher version"
-    if today < value.valid_from:
-        raise DeniedError(
-            f"{whose} counts from {value.valid_from} and today is {today} ({at('valid_from')})", hint=hint
-        )
-    if today > value.valid_until:
-        raise DeniedError(f"{whose} ended on {value.valid_until} and today is {today} ({at('valid_until')})", hint=hint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,17 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 @dataclass(frozen=True)
 class Signed:
-    """Who signed a policy, and when they say they did.
+    """Who signed a policy, when they say they did, and how long that counts.
 
     Attributes:
         by: the officer's name.
         at: as they state it, such as `2026-11-20T14:00:00Z`.
+        lapses: the day, UTC, on which their certificate runs out, and the signature with it.
     """
 
     by: str
     at: str
+    lapses: date
 
 
 def officers_of(federation: Federation, name: str) -> tuple[str, ...]:
@@ -110,22 +112,34 @@ def check_policy_signature(
     if (stated["version"], stated["sha256"]) != (policy.value.version, sha256_of(policy.text)):
         message = f"`{file}` was changed after `{signer.name}` signed version {stated['version']} of it"
         raise SignatureError(message, hint=RAISE_VERSION.format(name=name))
-    return Signed(signer.name, stated["signed_at"])
+    return Signed(signer.name, stated["signed_at"], envelope.certificate.not_valid_after_utc.date())
 
 
-def check_may_follow(policy: Document[Policy], content: bytes) -> None:
-    """See that ``policy`` may replace what ``content`` is the signature of; what cannot be read forbids nothing.
+def check_may_follow(policy: Document[Policy], content: bytes, federation: Federation, root: x509.Certificate) -> None:
+    """See that ``policy`` may replace what ``content`` is the signature of.
+
+    What no officer of the policy signed forbids nothing; their certificate may have run out since.
+
+    Args:
+        policy: as it was read.
+        content: of the signature's file.
+        federation: the roster, as it is now.
+        root: the authority's certificate, from this participant's own kit.
 
     Raises:
         DeniedError: where a signed version would be signed with other bytes, or a lower one would follow it.
     """
+    name, version, at = policy.value.policy, policy.value.version, policy.source.at("version")
     try:
-        stated = unseal(KIND, content).value()
+        envelope = unseal(KIND, content)
+        stated = envelope.value()
+        if not _is_statement(stated) or stated["policy"] != name:
+            return
+        signer = signer_of(envelope, federation, root, datetime.fromisoformat(stated["signed_at"]))
     except SignatureError:
         return
-    if not _is_statement(stated) or stated["policy"] != policy.value.policy:
+    if signer.kind != "person" or signer.name not in officers_of(federation, name):
         return
-    version, at = policy.value.version, policy.source.at("version")
     if version < stated["version"] or (version == stated["version"] and stated["sha256"] != sha256_of(policy.text)):
         message = f"{at}: version {stated['version']} was signed with other content"
         raise DeniedError(message, hint="raise the version with every change")

@@ -1,28 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Taking a policy's version back, also from jobs that run under it.
 
-`policies/revoked/<name>-v<version>.json` is an envelope that an officer of that policy signed. The file's name alone
-takes the version back, whatever it holds: nobody gains by forging a stop. What lies there for the policy and cannot be
-verified takes every version back, because it may have been one that does.
+`policies/revoked/<name>-v<version>.json` is an envelope. What lies there under a policy's name counts so:
+
+1. A revocation takes back the one version that it states: its signature fits, this federation's authority issued the
+   signer's certificate, it states what a revocation states, and the file's name says the same.
+2. Who signed it does not matter, nor whether they are still in the roster or their certificate has run out: a
+   revocation does not lapse, and who can write there could stop jobs anyway. `cloister policy revoke` is for officers.
+3. Anything else takes every version back, because it may have been a revocation.
+4. A site remembers the versions that it saw revoked by 1: removing the file does not bring them back there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
-from cloister.documents import Document, load
+from cloister.documents import Document
 from cloister.envelope import Signer, seal, unseal
 from cloister.errors import CloisterError, DeniedError, SignatureError
 from cloister.files import canonical_json
-from cloister.governance.policy_signature import is_stamp, officers_of, stamp
+from cloister.governance.policy_signature import is_stamp, stamp
+from cloister.governance.policy_versions import PolicyVersions
 from cloister.policies import Policy
-from cloister.provisioning import signer_of
-from cloister.roster import ROSTER, Federation
+from cloister.provisioning import keys, profile
 
 KIND = "application/vnd.cloister.policy-revocation+json"
 FOLDER = "policies/revoked"
@@ -50,9 +57,29 @@ class Revocation:
     reason: str
 
 
+@dataclass(frozen=True)
+class Revoked:
+    """A version that was taken back.
+
+    Attributes:
+        version: which.
+        reason: why, in one line.
+        by: name in the certificate of whoever signed it.
+    """
+
+    version: int
+    reason: str
+    by: str
+
+
 def revocation_file(root: Path, name: str, version: int) -> Path:
     """Where the revocation of a policy's version lies."""
     return root / FOLDER / f"{name}-v{version}.json"
+
+
+def is_reason(text: str) -> bool:
+    """Whether ``text`` is one line of at most 200 characters that says something."""
+    return bool(text.strip()) and len(text) <= MAXIMUM_REASON_CHARACTERS and text.isprintable()
 
 
 def sign_revocation(revocation: Revocation, signer: Signer, certificate: x509.Certificate, now: datetime) -> bytes:
@@ -67,18 +94,72 @@ def sign_revocation(revocation: Revocation, signer: Signer, certificate: x509.Ce
     return seal(KIND, canonical_json(statement), signer, certificate)
 
 
-def check_not_revoked(root: Path, policy: Document[Policy], authority: x509.Certificate) -> None:
+def read_revocation(content: bytes, file_name: str, authority: x509.Certificate) -> Revoked:
+    """The version that a revocation takes back.
+
+    Args:
+        content: of the file.
+        file_name: what the file is called.
+        authority: the authority's certificate, from this participant's own kit.
+
+    Raises:
+        SignatureError: where it is no revocation, or not one of what its file's name says.
+    """
+    envelope = unseal(KIND, content)
+    stated = envelope.value()
+    if not _is_statement(stated):
+        raise SignatureError("the signed statement does not say what a revocation says")
+    if file_name != f"{stated['policy']}-v{stated['version']}.json":
+        raise SignatureError("the signed statement is not of the policy and version in the file's name")
+    certificate = envelope.certificate
+    if keys.weakness(authority.public_key()) or keys.weakness(certificate.public_key()):
+        raise SignatureError("the signature was made with a key that is too weak")
+    if not profile.is_issued_by(certificate, authority):
+        raise SignatureError("the signature is by somebody whom this federation's authority did not certify")
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return Revoked(stated["version"], stated["reason"], str(names[0].value) if names else "?")
+
+
+def check_not_revoked(
+    root: Path, policy: Document[Policy], authority: x509.Certificate, versions: PolicyVersions | None = None
+) -> None:
     """See that nobody has taken ``policy``'s version back.
 
     Args:
         root: the folder that holds the documents.
         policy: as it was read, or as a job was admitted under it.
         authority: the authority's certificate, from this participant's own kit.
+        versions: the site's memory, which is asked as well and remembers what is found; None where no site asks.
 
     Raises:
         DeniedError: where somebody has, or something there cannot be verified.
     """
     name, version = policy.value.policy, policy.value.version
+    unverified: DeniedError | None = None
+    for path in _files(root, name):
+        try:
+            with path.open("rb") as stream:
+                found = read_revocation(stream.read(_MAXIMUM_BYTES + 1), path.name, authority)
+        except (CloisterError, OSError) as error:
+            unverified = unverified or _unverified(path, name, error)
+            continue
+        if found.version == version:
+            if versions is not None:
+                versions.remember_revoked(policy)
+            message = f"version {version} of the policy of `{name}` was revoked by `{found.by}`: {found.reason}"
+            raise DeniedError(message, hint="the site takes jobs again under a higher version")
+    if unverified is not None:  # told last: what is verified is remembered, whatever lies beside it
+        raise unverified
+    if versions is not None:
+        versions.check_not_revoked(policy)
+
+
+def _files(root: Path, name: str) -> Iterator[Path]:
+    """What lies in the folder under the name of the policy called ``name``.
+
+    Raises:
+        DeniedError: where the folder cannot be read.
+    """
     folder = root / FOLDER
     if not folder.exists() and not folder.is_symlink():
         return
@@ -86,45 +167,27 @@ def check_not_revoked(root: Path, policy: Document[Policy], authority: x509.Cert
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise DeniedError(f"`{FOLDER}` cannot be read, so every policy counts as revoked") from error
+    # `north-x` and what lies under its name is not `north`'s; `north-v1.json.bak` and `north.old` are.
+    begins = re.compile(rf"{re.escape(name)}(-v[0-9]|(?![a-z0-9-]))")
     for path in paths:
-        if path.name.startswith("."):  # what a crash left of an unfinished write; it never had its name
-            continue
         match = _NAME.fullmatch(path.name)
-        if match is None and not path.name.startswith(name):
-            continue
-        if match is not None and match[1] != name:
-            continue
-        file = f"{FOLDER}/{path.name}"
-        try:
-            said, reason, by = _verified(path, name, root, authority)
-        except (CloisterError, OSError) as error:
-            told = error.message if isinstance(error, CloisterError) else "it cannot be read"
-            hint = "whoever put it there signs it, or it is removed"
-            message = f"the policy of `{name}` counts as revoked: `{file}` cannot be verified: {told.splitlines()[0]}"
-            raise DeniedError(message, hint=hint) from error
-        if match is None or version in (said, int(match[2])):
-            message = f"version {version} of the policy of `{name}` was revoked by `{by}`: {reason}"
-            raise DeniedError(message, hint="the site takes jobs again under a higher version")
+        if match[1] == name if match else begins.match(path.name):
+            yield path
 
 
-def _verified(path: Path, name: str, root: Path, authority: x509.Certificate) -> tuple[int, str, str]:
-    """The version that the revocation at ``path`` names, its reason, and who signed it.
+def _unverified(path: Path, name: str, error: CloisterError | OSError) -> DeniedError:
+    told = error.message.splitlines()[0] if isinstance(error, CloisterError) else "it cannot be read"
+    message = f"the policy of `{name}` counts as revoked: `{FOLDER}/{path.name}` cannot be verified: {told}"
+    return DeniedError(message, hint="an officer revokes the version that is meant, and the file is removed")
 
-    The certificate must have been valid when it was signed: a revocation does not lapse with its signer's certificate.
 
-    Raises:
-        CloisterError: where it is no revocation that an officer of the policy signed.
-        OSError: where it cannot be read.
-    """
-    with path.open("rb") as stream:
-        envelope = unseal(KIND, stream.read(_MAXIMUM_BYTES + 1))
-    stated = envelope.value()
-    if stated.keys() != _KEYS or not is_stamp(stated["revoked_at"]):
-        raise SignatureError("the signed statement does not say what a revocation says")
-    if stated["policy"] != name or type(stated["version"]) is not int or not isinstance(stated["reason"], str):
-        raise SignatureError("the signed statement is not of this policy")
-    federation = load(root / ROSTER, Federation, name=ROSTER).value
-    signer = signer_of(envelope, federation, authority, datetime.fromisoformat(stated["revoked_at"]))
-    if signer.kind != "person" or signer.name not in officers_of(federation, name):
-        raise SignatureError(f"it is signed by `{signer.name}`, who may not revoke the policy of `{name}`")
-    return stated["version"], stated["reason"][:MAXIMUM_REASON_CHARACTERS], signer.name
+def _is_statement(value: dict[str, Any]) -> bool:
+    return (
+        value.keys() == _KEYS
+        and isinstance(value["policy"], str)
+        and type(value["version"]) is int
+        and isinstance(value["reason"], str)
+        and is_reason(value["reason"])
+        and (value["sha256"] is None or isinstance(value["sha256"], str))
+        and is_stamp(value["revoked_at"])
+    )
