@@ -4,10 +4,12 @@ from __future__ import annotations
 import contextlib
 import io
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from cloister.cli.console import Output
+from cloister.errors import UsageError
 
 
 def test_a_row_in_a_pipe_is_one_line() -> None:
@@ -39,3 +41,27 @@ def test_what_goes_on_meanwhile_is_shown_on_a_terminal_alone() -> None:
         shown.append(output.console.file.getvalue())  # type: ignore[attr-defined]
     assert "measuring" in shown[0]
     assert shown[1] == "said meanwhile\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_says_text_character_for_character(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
+    text = "data[i:x:2]\t:smile: [red]a[/red]  \n\n  " + "w" * 3000
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        output = Output()
+        output.say(text)
+        output.error(UsageError(text))
+    assert output.console.is_terminal == terminal
+    assert out.getvalue() == f"{text}\n"
+    assert err.getvalue() == f"cloister: {text}\n"
+
+
+def test_cells_of_a_table_are_no_pictures() -> None:
+    table = Table("who", box=None)
+    table.add_row("a:smile:b")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        Output().say(table)
+    assert "a:smile:b" in out.getvalue()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cloister.repository import load_repository
 from tests.cli.commands import Done, cloister
 from tests.federation_folder import JOB, OFFICER, PERSON, change_document, make_federation
 
-TRAINER = "class Trainer:\n    '''überall'''\n"
+TRAINER = "class Trainer:\n    '''everywhere'''\n"
 UNTIL = "2098-06-30"
 
 
@@ -69,7 +70,7 @@ def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
     for line in (
         "--- trainer.py",
         "    1  class Trainer:",
-        "    2      '''überall'''",
+        "    2      '''everywhere'''",
         "--- loss/focal.py",
         "GAMMA = 2",
     ):
@@ -77,6 +78,29 @@ def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
     assert digest(root) in done.out
     assert "policies/cases/code.yaml" in done.out
     assert "cloister policy sign alpha" in done.out
+
+
+def test_shows_the_code_character_for_character(root: Path) -> None:
+    """What looks like markup, a picture's name, an address or a path to the library that prints is code here."""
+    odd = (
+        "part = data[i:x:2] + [red]; t = data[a:smile:b]\n\tif x:\n\t\treturn 1  \n"
+        "URL = 'https://a.example' # [link=x]y[/] :warning: 1_000 'quoted' /tmp/x\n\\[bold]\n" + "w" * 3000
+    )
+    (root / "code" / "focal-loss" / "trainer.py").write_text(odd, encoding="utf-8")
+    (root / "code" / "focal-loss" / "notes.md").write_text("für später\t:x:\n", encoding="utf-8")
+    done = approve(root, "--yes")
+    assert done.status == 0, done.err
+    shown: dict[str, list[str]] = {}
+    for line in done.out.split("\n"):
+        if heading := re.fullmatch(r"--- (\S+), \d+ lines", line):
+            shown[heading[1]] = []
+        elif numbered := re.fullmatch(r" *(\d+)  (.*)", line):
+            lines = list(shown.values())[-1]
+            lines.append(numbered[2])
+            assert int(numbered[1]) == len(lines)
+    assert {path: "\n".join(lines) for path, lines in shown.items()} == dict(
+        read_code(root / "code" / "focal-loss").files
+    )
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 3), ("", 3), ("\n", 3)])

@@ -63,7 +63,11 @@ def test_another_text_name_or_file_is_another_digest() -> None:
     assert len(digests) == 4
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" \n\t"), max_size=200))
+BLANK = "\u115f\u1160\u3164\uffa0\u2800\U0001d159"  # letters and symbols to Unicode
+VISIBLE = st.characters(categories=("L", "N", "P", "S"), exclude_characters=BLANK)
+
+
+@given(st.text(alphabet=VISIBLE | st.sampled_from(" \n\t"), max_size=200))
 def test_any_printable_text_survives_the_way(text: str) -> None:
     written = Code({"trainer.py": TRAINER, "notes.txt": text})
     assert Code.from_bytes(written.to_bytes()).files["notes.txt"] == text
@@ -113,6 +117,15 @@ ODD_TEXTS = {
     "a byte order mark": "\ufeffx",
     "another end of line": "# x\u2028import os",
     "half of a character": "\ud800",
+    "a joiner without width": "a\u034fb",
+    "a variation selector": "a\ufe0f",
+    "a supplementary variation selector, in which bytes can be hidden": "a\U000e0100\U000e01ef",
+    "a tag": "a\U000e0041",
+    "a Hangul filler": "\u3164 = 1",
+    "a halfwidth Hangul filler": "\uffa0",
+    "a Hangul consonant filler": "\u115f",
+    "an empty Braille pattern": "a\u2800b",
+    "an unassigned invisible": "\U000e0fff",
 }
 
 
@@ -128,6 +141,14 @@ def test_refuses_text_that_a_reviewer_would_not_see_as_it_is(text: str) -> None:
         Code({"trainer.py": TRAINER, "a.txt": text})
     with pytest.raises(DeniedError):
         Code.from_bytes(json.dumps({"files": {"a.txt": text, "trainer.py": TRAINER}}, separators=(",", ":")).encode())
+
+
+def test_python_is_ascii() -> None:
+    """Letters of other scripts look like Latin ones, and Python takes some for the same name (PEP 3131)."""
+    for line in ("v\u0430lue = 1", "# f\u00fcr", "\u1d49\u02e3\u1d49\u1d9c('1')"):
+        with pytest.raises(ValueError, match=r"`loss.py`, whose line 2 has U\+[0-9A-F]{4}, which is not ASCII"):
+            Code({"trainer.py": TRAINER, "loss.py": f"\n{line}\n"})
+        Code({"trainer.py": TRAINER, "notes.md": f"\n{line}\n"})
 
 
 @pytest.mark.parametrize("encoding", ["utf-7", "latin-1", "raw_unicode_escape", "rot13", "no-such"])
@@ -209,7 +230,7 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
 
 
 def test_reads_a_folder(tmp_path: Path) -> None:
-    files = {"trainer.py": TRAINER, "loss/focal.py": "x = 'ä'\n", "weights.json": "{}"}
+    files = {"trainer.py": TRAINER, "loss/focal.py": "x = 'a'\n", "weights.json": '{"ä": 1}'}
     assert dict(read_code(folder_of(tmp_path / "c", {**files})).files) == files
 
 

@@ -259,3 +259,24 @@ def test_what_a_policy_says_is_never_markup() -> None:
     page = policy_page(document(tree), document(tree))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;" in page
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (1234567.0, "1,234,567"),
+        (1234567.89, "1,234,567.89"),
+        (0.123456789, "0.123456789"),
+        (1e-05, "1e-05"),
+        (10, "10"),
+    ],
+)
+def test_numbers_are_said_with_every_digit(written: float, said: str) -> None:
+    tree = copy.deepcopy(WHOLE)
+    tree["may_leave"]["maximum_norm"] = written
+    tree["may_leave"]["metric_bounds"]["loss"] = {"maximum": written}
+    tree["privacy"].update(epsilon=3.1415926, delta=1.2345678e-06)
+    text = words(tree)
+    assert f"The Euclidean norm of an update may be `{said}` at most." in text
+    assert f"`loss` may leave up to `{said}`." in text
+    assert "with epsilon `3.1415926` and delta `1.2345678e-06`" in text

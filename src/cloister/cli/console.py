@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 from cloister.errors import CloisterError, InvalidDocumentsError
@@ -37,16 +38,16 @@ class Output:
     given: bool = False
 
     def __post_init__(self) -> None:
-        self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+        self.console = _console(stderr=self.as_json)
         if not self.console.is_terminal:  # a file or a pipe has no edge, and an identifier cut in two is none
             self.console.width = _COLUMNS_OF_A_PIPE
 
     def say(self, text: RenderableType = "") -> None:
-        """Say something to people; text is printed as it is, without markup."""
+        """Say something to people; text is printed as it is, character for character."""
         if isinstance(text, Table):  # where a terminal is too narrow, its own wrapping leaves identifiers whole
             unlimited = self.console.options.update(width=_COLUMNS_OF_A_PIPE)
             text.width = Measurement.get(self.console, unlimited, text).maximum
-        self.console.print(_without_controls(text) if isinstance(text, str) else text, markup=False)
+        self.console.print(_verbatim(text) if isinstance(text, str) else text, markup=False)
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
@@ -65,9 +66,7 @@ class Output:
 
     def error(self, error: CloisterError) -> None:
         """Say what went wrong on standard error, and give it as JSON."""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            _without_controls(f"cloister: {error}"), markup=False
-        )
+        _console(stderr=True).print(_verbatim(f"cloister: {error}"))
         self.failed(error)
 
     def failed(self, error: CloisterError) -> None:
@@ -84,9 +83,18 @@ class Output:
     def interrupted(self, exit_status: int) -> None:
         """Say that somebody stopped the command, and give it as JSON."""
         with suppress(OSError):  # the terminal may be what went away
-            Console(stderr=True, highlight=False).print("cloister: interrupted", markup=False)
+            _console(stderr=True).print(_verbatim("cloister: interrupted"))
             if not self.given:
                 self.result({"error": {"message": "interrupted", "hint": "", "exit_status": exit_status}})
+
+
+def _console(*, stderr: bool) -> Console:
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def _verbatim(text: str) -> Segments:
+    """``text`` as one line or more; rich itself would write tabs as spaces and ``:x:`` as a picture."""
+    return Segments([Segment(f"{_without_controls(text)}\n")])
 
 
 def _without_controls(text: str) -> str:

@@ -4,9 +4,10 @@
 1. Files are UTF-8 text that ends in `.py`, `.json`, `.yaml`, `.txt` or `.md`; at most 100 of them, 512 KiB together.
 2. Names are plain: ASCII letters, digits, `_` and `-`; no hidden file, no `__pycache__`, nothing compiled, no link.
 3. `trainer.py` is one of them.
-4. Whoever reviews the text sees what Python sees: every character is printable, or a line feed, or a tab. That leaves
-   out what turns text around or hides it (https://trojansource.codes), and what a terminal would obey. A Python file
-   may declare no encoding but UTF-8 (PEP 263), under which the same bytes would be another program.
+4. Whoever reviews the text sees what Python sees. A Python file is ASCII that can be seen, with line feeds and tabs. It
+   declares no encoding but UTF-8 (PEP 263), under which the same bytes would be another program. Other files may hold
+   any character that is printable and leaves a mark. That keeps out what turns text around or hides it
+   (https://trojansource.codes), invisible characters in which a program can be written down, and what a terminal obeys.
 5. One set of files has one spelling as bytes, canonical JSON, and the digest is taken over that.
 
 Nothing here runs, imports or compiles any of it.
@@ -39,6 +40,14 @@ MAXIMUM_BYTES = 512 * 1024
 _MAXIMUM_MESSAGE_BYTES = 2 * MAXIMUM_BYTES + 64 * 1024  # JSON writes a line feed or a quote as two bytes
 _PLAIN = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
 _PATH = re.compile(rf"({_PLAIN}/){{0,4}}{_PLAIN}\.[a-z]+")
+
+# Default_Ignorable_Code_Point of https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt: drawn as
+# nothing, and in part printable to Python. Then three characters that are drawn as a blank and are none.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\u2800\U00016fe4\U0001d159]"
+)
 
 
 @dataclass(frozen=True)
@@ -210,9 +219,12 @@ def _check_path(path: str) -> None:
 
 def _check_text(path: str, text: str) -> None:
     for number, line in enumerate(text.split("\n"), start=1):
-        odd = next((each for each in line if not each.isprintable() and each != "\t"), None)
+        odd = next((each for each in line if not _can_be_seen(each) and each != "\t"), None)
         if odd is not None:
             raise ValueError(f"holds {_shown(path)}, whose line {number} has the unprintable U+{ord(odd):04X}")
+        foreign = next((each for each in line if not each.isascii()), None) if path.endswith(".py") else None
+        if foreign is not None:
+            raise ValueError(f"holds {_shown(path)}, whose line {number} has U+{ord(foreign):04X}, which is not ASCII")
     if path.endswith(".py"):
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
@@ -222,6 +234,10 @@ def _check_text(path: str, text: str) -> None:
             raise ValueError(f"holds {_shown(path)}, which declares another encoding than UTF-8")
 
 
+def _can_be_seen(character: str) -> bool:
+    return character.isprintable() and not _INVISIBLE.match(character)
+
+
 def _shown(path: str) -> str:
     cut = path if len(path) <= 120 else f"{path[:120]}…"
-    return "`" + "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in cut) + "`"
+    return "`" + "".join(each if _can_be_seen(each) else f"\\u{ord(each):04x}" for each in cut) + "`"

@@ -87,7 +87,8 @@ def _names(names: Iterable[object], *, joint: str = "and") -> str:
 
 
 def _number(value: float) -> str:
-    return f"`{value:,}`" if isinstance(value, int) else f"`{value:g}`"
+    shown = f"{value:,}".removesuffix(".0")  # with every digit: it is the document's number that counts
+    return f"`{shown}`"
 
 
 def _hours(policy: Policy) -> Iterable[str]:
@@ -196,10 +197,10 @@ def _may_leave(policy: Policy) -> Iterable[str]:
 
 
 def _between(bounds: Bounds) -> str:
-    if bounds.minimum is None or bounds.maximum is None:
-        one = ("up to", bounds.maximum) if bounds.minimum is None else ("from", bounds.minimum)
-        return f"{one[0]} `{one[1]:g}`"
-    return f"from `{bounds.minimum:g}` to `{bounds.maximum:g}`"
+    if bounds.minimum is None:
+        return "" if bounds.maximum is None else f"up to {_number(bounds.maximum)}"
+    least = f"from {_number(bounds.minimum)}"
+    return least if bounds.maximum is None else f"{least} to {_number(bounds.maximum)}"
 
 
 def _aggregation(policy: Policy) -> Iterable[str]:
@@ -218,8 +219,8 @@ def _privacy(policy: Policy) -> Iterable[str]:
     terms = policy.privacy
     if terms is not None:
         yield (
-            f"Differential privacy of each `{terms.unit}` is required, with epsilon `{terms.epsilon:g}` and delta "
-            f"`{terms.delta:g}`; this version of Cloister cannot keep it, so every job is denied."
+            f"Differential privacy of each `{terms.unit}` is required, with epsilon {_number(terms.epsilon)} and delta "
+            f"{_number(terms.delta)}; this version of Cloister cannot keep it, so every job is denied."
         )
 
 

@@ -20,14 +20,14 @@ def test_all_rounds_together_keep_to_theirs(world: World, before: int, effect: s
     assert world.effects("update-size")[0] == effect
 
 
-def test_refusals_name_what_would_leave_and_what_may(world: World) -> None:
+def test_refusals_name_what_may_leave_and_not_what_would(world: World) -> None:
     world.silence_baseline()
     world.site["may_leave"].update(maximum_bytes_per_round=100, maximum_bytes_per_job=1000)
     world.leaving = leaving(bytes=101, bytes_before=950)
     of_round, of_job, _ = world.outcomes("update-size")
-    assert of_round.message == "101 bytes would leave in this round, and 100 may"
+    assert of_round.message == "this round's bytes are not within the 100 that may leave"
     assert world.line(of_round.policy_at) == "maximum_bytes_per_round: 100"
-    assert of_job.message == "with this round 1051 bytes would have left in this job, and 1000 may"
+    assert of_job.message == "with this round the job's bytes are not within the 1000 that may leave"
     assert world.line(of_job.policy_at) == "maximum_bytes_per_job: 1000"
 
 

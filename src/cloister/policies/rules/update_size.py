@@ -7,7 +7,10 @@ from cloister.policies.check import Check, Outcomes, Rule
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow up to `maximum_bytes_per_round` and, where given, `maximum_bytes_per_job`; asked at the egress gate."""
+    """Allow up to `maximum_bytes_per_round` and, where given, `maximum_bytes_per_job`; asked at the egress gate.
+
+    A refusal goes to the server, and how many bytes it was is chosen by the trainer: so it says the limit alone.
+    """
     leaving, limits = check.request.leaving, check.policy.may_leave
     if leaving is None:
         return check.not_applicable("is checked when something is about to leave")
@@ -15,11 +18,11 @@ def judge(check: Check) -> Outcomes:
         return check.silent("may_leave")
     refusals: Outcomes = ()
     if not 0 <= leaving.bytes <= limits.maximum_bytes_per_round:
-        message = f"{leaving.bytes} bytes would leave in this round, and {limits.maximum_bytes_per_round} may"
+        message = f"this round's bytes are not within the {limits.maximum_bytes_per_round} that may leave"
         refusals += check.deny(message, policy=("may_leave", "maximum_bytes_per_round"))
     total, most = leaving.bytes + leaving.bytes_before, limits.maximum_bytes_per_job
     if most is not None and not 0 <= total <= most:
-        message = f"with this round {total} bytes would have left in this job, and {most} may"
+        message = f"with this round the job's bytes are not within the {most} that may leave"
         refusals += check.deny(message, policy=("may_leave", "maximum_bytes_per_job"))
     return refusals or check.allow(f"{leaving.bytes} bytes may leave in this round", policy=("may_leave",))
 
