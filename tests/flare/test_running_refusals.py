@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nvflare.fuel.flare_api.api_spec import InternalError, InvalidJobDefinition
 
+from cloister.audit import FILE, Fact, Kind, entries
 from cloister.flare.job_folder import write_job_folder
 from cloister.repository import load_repository
-from tests.federation_folder import JOB, SITES
+from tests.federation_folder import JOB, OFFICER, SITES
 from tests.flare.live import Live, ended
 from tests.flare.signed_jobs import manifest_of
 from tests.signed_policies import changed_policies
@@ -145,6 +148,70 @@ def test_a_policy_of_the_site_refuses_by_rule_and_the_submitter_reads_it(running
         done = running.cli("job", "watch", job_id, expect=3)
     assert f"`{rule}`" in done.stderr
     assert "policies/alpha.yaml:" in done.stderr
+
+
+def _grant(**changes: Any) -> dict[str, Any]:
+    return {"datasets": {"clinical-notes": changes}}
+
+
+def _not_now() -> dict[str, Any]:
+    """An hour that has not begun, on every day."""
+    begin, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%H:%M}" for hours in (2, 3))
+    days = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    return {"hours": {"days": list(days), "from": begin, "until": end}}
+
+
+_ENDED = {"kind": "ethics", "reference": "EC 2025/7", "until": "2026-01-02"}
+AT_EACH_GATE = [
+    ("admission", "hours", _not_now(), "hours", "jobs may run from"),
+    ("admission", "approval", _grant(approval=_ENDED), "approval.until", "the ethics approval `EC 2025/7` ended on"),
+    ("view", "classes", _grant(minimum_per_class=100), "minimum_per_class", "has fewer than 100 records to train on"),
+    ("egress", "update-norm", {"may_leave": {"maximum_norm": 1e-9}}, "maximum_norm", "may be 1e-09, and is larger"),
+]
+
+
+@pytest.mark.parametrize(("point", "rule", "changes", "key", "message"), AT_EACH_GATE)
+def test_each_gate_refuses_by_rule_message_and_line_and_the_log_says_at_which(
+    running: Live, point: str, rule: str, changes: dict[str, Any], key: str, message: str
+):
+    with changed_policies(running.root, changes, *SITES):
+        place = _place_of(running, key)
+        job_id = running.submit()
+        told = running.cli("job", "watch", job_id, expect=3).stderr
+    assert f"`{rule}`: " in told
+    assert message in told
+    assert f"({place};" in told or f"({place})" in told
+    decisions = _decisions(running, job_id)
+    assert (decisions[-1]["point"], decisions[-1]["effect"], decisions[-1]["rules"]) == (point, "deny", (rule,))
+    assert all(decision["effect"] == "allow" for decision in decisions[:-1])
+
+
+def test_a_waived_rule_lets_the_job_through_and_shows_as_waived(running: Live):
+    waiver = {"rule": "training", "reason": "a second round", "by": OFFICER, "until": "2099-01-01"}
+    with changed_policies(running.root, {"training": {"maximum_rounds": 1}, "waivers": [waiver]}, *SITES):
+        explained = running.json("job", "explain", JOB)["alpha"]
+        place, waived_at = _place_of(running, "maximum_rounds"), _place_of(running, "waivers.0")
+        job_id = running.submit()
+        running.cli("job", "watch", job_id)
+    (outcome,) = [each for each in explained["outcomes"] if each["effect"] == "waived"]
+    assert (outcome["rule"], outcome["policy_at"], explained["allowed"]) == ("training", place, True)
+    assert f"waived until 2099-01-01 by `{OFFICER}` ({waived_at}): `a second round`" in outcome["message"]
+    decisions = _decisions(running, job_id)
+    assert [decision["point"] for decision in decisions] == ["admission", "start", "view", *["egress"] * 3]
+    assert all((each["effect"], each["rules"], each["waived"]) == ("allow", (), ("training",)) for each in decisions)
+
+
+def _place_of(running: Live, key: str) -> str:
+    """`file:line` of the key in alpha's policy whose path ends so."""
+    source = load_repository(running.root).policies["alpha"].source
+    (path,) = [path for path in source.lines if f".{'.'.join(map(str, path))}".endswith(f".{key}")]
+    return source.at(*path)
+
+
+def _decisions(running: Live, job_id: str) -> list[Mapping[str, Fact]]:
+    """What alpha's audit log says of each decision on one job, in their order."""
+    events = [entry.event for entry in entries(running.local.state.site("alpha") / "audit" / FILE)]
+    return [event.facts for event in events if (event.kind, event.job) == (Kind.DECISION, job_id)]
 
 
 def test_a_missing_policy_refuses(running: Live):
