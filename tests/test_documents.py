@@ -211,9 +211,19 @@ def test_size_is_bounded_before_reading(tmp_path: Path) -> None:
     ]
 
 
+def test_keys_that_are_mappings_are_never_spelled_out() -> None:
+    """Each level would double what is written: at 26 levels this took gigabytes."""
+    deep = "{" * (MAXIMUM_DEPTH - 1) + "a" + ": b}" * (MAXIMUM_DEPTH - 1)
+    nested = "{" * (MAXIMUM_DEPTH - 1) + "a" + "}" * (MAXIMUM_DEPTH - 1)
+    begun = time.process_time()
+    for text in (deep, nested):
+        assert any("has a key that is not a word" in mistake for mistake in mistakes(text))
+    assert time.process_time() - begun < 2
+
+
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
 def test_depth_is_bounded(opening: str, closing: str) -> None:
-    deep = opening * (MAXIMUM_DEPTH + 1) + "x" + closing * (MAXIMUM_DEPTH + 1)
+    deep = "{" * (MAXIMUM_DEPTH - 1) + "a" + ": b}" * (MAXIMUM_DEPTH - 1)
     assert mistakes(f"name: {deep}")[0] == "room.yaml:1: is nested deeper than 32 levels"
     endless = opening * 20_000
     assert mistakes(f"name: {endless}")[0] == "room.yaml:1: is nested deeper than 32 levels"

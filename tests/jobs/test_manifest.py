@@ -58,6 +58,11 @@ def test_the_files_of_one_app() -> None:
     assert manifest().of_app("site") == {}
 
 
+def test_sites_and_server_get_one_and_the_same_document() -> None:
+    with pytest.raises(ValueError, match="two job documents that differ"):
+        manifest({**FILES, "server_app/config/job.yaml": b"another"})
+
+
 def test_a_manifest_cannot_be_changed() -> None:
     made = manifest()
     with pytest.raises(TypeError):

@@ -205,6 +205,14 @@ class TestSilence:
         with pytest.raises(TrainerError, match="did not answer"):
             one.start(0.5)
 
+    def test_a_trainer_that_keeps_talking_gains_no_time(self, trainer: Make) -> None:
+        one = trainer("send(READY)\nwhile True: send({'kind': 'progress', 'step': 1, 'steps': 2})")
+        one.start(20)
+        before = time.monotonic()
+        with pytest.raises(TrainerError, match="did not answer"):
+            one.ask(Train(round=0), b"", 0.5)
+        assert time.monotonic() - before < 10
+
     def test_ends_when_another_thread_closes(self, trainer: Make) -> None:
         one = trainer("send(READY)\ntime.sleep(60)")
         one.start(20)

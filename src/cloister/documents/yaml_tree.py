@@ -98,11 +98,12 @@ class YamlTree:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             line = _line(event)
-            key = str(self._node(event, (*path, f"\0{line}"), depth + 1)) if event else ""
-            if not isinstance(event, yaml.ScalarEvent):
-                self._problem(line, "has a key that is not a word")
+            key = f"\0{line}"
+            self._node(event, (*path, key), depth + 1)
             if isinstance(event, yaml.ScalarEvent):
                 key = event.value
+            else:  # never spelled out: of mappings within mappings each level would double what is written
+                self._problem(line, "has a key that is not a word")
             if key in result:
                 first = self.lines[(*path, key)]
                 self._problem(line, f"duplicate key {quoted(key)}", f"first given on line {first}")

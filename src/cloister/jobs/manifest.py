@@ -34,6 +34,9 @@ NONCE_BYTES = 16
 CODE_PATH = "site_app/config/code.json"
 """Where a job's training code lies in its folder, as `cloister.jobs.code` spells it."""
 
+DOCUMENT = "config/job.yaml"
+"""The job document inside each app."""
+
 MAXIMUM_FILES = 100
 
 _MAXIMUM_BYTES = 1 << 16
@@ -82,6 +85,9 @@ class Manifest:
             raise ValueError("lists no file, or more than a job may have")
         if not all(_PATH.fullmatch(path) and _SHA256.fullmatch(digest) for path, digest in self.files.items()):
             raise ValueError("lists a file with no plain path or no digest")
+        documents = {digest for path, digest in self.files.items() if path.endswith(f"/{DOCUMENT}")}
+        if len(documents) > 1:  # a site would judge one, and the server do another
+            raise ValueError("lists two job documents that differ")
         if self.code != self.files.get(CODE_PATH):
             raise ValueError("names other training code than it lists")
         if not _NONCE.fullmatch(self.nonce):

@@ -182,11 +182,12 @@ class UntrustedProcess:
             # Looked at before the poll: what it wrote before it ended is still read.
             ended = self.ended
             left = deadline - time.monotonic()
-            if poll.poll(max(0.0, min(left, _LOOK_SECONDS)) * 1000):
+            ready = bool(poll.poll(max(0.0, min(left, _LOOK_SECONDS)) * 1000))
+            if ready and left > 0:
                 return
-            if ended:
+            if ended and not ready:
                 raise EndedError
-            if left <= 0:
+            if left <= 0:  # also where there is more to read: who keeps talking does not gain time
                 raise LateError
 
 
