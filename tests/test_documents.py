@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -310,3 +311,9 @@ def test_any_tree_of_values_is_a_document_or_named_mistakes(value: object) -> No
         read(json.dumps({"name": "a", "things": value}))
     except InvalidDocumentsError as error:
         assert error.problems
+
+
+def test_a_named_pipe_in_a_documents_place_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "room.yaml")
+    with pytest.raises(InvalidDocumentsError, match="cannot be read: not a regular file"):
+        load(tmp_path / "room.yaml", Room)

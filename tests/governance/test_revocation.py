@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -210,3 +211,12 @@ def test_a_memory_of_revocations_that_cannot_be_read(root: Path, revoked: object
     assert "memory of policy versions" in refusal(root)
     with pytest.raises(DeniedError, match="memory of policy versions"):
         at_a_gate(root)
+
+
+@pytest.mark.parametrize("name", ["policies/alpha.yaml.sig", "policies/revoked/alpha-v7.json", "policies/alpha.yaml"])
+def test_a_named_pipe_in_a_files_place_holds_nobody_up(root: Path, name: str) -> None:
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert "alpha" in refusal(root)

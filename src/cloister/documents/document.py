@@ -22,6 +22,7 @@ from cloister.documents.mistakes import problems_of
 from cloister.documents.source import Source
 from cloister.documents.yaml_tree import YamlTree
 from cloister.errors import InvalidDocumentsError, Problem
+from cloister.files import read_regular
 
 MAXIMUM_BYTES = 256 * 1024
 
@@ -63,8 +64,7 @@ def load(path: Path, model: type[T], *, name: str | None = None) -> Document[T]:
     """
     shown = name or str(path)
     try:
-        with path.open("rb") as stream:
-            text = stream.read(MAXIMUM_BYTES + 1)
+        text = read_regular(path, MAXIMUM_BYTES)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InvalidDocumentsError([Problem(shown, 0, f"cannot be read: {reason}")]) from error

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from cloister.documents import Document
 from cloister.errors import DeniedError, InvalidDocumentsError
+from cloister.files import read_regular
 from cloister.governance.policy_signature import Signed, check_policy_signature, officers_of, signature_file
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.revocation import check_not_revoked
@@ -155,8 +156,7 @@ def unsigned(policy: Document[Policy], federation: Federation) -> DeniedError:
 def _signature(root: Path, policy: Document[Policy], federation: Federation) -> bytes:
     path = signature_file(root, policy)
     try:
-        with path.open("rb") as stream:
-            return stream.read(_MAXIMUM_BYTES + 1)
+        return read_regular(path, _MAXIMUM_BYTES)
     except FileNotFoundError as error:
         raise unsigned(policy, federation) from error
     except OSError as error:

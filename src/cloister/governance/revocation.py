@@ -25,7 +25,7 @@ from cryptography import x509
 from cloister.documents import Document
 from cloister.envelope import Signer, seal, unseal
 from cloister.errors import CloisterError, DeniedError, SignatureError
-from cloister.files import canonical_json
+from cloister.files import canonical_json, read_regular
 from cloister.governance.policy_signature import is_stamp, stamp
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.policies import Policy
@@ -138,8 +138,7 @@ def check_not_revoked(
     unverified: DeniedError | None = None
     for path in _files(root, name):
         try:
-            with path.open("rb") as stream:
-                found = read_revocation(stream.read(_MAXIMUM_BYTES + 1), path.name, authority)
+            found = read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, authority)
         except (CloisterError, OSError) as error:
             unverified = unverified or _unverified(path, name, error)
             continue
