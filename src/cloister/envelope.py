@@ -90,21 +90,16 @@ def unseal(kind: str, content: bytes) -> Envelope:
     if len(content) > MAXIMUM_BYTES:
         raise SignatureError("the signed statement is larger than one may be")
     try:
-        value = json.loads(content)
-        if value.keys() != _KEYS or len(value["signatures"]) != 1 or value["signatures"][0].keys() != _SIGNATURE_KEYS:
-            raise SignatureError("the signed statement has other parts than it should")
-        (entry,) = value["signatures"]
-        payload, signature = _bytes(value["payload"]), _bytes(entry["sig"])
-        certificate = x509.load_pem_x509_certificate(entry["cert"].encode())
-        key = certificate.public_key()
-        said = str(value["payloadType"])
-    except SignatureError:
-        raise
-    except Exception as error:  # a gate: what cannot be taken apart, for whatever reason, is not signed
-        raise SignatureError("the signed statement cannot be read") from error
+        parts = _parts(content)
+    except Exception:  # noqa: BLE001 - a gate: what cannot be taken apart, for whatever reason, is not signed
+        parts = None
+    if parts is None:
+        raise SignatureError("the signed statement has other parts than it should, or cannot be read")
+    payload, said, keyid, signature, certificate = parts
+    key = certificate.public_key()
     if said != kind:
         raise SignatureError("the signed statement is of another kind than it should be")
-    if entry["keyid"] != certificate.fingerprint(hashes.SHA256()).hex():
+    if keyid != certificate.fingerprint(hashes.SHA256()).hex():
         raise SignatureError("the signed statement names another certificate than it carries")
     # Base64, PEM and JSON have spellings to spare; one statement is one sequence of bytes.
     if content != _written(kind, payload, certificate, signature):
@@ -128,6 +123,18 @@ def verifies(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _parts(content: bytes) -> tuple[bytes, str, str, bytes, x509.Certificate]:
+    """Payload, its type, the certificate's fingerprint, signature and certificate; raises whatever it stumbles over."""
+    value = json.loads(content)
+    (entry,) = value["signatures"]
+    if value.keys() != _KEYS or entry.keys() != _SIGNATURE_KEYS:
+        raise ValueError("other parts")
+    certificate = x509.load_pem_x509_certificate(entry["cert"].encode())
+    certificate.public_key()  # of a kind that can be read
+    payload, signature = _bytes(value["payload"]), _bytes(entry["sig"])
+    return payload, str(value["payloadType"]), str(entry["keyid"]), signature, certificate
 
 
 def _message(kind: str, payload: bytes) -> bytes:

@@ -143,11 +143,11 @@ def test_an_approval_that_is_there_already_is_not_repeated(root: Path) -> None:
 
 
 REFUSED = {
-    "a site that is none": ({"site": "delta"}, (), 2, "has no policy"),
+    "a site that is none": ({"site": "delta"}, (), 2, "there is no policy `delta`"),
     "a word for a date": ({"until": "soon"}, (), 2, "is no date"),
     "a day that is past": ({"until": "2026-01-01"}, (), 2, "is past"),
-    "a scientist as officer": ({}, ("--as", PERSON), 2, "is no officer of"),
-    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 2, "is no officer of"),
+    "a scientist as officer": ({}, ("--as", PERSON), 3, "may not sign the policy of `alpha`"),
+    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 3, "may not sign the policy of"),
 }
 
 
@@ -157,6 +157,21 @@ def test_refuses(root: Path, options: dict[str, str], more: tuple[str, ...], sta
     done = approve(root, "--yes", *more, **options)
     assert (done.status, said in done.err) == (status, True), done.err
     assert {site: text_of(root, site) for site in before} == before
+
+
+def test_several_officers_say_who_they_are(root: Path) -> None:
+    roster = yaml.safe_load((root / "provisioning" / "federation.yaml").read_text(encoding="utf-8"))
+    second = {"name": "olga@institute.example", "organisation": "institute", "role": "compliance-officer"}
+    sites = [{**site, "officers": [OFFICER, second["name"]]} for site in roster["sites"]]
+    change_document(root, "provisioning/federation.yaml", {"people": [*roster["people"], second], "sites": sites})
+    done = approve(root, "--yes")
+    assert done.status == 2
+    assert f"{OFFICER}, olga@institute.example are officers of `alpha` (say who you are with --as OFFICER)" in done.err
+    assert approve(root, "--yes", "--as", "olga@institute.example", "--json").value["by"] == "olga@institute.example"
+
+
+def test_the_policys_file_is_as_good_as_its_name(root: Path) -> None:
+    assert approve(root, "--yes", "--json", site=str(root / "policies" / "alpha.yaml")).value["site"] == "alpha"
 
 
 def test_refuses_a_job_without_code(tmp_path: Path) -> None:

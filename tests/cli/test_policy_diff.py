@@ -77,6 +77,17 @@ def test_policies_of_two_sites_cannot_be_compared(root: Path) -> None:
     assert "the policy of one site" in done.err
 
 
+def test_two_files_of_one_policy_in_a_folder_are_told(root: Path) -> None:
+    (root / "policies" / "old").mkdir()
+    shutil.copy(root / "policies/alpha.yaml", root / "policies/old/alpha.yaml")
+    folder = shutil.copytree(root / "policies", root.parent / "two")
+    shutil.rmtree(root / "policies" / "old")
+    done = cloister("policy", "diff", root / "policies", folder, "-C", root)
+    assert done.status == 2
+    assert f"`{folder}/old/alpha.yaml` is a second policy of `alpha`" in done.err
+    assert f"the other is `{folder}/alpha.yaml`" in done.err
+
+
 def test_a_file_that_is_not_there_and_one_that_is_no_policy(root: Path) -> None:
     old = root / "policies/alpha.yaml"
     assert cloister("policy", "diff", old, root / "nope.yaml", "-C", root).status == 2

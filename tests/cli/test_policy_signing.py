@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,11 @@ from cloister.cli.console import Output
 from cloister.cli.officers import sign_unsigned
 from cloister.cli.options import federation_of, repository
 from cloister.flare.state import State
+from cloister.provisioning.pem import read_certificate
 from tests.cli.commands import cloister
 from tests.federation_folder import JOB, OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import provisioned
+from tests.signed_policies import sign_policies
 
 ALL = ["alpha", "baseline", "beta", "gamma"]
 
@@ -28,6 +30,11 @@ def root(tmp_path: Path) -> Path:
     for path in (folder / "policies").glob("*.sig"):
         path.unlink()
     return folder
+
+
+def lapses(root: Path) -> date:
+    """The day on which the officer's certificate runs out."""
+    return read_certificate(State(root).person(OFFICER) / "startup" / "client.crt").not_valid_after_utc.date()
 
 
 def signed(root: Path) -> list[str]:
@@ -110,7 +117,7 @@ def test_revoke_is_told_by_verify_and_status(root: Path) -> None:
     rows = {row["name"]: row for row in cloister("status", "-C", root, "--json").value["processes"]}
     assert rows["alpha"]["policy"] == {"version": 1, "signed_by": None, "until": None}
     assert why in " ".join(rows["alpha"]["problems"])
-    assert rows["beta"]["policy"] == {"version": 1, "signed_by": OFFICER, "until": "2099-12-31"}
+    assert rows["beta"]["policy"] == {"version": 1, "signed_by": OFFICER, "until": lapses(root).isoformat()}
 
 
 def test_an_earlier_version_is_revoked_without_its_file(root: Path) -> None:
@@ -131,6 +138,77 @@ def test_who_may_not_revoke_cannot(root: Path) -> None:
     done = cloister("policy", "revoke", "alpha", "--reason", "x", "--as", PERSON, "-C", root)
     assert done.status == 3
     assert not (root / "policies" / "revoked").exists()
+
+
+def test_a_revocation_that_no_site_could_read_is_not_written(root: Path, tmp_path: Path) -> None:
+    """Such as one by an officer whose certificate is another authority's: it would stop every version."""
+    other = State(provisioned(tmp_path / "other", "theirs")).person(OFFICER) / "startup"
+    for name in ("client.key", "client.crt"):
+        shutil.copy(other / name, State(root).person(OFFICER) / "startup" / name)
+    done = cloister("policy", "revoke", "alpha", "--reason", "x", "-C", root)
+    assert done.status == 3
+    assert "whom this federation's authority did not certify" in done.err
+    assert not (root / "policies" / "revoked").exists()
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_without_names_what_was_revoked_or_has_ended_is_not_signed_again(root: Path, revoked: bool) -> None:
+    cloister("policy", "sign", "-C", root)
+    if revoked:
+        cloister("policy", "revoke", "alpha", "--reason", "x", "-C", root)
+    else:
+        change_document(root, "policies/alpha.yaml", {"valid_until": "2026-01-02", "version": 2})
+    before = (root / "policies" / "alpha.yaml.sig").read_bytes()
+    done = cloister("policy", "sign", "-C", root)
+    why = f"version 1 of the policy of `alpha` was revoked by `{OFFICER}`" if revoked else "it ended on 2026-01-02"
+    assert f"policies/alpha.yaml is not signed: {why}" in done.out
+    assert (root / "policies" / "alpha.yaml.sig").read_bytes() == before
+
+
+def test_without_names_what_begins_later_is_signed_once(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"valid_from": "2099-01-01"})
+    assert [each["policy"] for each in cloister("policy", "sign", "-C", root, "--json").value["signed"]] == ALL
+    assert cloister("policy", "sign", "-C", root, "--json").value == {"signed": []}
+
+
+def test_a_strangers_signature_of_a_higher_version_does_not_hinder(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"version": 999_999})
+    sign_policies(root, "alpha", by=PERSON)
+    change_document(root, "policies/alpha.yaml", {"version": 1})
+    done = cloister("policy", "sign", "alpha", "-C", root, "--json")
+    assert done.value["signed"] == [{"policy": "alpha", "version": 1, "by": OFFICER}]
+
+
+def test_verify_says_when_the_signature_lapses(root: Path) -> None:
+    sooner = lapses(root) - timedelta(days=3)
+    change_document(root, "policies/beta.yaml", {"valid_until": sooner.isoformat()})
+    cloister("policy", "sign", "alpha", "beta", "-C", root)
+    found = {each["policy"]: each["until"] for each in cloister("policy", "verify", "-C", root, "--json").value}
+    assert found == {
+        "alpha": lapses(root).isoformat(),
+        "beta": sooner.isoformat(),
+        "gamma": None,
+        "baseline": None,
+    }
+
+
+def test_check_and_status_warn_of_a_signature_that_lapses_soon(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloister("policy", "sign", "-C", root)
+    days = (lapses(root) - datetime.now(UTC).date()).days
+    said = f"the signature of `{OFFICER}` lapses on {lapses(root)} with their certificate, in {days} days"
+
+    def told() -> tuple[bool, bool]:
+        checked = cloister("policy", "check", "-C", root)
+        rows = cloister("status", "-C", root, "--json").value["processes"]
+        return f"policies/alpha.yaml.sig: {said}" in checked.out, any(said in each["problems"] for each in rows)
+
+    assert told() == (False, False)
+    monkeypatch.setattr("cloister.cli.officers.SOON_DAYS", days)
+    assert told() == (True, True)
+    for name in ALL:
+        change_document(root, f"policies/{name}.yaml", {"valid_until": lapses(root).isoformat(), "version": 2})
+    cloister("policy", "sign", "-C", root)
+    assert told() == (False, False), "the policy ends then anyway"
 
 
 def test_run_stops_before_anything_is_started(root: Path) -> None:

@@ -34,7 +34,9 @@ def test_status_tells_of_expired_and_unsafe_policies(root: Path) -> None:
     change_document(root, "policies/beta.yaml", {"sandbox": "unsafe-none"})
     change_document(root, "policies/baseline.yaml", {"sandbox": None})
     problems = {e["name"]: " ".join(e["problems"]) for e in cloister("status", "-C", root, "--json").value["processes"]}
-    assert "policy `alpha` ended on 2026-01-02 (policies/alpha.yaml:" in problems["alpha"]
+    assert problems["alpha"].count("`validity`: the policy ended on 2026-01-02 and today is") == 1
+    assert problems["alpha"].count("ended on") == 1, "once"
+    assert "(policies/alpha.yaml:" in problems["alpha"]
     assert "sandbox: unsafe-none" in problems["beta"]
     assert "policy" not in problems["gamma"]
 

@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from cryptography import x509
 
 from cloister.cli.console import Output
+from cloister.cli.policy_names import policy_of
 from cloister.documents import Document
 from cloister.errors import DeniedError, FederationError, UsageError
 from cloister.files import write_atomically
 from cloister.flare.processes import LocalFederation
-from cloister.governance.in_force import check_policy, is_unsigned, unsigned
-from cloister.governance.policy_signature import check_may_follow, officers_of, sign_policy, signature_file
+from cloister.governance.in_force import check_signature, is_unsigned, unsigned
+from cloister.governance.policy_signature import Signed, check_may_follow, officers_of, sign_policy, signature_file
+from cloister.governance.revocation import check_not_revoked
 from cloister.policies import BASELINE, Policy
 from cloister.provisioning import PrivateKey, identities, startup_folder
 from cloister.provisioning.kit import ROOT_FILE
 from cloister.provisioning.pem import read_certificate
 from cloister.repository import Repository
+from cloister.roster import ROSTER, Federation
+
+SOON_DAYS = 30
+"""How many days ahead an end is told of."""
 
 _KEY, _CERTIFICATE = "client.key", "client.crt"
 
@@ -54,43 +60,51 @@ def authority_of(local: LocalFederation) -> x509.Certificate:
     raise FederationError("there is no certificate of the authority on this machine", hint="run `cloister provision`")
 
 
-def policy_of(repo: Repository, name: str) -> Document[Policy]:
-    """The policy of the site called ``name``, or the baseline.
-
-    Raises:
-        UsageError: where there is none.
-    """
-    found = repo.policies.get(name)
-    if found is None:
-        raise UsageError(f"there is no policy `{name}`", hint=f"policies here: {', '.join(sorted(repo.policies))}")
-    return found
-
-
-def officer_for(local: LocalFederation, name: str, said: str) -> str:
-    """Who signs for the policy called ``name`` on this machine.
+def officer_of(federation: Federation, name: str, said: str) -> str:
+    """Who speaks for the policy called ``name``, wherever their key lies.
 
     Args:
-        local: the federation on this machine.
+        federation: the roster.
         name: the policy's.
         said: who the person says they are; empty where they did not.
 
     Raises:
         DeniedError: where they may not, or nobody may.
+        UsageError: where several may.
+    """
+    may = _officers(federation, name, said)
+    return _only(may, f"{', '.join(may)} are officers of `{name}`")
+
+
+def officer_for(local: LocalFederation, name: str, said: str) -> str:
+    """Who signs for the policy called ``name`` with a key that lies on this machine; see `officer_of`.
+
+    Raises:
+        DeniedError: where they may not, or nobody may.
         UsageError: where their key is not here, or several are.
     """
-    may = officers_of(local.federation, name)
-    where = "see `officers` and `baseline_officers` in provisioning/federation.yaml"
-    if said and said not in may:
-        raise DeniedError(f"`{said}` may not sign the policy of `{name}`", hint=where)
-    if not may:
-        raise DeniedError(f"the roster names nobody who may sign the policy of `{name}`", hint=where)
-    here = [each for each in ((said,) if said else may) if has_key(local, each)]
+    may = _officers(local.federation, name, said)
+    here = [each for each in may if has_key(local, each)]
     if not here:
         hint = "run the command where the key is; `cloister provision` makes one"
-        raise UsageError(f"no key of {said or ' or '.join(may)} lies on this machine", hint=hint)
-    if len(here) > 1:
-        raise UsageError(f"keys of {', '.join(here)} lie on this machine", hint="say who you are with --as OFFICER")
-    return here[0]
+        raise UsageError(f"no key of {' or '.join(may)} lies on this machine", hint=hint)
+    return _only(here, f"keys of {', '.join(here)} lie on this machine")
+
+
+def _officers(federation: Federation, name: str, said: str) -> Sequence[str]:
+    may = officers_of(federation, name)
+    hint = f"see `officers` and `baseline_officers` in {ROSTER}"
+    if said and said not in may:
+        raise DeniedError(f"`{said}` may not sign the policy of `{name}`", hint=hint)
+    if not may:
+        raise DeniedError(f"the roster names nobody who may sign the policy of `{name}`", hint=hint)
+    return (said,) if said else may
+
+
+def _only(people: Sequence[str], several: str) -> str:
+    if len(people) > 1:
+        raise UsageError(several, hint="say who you are with --as OFFICER")
+    return people[0]
 
 
 def has_key(local: LocalFederation, person: str) -> bool:
@@ -134,13 +148,28 @@ def sign_one(repo: Repository, local: LocalFederation, name: str, officer: str, 
     return NewSignature(name, policy.value.version, officer)
 
 
-def is_signed(repo: Repository, local: LocalFederation, name: str, now: datetime) -> bool:
-    """Whether a policy is signed, within its dates and not revoked."""
+def left_alone(repo: Repository, local: LocalFederation, name: str, now: datetime) -> str:
+    """What is said of a policy that is not to be signed where nobody names it; empty for one that is."""
+    policy, authority = policy_of(repo, name), authority_of(local)
     try:
-        check_policy(repo.root, policy_of(repo, name), local.federation, authority_of(local), now)
+        check_not_revoked(repo.root, policy, authority)
+    except DeniedError as error:
+        return f"is not signed: {error.message}"
+    if now.date() > policy.value.valid_until:
+        return f"is not signed: it ended on {policy.value.valid_until}"
+    try:
+        check_signature(repo.root, policy, local.federation, authority, now)
     except DeniedError:
-        return False
-    return True
+        return ""
+    return "is signed already"
+
+
+def lapses_soon(policy: Document[Policy], signed: Signed, today: date) -> str:
+    """What is said of a signature that ends within 30 days, with its officer's certificate and before the policy."""
+    days = (signed.lapses - today).days
+    if signed.lapses >= policy.value.valid_until or days > SOON_DAYS:
+        return ""
+    return f"the signature of `{signed.by}` lapses on {signed.lapses} with their certificate, in {days} days"
 
 
 def sign_unsigned(repo: Repository, local: LocalFederation, names: Iterable[str], now: datetime, out: Output) -> None:

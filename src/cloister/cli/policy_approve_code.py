@@ -9,16 +9,15 @@ from typing import Annotated
 
 import typer
 
+from cloister.cli.officers import officer_of
 from cloister.cli.options import FolderOption, JobArgument, JsonOption, job_of, output, repository
+from cloister.cli.policy_names import policy_of
 from cloister.documents import Document
 from cloister.errors import DeniedError, JobError, UsageError
 from cloister.files import write_atomically
 from cloister.governance.code_approval import CodeApproved, with_approval
-from cloister.governance.policy_signature import officers_of
 from cloister.jobs import Code, code_of
 from cloister.policies import BASELINE, Policy
-from cloister.repository import Repository
-from cloister.roster import ROSTER
 
 
 def approve_code(
@@ -40,12 +39,13 @@ def approve_code(
     """
     del as_json
     repo = repository(folder)
-    document, policy = job_of(repo, job), _policy_of(repo, site)
+    document, policy = job_of(repo, job), policy_of(repo, site)
+    site = policy.value.policy
     code = code_of(repo.root, document.value)
     if code is None:
         hint = "only a job with `code` needs its code approved"
         raise JobError(f"job `{document.value.job}` brings no training code", hint=hint)
-    approval = CodeApproved(code.digest, _officer(repo, site, person), _last_day(until))
+    approval = CodeApproved(code.digest, officer_of(repo.federation.value, site, person), _last_day(until))
     _check_open(policy, approval)
     text = with_approval(policy, approval)
     _show(code, f"{document.value.job} ({document.value.code})")
@@ -83,25 +83,6 @@ def _agreed(question: str) -> bool:
         return typer.confirm(question, err=True)
     except typer.Abort:  # nobody is there to answer, or they stopped the command
         return False
-
-
-def _policy_of(repo: Repository, site: str) -> Document[Policy]:
-    found = repo.policies.get(site)
-    if found is None:
-        known = ", ".join(sorted(repo.policies))
-        raise UsageError(f"site `{site}` has no policy", hint=f"policies here: {known}")
-    return found
-
-
-def _officer(repo: Repository, policy: str, name: str) -> str:
-    officers = officers_of(repo.federation.value, policy)
-    if name and name not in officers:
-        hint = f"see officers in {ROSTER}"
-        raise UsageError(f"`{name}` is no officer of `{policy}` in the roster, and may not sign its policy", hint=hint)
-    if not name and len(officers) != 1:
-        hint = f"say who you are with --as OFFICER; officers are named in {ROSTER}"
-        raise UsageError(f"`{policy}` has not exactly one officer", hint=hint)
-    return name or officers[0]
 
 
 def _last_day(text: str) -> date:

@@ -6,15 +6,16 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from cloister.cli.options import FolderOption, JsonOption, output, repository
+from cloister.cli.officers import SOON_DAYS, authority_of, lapses_soon
+from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.cli.policy_names import NamesArgument, policy_names
 from cloister.documents import Document
-from cloister.errors import InvalidDocumentsError, Problem
+from cloister.errors import CloisterError, InvalidDocumentsError, Problem
+from cloister.governance.in_force import check_signature
+from cloister.governance.policy_signature import ENDING
 from cloister.policies import Policy
 from cloister.policies.endings import ends_on
-from cloister.repository import coverage_problems
-
-_SOON_DAYS = 30
+from cloister.repository import Repository, coverage_problems
 
 
 def check(names: NamesArgument = None, folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -29,6 +30,7 @@ def check(names: NamesArgument = None, folder: FolderOption = Path(), as_json: J
         raise InvalidDocumentsError(problems)
     today = datetime.now(UTC).date()
     warnings = [warning for name in wanted for warning in _endings(repo.policies[name], today)]
+    warnings += [warning for name in wanted for warning in _lapsing(repo, repo.policies[name])]
     out = output()
     for warning in warnings:
         out.say(f"{warning}")
@@ -41,8 +43,20 @@ def _endings(document: Document[Policy], today: date) -> list[Problem]:
     found = []
     for what, path, until in ends_on(document.value):
         days = (until - today).days
-        if days > _SOON_DAYS:
+        if days > SOON_DAYS:
             continue
         said = f"{what} ended on {until}" if days < 0 else f"{what} ends on {until}, in {days} days"
         found.append(Problem(document.source.file, document.source.line(path), said, "renew it, or take it out"))
     return found
+
+
+def _lapsing(repo: Repository, document: Document[Policy]) -> list[Problem]:
+    """That the policy's signature ends soon; what is no signature is told by `cloister policy verify`."""
+    local, now = federation_of(repo), datetime.now(UTC)
+    try:
+        signed = check_signature(repo.root, document, local.federation, authority_of(local), now)
+    except CloisterError:
+        return []
+    said = lapses_soon(document, signed, now.date())
+    hint = "renew the certificate, then sign the policy again"
+    return [Problem(f"{document.source.file}{ENDING}", 0, said, hint)] if said else []

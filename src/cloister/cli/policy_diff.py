@@ -59,7 +59,13 @@ def _read(path: Path) -> _Documents:
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.yaml") if Path(CASES).name not in file.relative_to(path).parts)
-    documents = {document.value.policy: document for document in (load(file, Policy) for file in files)}
+    documents: dict[str, Document[Policy]] = {}
+    for document in (load(file, Policy) for file in files):
+        name, file = document.value.policy, document.source.file
+        if name in documents:
+            hint = f"the other is `{documents[name].source.file}`; keep one"
+            raise UsageError(f"`{file}` is a second policy of `{name}`", hint=hint)
+        documents[name] = document
     if not documents:
         raise UsageError(f"`{path}` holds no policies", hint="name a policy's file, or a folder of policies")
     return documents

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from cloister.documents import Document
 from cloister.errors import UsageError
+from cloister.policies import Policy
 from cloister.repository import Repository
 
 NamesArgument = Annotated[
@@ -24,10 +26,17 @@ def policy_names(repo: Repository, names: list[str] | None) -> tuple[str, ...]:
     Raises:
         UsageError: where there is no such policy.
     """
-    return tuple(dict.fromkeys(_policy_name(repo, name) for name in names)) if names else tuple(sorted(repo.policies))
+    if not names:
+        return tuple(sorted(repo.policies))
+    return tuple(dict.fromkeys(policy_of(repo, name).value.policy for name in names))
 
 
-def _policy_name(repo: Repository, name: str) -> str:
+def policy_of(repo: Repository, name: str) -> Document[Policy]:
+    """The policy called ``name``, a site's or the baseline; or the one whose file that is.
+
+    Raises:
+        UsageError: where there is none.
+    """
     files = {(repo.root / document.source.file).resolve(): known for known, document in repo.policies.items()}
     found = (
         name if name in repo.policies else files.get(Path(name).resolve()) or files.get((repo.root / name).resolve())
@@ -36,4 +45,4 @@ def _policy_name(repo: Repository, name: str) -> str:
         near = difflib.get_close_matches(name, sorted(repo.policies), n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"policies here: {', '.join(sorted(repo.policies))}"
         raise UsageError(f"there is no policy `{name}`", hint=hint)
-    return found
+    return repo.policies[found]

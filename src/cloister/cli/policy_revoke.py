@@ -9,14 +9,17 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.officers import key_of, officer_for, policy_of
+from cloister.cli.officers import authority_of, key_of, officer_for
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.cli.policy_names import policy_of
 from cloister.cli.policy_sign import OfficerOption
 from cloister.errors import UsageError
 from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.governance.revocation import (
     MAXIMUM_REASON_CHARACTERS,
     Revocation,
+    is_reason,
+    read_revocation,
     revocation_file,
     sign_revocation,
 )
@@ -39,22 +42,24 @@ def revoke(
     del as_json
     repo = repository(folder)
     local, now = federation_of(repo), datetime.now(UTC)
-    policy = policy_of(repo, site)
-    text = reason.strip()
-    if not text or not text.isprintable() or len(text) > MAXIMUM_REASON_CHARACTERS:
+    policy, text = policy_of(repo, site), reason.strip()
+    name = policy.value.policy
+    if not is_reason(text):
         raise UsageError(f"a reason is one line of 1 to {MAXIMUM_REASON_CHARACTERS} characters")
     current = policy.value.version
     if version > current:
         raise UsageError(f"{policy.source.at('version')}: there is no version {version} yet")
     number = version or current
-    by = officer_for(local, site, officer)
-    revocation = Revocation(site, number, sha256_of(policy.text) if number == current else None, text)
-    path = revocation_file(repo.root, site, number)
+    by = officer_for(local, name, officer)
+    revocation = Revocation(name, number, sha256_of(policy.text) if number == current else None, text)
+    path = revocation_file(repo.root, name, number)
+    content = sign_revocation(revocation, *key_of(local, by), now)
+    read_revocation(content, path.name, authority_of(local))  # one that no site could read would stop every version
     private_folder(path.parent)
-    write_atomically(path, sign_revocation(revocation, *key_of(local, by), now), mode=0o644)
+    write_atomically(path, content, mode=0o644)
     out = output()
     shown = path.relative_to(repo.root).as_posix()
     out.say(f"{by} revoked version {number} of {policy.source.file}: {shown}")
     if number == current:
         out.say("the site takes jobs again under a higher version that is signed")
-    out.result({"policy": site, "version": number, "by": by, "reason": text, "file": shown})
+    out.result({"policy": name, "version": number, "by": by, "reason": text, "file": shown})

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.officers import is_signed, officer_for, policy_of, sign_one, signable
+from cloister.cli.officers import left_alone, officer_for, sign_one, signable
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.cli.policy_names import policy_names
 from cloister.errors import UsageError
 
 PoliciesArgument = Annotated[
@@ -30,22 +31,21 @@ def sign(
 ) -> None:
     """Sign policies with an officer's key.
 
-    Without names, every policy for which a key lies on this machine and that is not signed as it stands.
+    Without names, every policy for which a key lies on this machine and that is not signed as it stands, unless it has
+    ended or was revoked.
     """
     del as_json
     repo = repository(folder)
     local, now, out = federation_of(repo), datetime.now(UTC), output()
-    for name in names or ():
-        policy_of(repo, name)
-    chosen = names or signable(repo, local, officer)
+    chosen = policy_names(repo, names) if names else signable(repo, local, officer)
     if not chosen:
         hint = "run it where the officer's key is; `cloister provision` makes keys"
         raise UsageError("no key of an officer who may sign a policy lies on this machine", hint=hint)
-    who = {name: officer_for(local, name, officer) for name in dict.fromkeys(chosen)}
+    who = {name: officer_for(local, name, officer) for name in chosen}
     signed = []
     for name, each in who.items():
-        if not names and is_signed(repo, local, name, now):
-            out.say(f"{repo.policies[name].source.file} is signed already")
+        if not names and (why := left_alone(repo, local, name, now)):
+            out.say(f"{repo.policies[name].source.file} {why}")
             continue
         new = sign_one(repo, local, name, each, now)
         out.say(f"{new.by} signed version {new.version} of {repo.policies[name].source.file}")

@@ -10,8 +10,9 @@ from typing import Any
 from cryptography import x509
 from rich.table import Table
 
-from cloister.cli.officers import authority_of, policy_of
+from cloister.cli.officers import authority_of
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
+from cloister.cli.policy_names import policy_names
 from cloister.cli.policy_sign import PoliciesArgument
 from cloister.documents import Document
 from cloister.errors import DeniedError
@@ -31,14 +32,11 @@ def verify(names: PoliciesArgument = None, folder: FolderOption = Path(), as_jso
     repo = repository(folder)
     local = federation_of(repo)
     authority, now = authority_of(local), datetime.now(UTC)
-    verdicts = [
-        verdict(repo, local, policy_of(repo, name), authority, now)
-        for name in dict.fromkeys(names or sorted(repo.policies))
-    ]
+    verdicts = [verdict(repo, local, repo.policies[name], authority, now) for name in policy_names(repo, names)]
     table = Table("policy", "version", "signed by", "until", "holds", box=None, pad_edge=False)
     for each in verdicts:
         holds = "no" if each["problem"] else "yes"
-        table.add_row(each["policy"], str(each["version"]), each["by"] or "-", each["until"], holds)
+        table.add_row(each["policy"], str(each["version"]), each["by"] or "-", each["until"] or "-", holds)
     out = output()
     out.say(table)
     out.result(verdicts)
@@ -54,7 +52,7 @@ def verdict(
 ) -> dict[str, Any]:
     """Whether one policy holds, and for how long, as a JSON object."""
     name = policy.value.policy
-    by, at, problem = "", "", ""
+    by, at, until, problem = "", "", "", ""
     try:
         signed = check_policy(repo.root, policy, local.federation, authority, now)
         by, at = signed.by, signed.at
@@ -62,6 +60,7 @@ def verdict(
         for site in sites:
             if local.state.site(site).is_dir():
                 PolicyVersions(local.state.site(site)).check([policy])
+        until = min(policy.value.valid_until, signed.lapses).isoformat()
     except DeniedError as error:
         problem = str(error)
     return {
@@ -69,6 +68,6 @@ def verdict(
         "version": policy.value.version,
         "by": by or None,
         "signed_at": at or None,
-        "until": policy.value.valid_until.isoformat(),
+        "until": until or None,
         "problem": problem or None,
     }

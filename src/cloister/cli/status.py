@@ -9,14 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-from cloister.cli.officers import authority_of
+from cloister.cli.officers import authority_of, lapses_soon
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import CloisterError
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
-from cloister.governance.in_force import policy_in_force
+from cloister.governance.in_force import check_dates, policy_in_force
 from cloister.governance.policy_versions import PolicyVersions
-from cloister.policies import Policies
 from cloister.provisioning import Fault, Standing, inspect
 from cloister.repository import Repository
 from cloister.sandbox import missing
@@ -103,31 +102,20 @@ def _connected(local: LocalFederation) -> list[str]:
 
 def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, Any]:
     """What is in force at a site, or why it takes no jobs."""
-    policies = repo.policies_of(site)
-    problems = _dates(policies)
-    if policies.sandbox != "required":
-        problems.append("sandbox: unsafe-none")
+    policies, now = repo.policies_of(site), datetime.now(UTC)
+    problems = [] if policies.sandbox == "required" else ["sandbox: unsafe-none"]
     said: dict[str, Any] = {"version": policies.site.value.version, "signed_by": None, "until": None}
     try:
+        for document in (policies.site, policies.baseline):
+            check_dates(document, now)  # told also where nothing is provisioned yet
         versions = PolicyVersions(local.state.site(site))
-        now = datetime.now(UTC)
         found = policy_in_force(repo.root, site, local.federation, authority_of(local), versions, now, take_up=False)
         said |= {"signed_by": found.signed.by, "until": found.until.isoformat()}
+        pairs = ((policies.site, found.signed), (policies.baseline, found.baseline_signed))
+        problems += [told for policy, signed in pairs if (told := lapses_soon(policy, signed, now.date()))]
     except CloisterError as error:
         problems.append(f"takes no jobs: {error}")
     return said | {"problems": problems}
-
-
-def _dates(policies: Policies) -> list[str]:
-    today = datetime.now(UTC).date()
-    problems: list[str] = []
-    for document in (policies.site, policies.baseline):
-        policy, at = document.value, document.source.at
-        if today < policy.valid_from:
-            problems.append(f"policy `{policy.policy}` counts from {policy.valid_from} ({at('valid_from')})")
-        if today > policy.valid_until:
-            problems.append(f"policy `{policy.policy}` ended on {policy.valid_until} ({at('valid_until')})")
-    return problems
 
 
 def _shown(policy: dict[str, Any] | None) -> str:
