@@ -224,7 +224,7 @@ def test_keys_that_are_mappings_are_never_spelled_out() -> None:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
 def test_depth_is_bounded(opening: str, closing: str) -> None:
-    deep = "{" * (MAXIMUM_DEPTH - 1) + "a" + ": b}" * (MAXIMUM_DEPTH - 1)
+    deep = opening * (MAXIMUM_DEPTH + 1) + "x" + closing * (MAXIMUM_DEPTH + 1)
     assert mistakes(f"name: {deep}")[0] == "room.yaml:1: is nested deeper than 32 levels"
     endless = opening * 20_000
     assert mistakes(f"name: {endless}")[0] == "room.yaml:1: is nested deeper than 32 levels"
