@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from nvflare.lighter.utils import sign_folders
 
 from cloister.documents import Document, parse
+from cloister.files import write_json
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.kit import site_files, write_kit
@@ -42,8 +43,11 @@ META: Mapping[str, Any] = {
     "resource_spec": {},
     "study": "default",
     "submitter_name": PERSON,
+    "submitter_org": "institute",
+    "submitter_role": "data-scientist",
     "deploy_map": {"server_app": ["server"], "site_app": ["alpha", "beta", "gamma"]},
     "min_clients": 2,
+    "mandatory_clients": [],
 }
 
 # People whose certificates exist; the roster that a site reads may say otherwise of them.
@@ -75,6 +79,12 @@ def _people() -> list[dict[str, str]]:
     ]
 
 
+def meta_of_person(name: str) -> dict[str, str]:
+    """What NVFlare's server says of whoever submits, when that is the person called ``name``."""
+    person = next(each for each in [*_people(), *EXTRA] if each["name"] == name)
+    return {"submitter_name": name, "submitter_org": person["organisation"], "submitter_role": person["role"]}
+
+
 def provisioned(folder: Path, which: str = "ours") -> Path:
     """A federation of the test's own at ``folder``, with the kit of its site `alpha` written."""
     root = Path(
@@ -82,6 +92,7 @@ def provisioned(folder: Path, which: str = "ours") -> Path:
     ).resolve()
     workspace = State(root).site(SITE)
     files = site_files(load_repository(root).federation.value, SITE, _PORT)
+    write_json(State(root).port, {"port": _PORT})
     write_kit(workspace, files, SiteSettings(SITE, root, workspace, State(root).folder))
     return root
 

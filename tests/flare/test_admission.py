@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import logging
+import shutil
 import stat
 import struct
+import sys
 import tracemalloc
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,23 @@ from nvflare.apis.workspace import Workspace
 from nvflare.private.fed.utils.app_authz import AppAuthzService
 from nvflare.private.privacy_manager import PrivacyManager, PrivacyService, Scope
 
-from cloister.errors import CloisterError, DeniedError, FederationError, InvalidDocumentsError, JobError
+from cloister.documents import load
+from cloister.errors import (
+    CloisterError,
+    DeniedError,
+    FederationError,
+    InvalidDocumentsError,
+    ProvisioningError,
+)
 from cloister.flare import admission
 from cloister.flare.admission import Admission, admit
 from cloister.flare.admitted import Admitted
 from cloister.flare.app_archive import files_of
 from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
 from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
-from cloister.flare.state import State
+from cloister.flare.state import SiteSettings, State
 from cloister.policies import Submitter
-from cloister.repository import load_site
+from cloister.provisioning.pem import read_certificate
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import (
@@ -39,7 +48,7 @@ from tests.flare.signed_jobs import (
     files_of_folder,
     job_id,
     job_of,
-    officers_keys,
+    meta_of_person,
     provisioned,
     raw_zip,
     repacked,
@@ -190,7 +199,7 @@ def test_another_role_or_organisation_than_in_the_certificate_is_refused(root: P
     [(OFFICER, "`submitter`"), ("eve@bank.example", "`submitter`"), ("ivan@research.example", "it-admin")],
 )
 def test_people_without_the_policys_grant_are_refused(root: Path, person: str, rule: str) -> None:
-    assert rule in refusal(root, signed_app(person=person))
+    assert rule in refusal(root, signed_app(person=person), meta=meta_of_person(person))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +354,6 @@ def test_a_site_cannot_give_up_the_sandbox_that_the_baseline_demands(root: Path)
         ("scope", "public"),
         ("study", "another"),
         ("launcher_spec", {"alpha": {"docker": {"image": "evil"}}}),
-        ("resource_spec", {"alpha": {"num_of_gpus": 8}}),
         ("stats_pool_config", {"a": 1}),
         ("byoc", True),
         ("byoc", "no"),
@@ -353,10 +361,76 @@ def test_a_site_cannot_give_up_the_sandbox_that_the_baseline_demands(root: Path)
         ("custom_props", {"a": 1}),
         ("edge_method", "cross-device"),
         ("flower_predeployed", True),
+        ("cloned_from", "0b5e1d6e-9f43-4a5e-8f5c-2f3f8a4d9c11"),
+        ("approvals", {"alpha": "yes"}),
+        ("job_id", "0b5e1d6e-9f43-4a5e-8f5c-2f3f8a4d9c11"),
+        ("something_of_a_later_nvflare", {"x": 1}),
+        ("another", 1),
     ],
 )
 def test_meta_that_asks_for_anything_is_refused(root: Path, key: str, value: Any) -> None:
     assert f"meta sets `{key}`" in refusal(root, signed_app(), meta={key: value})
+
+
+def test_what_nvflares_server_notes_for_itself_is_let_through(root: Path) -> None:
+    """As a server of NVFlare 2.9 sends it, with every key that it writes."""
+    identifier = job_id()
+    notes = {
+        "job_id": identifier,
+        "job_folder_name": "tiny-triage",
+        "submit_time": 1789000000.5,
+        "submit_time_iso": "2026-09-10T00:00:00+00:00",
+        "start_time": "",
+        "duration": "N/A",
+        "data_storage_format": 2,
+        "status": "SUBMITTED",
+        "schedule_count": 1,
+        "last_schedule_time": 1789000001.5,
+        "schedule_history": ["2026-09-10 00:00:01: scheduled"],
+        "job_deploy_detail": ["server: OK"],
+        "something_of_a_later_nvflare": None,
+        "scope": "",
+        "custom_props": {},
+    }
+    assert admit(place(root), identifier, {**META, **notes}, SITE_APP, signed_app()).job_id == identifier
+
+
+# --- what it costs
+
+
+def test_roster_and_certificate_are_read_once_and_one_clock_is_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large roster takes a tenth of a second to read; and a job has one moment that it is judged by."""
+    rosters: list[str] = []
+    certificates: list[Path] = []
+    asked: list[datetime] = []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            asked.append(datetime.now(tz))
+            return asked[-1]
+
+    def load_counted(path: Path, *arguments: Any, **named: Any) -> Any:
+        rosters.extend(["roster"] if path.name == "federation.yaml" else [])
+        return load(path, *arguments, **named)
+
+    def certificate_counted(path: Path) -> Any:
+        certificates.append(path)
+        return read_certificate(path)
+
+    app = signed_app()
+    for module in [module for name, module in sys.modules.items() if name.startswith("cloister.")]:
+        if vars(module).get("load") is load:
+            monkeypatch.setattr(module, "load", load_counted)
+        if vars(module).get("read_certificate") is read_certificate:
+            monkeypatch.setattr(module, "read_certificate", certificate_counted)
+    monkeypatch.setattr(admission, "datetime", Clock)
+    ask(root, app)
+    assert rosters == ["roster"]
+    assert certificates == [place(root) / "startup" / "rootCA.pem"]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("name", [SERVER_APP, "app", "", "site_app/../x", "SITE_APP"])
@@ -370,6 +444,36 @@ def test_another_apps_name_is_refused(root: Path, name: str) -> None:
 def test_an_identifier_that_names_another_folder_is_refused(root: Path, identifier: str) -> None:
     with pytest.raises(DeniedError, match="not a job's identifier"):
         admit(place(root), identifier, dict(META), SITE_APP, signed_app())
+
+
+# --- the site's own configuration, changed while it runs
+
+
+@pytest.mark.parametrize(
+    "name", ["startup/fed_client.json", "local/resources.json", "local/privacy.json", "local/authorization.json"]
+)
+def test_a_configuration_that_was_changed_meanwhile_admits_nothing(root: Path, name: str) -> None:
+    app, path = signed_app(), place(root) / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert "the site's configuration is not in order" in refusal(root, app)
+
+
+def test_a_server_elsewhere_in_the_configuration_admits_nothing(root: Path) -> None:
+    app, path = signed_app(), place(root) / "startup" / "fed_client.json"
+    assert b"localhost:8002" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"localhost:8002", b"localhost:8003"))
+    assert "`" + str(path) + "` does not hold what was written" in refusal(root, app)
+
+
+def test_settings_that_name_another_folder_of_policies_admit_nothing(root: Path, tmp_path: Path) -> None:
+    """Whoever edits this one file would choose the policies; another folder's may be signed just as well."""
+    elsewhere = Path(shutil.copytree(root, tmp_path / "elsewhere"))
+    app, workspace = signed_app(), place(root)
+    SiteSettings(SITE, elsewhere, workspace, State(root).folder).write(workspace / "local")
+    with pytest.raises(ProvisioningError, match="name another folder than they lie in"):
+        ask(root, app)
+    assert deploy(root, app).startswith("refused: ")
+    assert b'"effect":"deny"' in (workspace / "audit" / "log.jsonl").read_bytes(), "recorded where the site really is"
 
 
 # --- what is in the archive
@@ -579,68 +683,6 @@ def test_a_hostile_identifier_deletes_nothing(root: Path) -> None:
     for identifier in ("startup", "local", "../../authority"):
         assert deploy(root, signed_app(), identifier).startswith("denied: ")
     after = files_of_folder(place(root))
+    after.pop("audit-checkpoint.json", None)  # the site's own memory of its audit log
     assert after.pop("audit/log.jsonl").count(b"\n") == 3
     assert after == before
-
-
-# --- the record
-
-
-def _admitted(identifier: str) -> Admitted:
-    submitter = Submitter(PERSON, "institute", "data-scientist")
-    site = load_site(officers_keys(), SITE)
-    return Admitted(identifier, "0" * 64, submitter, site, SandboxMode.BUBBLEWRAP)
-
-
-def test_the_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    record = _admitted(job_id())
-    record.write(tmp_path)
-    assert Admitted.take(tmp_path, record.job_id) == record
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        "null",
-        '{"job_id": 1}',
-        json.dumps({"job_id": "x", "app": "d", "submitter": [], "policy": "p", "sandbox": "bubblewrap"}),
-        json.dumps({"job_id": "x", "app": "d", "submitter": {"name": "n"}, "policy": "p", "sandbox": "bubblewrap"}),
-    ],
-)
-def test_a_damaged_record_admits_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / "admitted").mkdir()
-    (tmp_path / "admitted" / "x.json").write_text(text)
-    with pytest.raises(JobError, match="no record of having admitted"):
-        Admitted.take(tmp_path, "x")
-
-
-def test_another_sandbox_than_there_is_admits_nothing(tmp_path: Path) -> None:
-    record = _admitted(job_id())
-    record.write(tmp_path)
-    path = tmp_path / "admitted" / f"{record.job_id}.json"
-    path.write_text(path.read_text().replace("bubblewrap", "none"))
-    with pytest.raises(JobError):
-        Admitted.take(tmp_path, record.job_id)
-
-
-@pytest.mark.parametrize("changed", ["minimum_sites: 2", "alpha-hospital"])
-def test_other_documents_than_those_that_decided_admit_nothing(tmp_path: Path, changed: str) -> None:
-    record = _admitted(job_id())
-    record.write(tmp_path)
-    path = tmp_path / "admitted" / f"{record.job_id}.json"
-    assert changed in path.read_text()
-    path.write_text(path.read_text().replace(changed, changed[:-1] + "1"))
-    with pytest.raises(JobError, match="no record of having admitted"):
-        Admitted.take(tmp_path, record.job_id)
-
-
-def test_another_jobs_record_admits_nothing(tmp_path: Path) -> None:
-    record, other = _admitted(job_id()), job_id()
-    record.write(tmp_path)
-    folder = tmp_path / "admitted"
-    (folder / f"{record.job_id}.json").rename(folder / f"{other}.json")
-    with pytest.raises(JobError, match="of another job"):
-        Admitted.take(tmp_path, other)

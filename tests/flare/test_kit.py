@@ -3,16 +3,25 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloister.errors import ProvisioningError
+from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
-from cloister.flare.kit import Files, check_kit_files, person_files, server_files, site_files, write_kit
-from cloister.flare.state import SiteSettings
+from cloister.flare.kit import (
+    Files,
+    check_kit_files,
+    check_kit_in_use,
+    person_files,
+    server_files,
+    site_files,
+    write_kit,
+)
+from cloister.flare.state import SiteSettings, State
 from cloister.roster import Federation, Role
 from tests.federation_folder import PERSON, default_roster
 
@@ -33,12 +42,16 @@ def files(roster: Federation) -> Files:
 @pytest.fixture
 def workspace(files: Files, tmp_path: Path) -> Path:
     """A site's kit as `up` leaves it: keys, configuration, settings."""
-    workspace = tmp_path / "alpha"
+    workspace = State(tmp_path).site(SITE)
     (workspace / "startup").mkdir(parents=True)
     for name in ("rootCA.pem", "client.crt", "client.key"):
         (workspace / "startup" / name).write_bytes(b"made by provisioning")
-    write_kit(workspace, files, SiteSettings(SITE, tmp_path, workspace, tmp_path / ".cloister"))
+    write_kit(workspace, files, settings_in(workspace))
     return workspace
+
+
+def settings_in(workspace: Path) -> SiteSettings:
+    return SiteSettings.at(workspace)
 
 
 def every_files(roster: Federation) -> dict[str, Files]:
@@ -57,7 +70,7 @@ def values_of(value: Any, key: str) -> list[Any]:
 
 
 def test_what_is_written_is_what_was_meant(workspace: Path, files: Files) -> None:
-    check_kit_files(workspace, files, with_settings=True)
+    check_kit_files(workspace, files, settings_in(workspace))
     for name, content in files.items():
         assert json.loads((workspace / name).read_text()) == content
         assert (workspace / name).stat().st_mode & 0o777 == 0o600
@@ -65,10 +78,10 @@ def test_what_is_written_is_what_was_meant(workspace: Path, files: Files) -> Non
         assert (workspace / folder).stat().st_mode & 0o777 == 0o700
 
 
-def test_writing_again_mends_what_was_edited(workspace: Path, files: Files, tmp_path: Path) -> None:
+def test_writing_again_mends_what_was_edited(workspace: Path, files: Files) -> None:
     (workspace / "local" / "authorization.json").write_text("{}")
-    write_kit(workspace, files, SiteSettings(SITE, tmp_path, workspace, tmp_path / ".cloister"))
-    check_kit_files(workspace, files, with_settings=True)
+    write_kit(workspace, files, settings_in(workspace))
+    check_kit_files(workspace, files, settings_in(workspace))
 
 
 @pytest.mark.parametrize(
@@ -91,16 +104,16 @@ def test_a_file_that_cloister_did_not_write_is_refused(workspace: Path, files: F
     (workspace / name).parent.mkdir(exist_ok=True)
     (workspace / name).write_text("{}")
     with pytest.raises(ProvisioningError, match="is not part of a kit that Cloister writes"):
-        check_kit_files(workspace, files, with_settings=True)
+        check_kit_files(workspace, files, settings_in(workspace))
     with pytest.raises(ProvisioningError, match="is not part of a kit that Cloister writes"):
-        write_kit(workspace, files, SiteSettings(SITE, workspace, workspace, workspace))
+        write_kit(workspace, files, settings_in(workspace))
 
 
 @pytest.mark.parametrize("name", ["local/custom", "startup/x"])
 def test_an_empty_folder_is_refused_too(workspace: Path, files: Files, name: str) -> None:
     (workspace / name).mkdir()
     with pytest.raises(ProvisioningError, match="is not part of a kit"):
-        check_kit_files(workspace, files, with_settings=True)
+        check_kit_files(workspace, files, settings_in(workspace))
 
 
 @pytest.mark.parametrize("name", ["local/authorization.json", "startup/client.key"])
@@ -108,16 +121,16 @@ def test_a_link_in_a_files_place_is_refused(workspace: Path, files: Files, tmp_p
     (workspace / name).rename(tmp_path / "elsewhere")
     (workspace / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ProvisioningError, match="is not part of a kit"):
-        check_kit_files(workspace, files, with_settings=True)
+        check_kit_files(workspace, files, settings_in(workspace))
 
 
 def test_every_file_is_needed(workspace: Path, files: Files) -> None:
     for name, content in files.items():
         (workspace / name).unlink()
         with pytest.raises(ProvisioningError, match="does not hold what was written"):
-            check_kit_files(workspace, files, with_settings=True)
+            check_kit_files(workspace, files, settings_in(workspace))
         write_json(workspace / name, content)
-    check_kit_files(workspace, files, with_settings=True)
+    check_kit_files(workspace, files, settings_in(workspace))
 
 
 def test_every_changed_value_is_found(workspace: Path, files: Files) -> None:
@@ -146,7 +159,7 @@ def test_every_changed_value_is_found(workspace: Path, files: Files) -> None:
         for changed in variants(copy.deepcopy(files[name])):
             (workspace / name).write_bytes(json.dumps(changed, indent=2, sort_keys=True).encode() + b"\n")
             with pytest.raises(ProvisioningError, match="does not hold what was written"):
-                check_kit_files(workspace, files, with_settings=True)
+                check_kit_files(workspace, files, settings_in(workspace))
             count += 1
         write_json(workspace / name, files[name])
     assert count > 100
@@ -158,12 +171,42 @@ def test_a_key_that_stands_twice_is_found(workspace: Path, files: Files) -> None
     path.write_text(text.replace("{", '{\n  "permissions": {"data-scientist": "any"},', 1))
     assert json.loads(path.read_text()) == json.loads(text)
     with pytest.raises(ProvisioningError, match="does not hold what was written"):
-        check_kit_files(workspace, files, with_settings=True)
+        check_kit_files(workspace, files, settings_in(workspace))
+
+
+def test_changed_settings_are_found(workspace: Path, files: Files, tmp_path: Path) -> None:
+    settings = settings_in(workspace)
+    replace(settings, root=tmp_path / "elsewhere").write(workspace / "local")
+    with pytest.raises(ProvisioningError, match=r"cloister\.json` does not hold what was written"):
+        check_kit_files(workspace, files, settings)
+
+
+def test_a_kit_in_use_is_compared_whole(workspace: Path, roster: Federation, tmp_path: Path) -> None:
+    settings = settings_in(workspace)
+    with pytest.raises(DeniedError, match="the federation's port is not known"):
+        check_kit_in_use(settings, roster)
+    write_json(State(tmp_path).port, {"port": PORT})
+    check_kit_in_use(settings, roster)
+    for name in ("startup/fed_client.json", "local/privacy.json", "local/cloister.json"):
+        before = (workspace / name).read_bytes()
+        (workspace / name).write_bytes(before.replace(b"{", b"{ ", 1))
+        with pytest.raises(DeniedError, match="does not hold what was written"):
+            check_kit_in_use(settings, roster)
+        (workspace / name).write_bytes(before)
+    check_kit_in_use(settings, roster)
+
+
+def test_a_port_that_the_roster_names_counts_and_no_remembered_one(
+    workspace: Path, roster: Federation, tmp_path: Path
+) -> None:
+    fixed = roster.model_copy(update={"server": roster.server.model_copy(update={"port": PORT})})
+    write_json(State(tmp_path).port, {"port": PORT + 1})
+    check_kit_in_use(settings_in(workspace), fixed)
 
 
 def test_settings_are_part_of_a_sites_kit_only(workspace: Path, files: Files) -> None:
     with pytest.raises(ProvisioningError, match=r"cloister\.json"):
-        check_kit_files(workspace, files, with_settings=False)
+        check_kit_files(workspace, files)
 
 
 def test_nobody_may_bring_code_or_run_commands(roster: Federation) -> None:

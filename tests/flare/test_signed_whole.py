@@ -162,6 +162,15 @@ def test_a_manifest_for_other_sites_is_refused(root: Path) -> None:
         ("deploy_map", {"server_app": ["server"], "site_app": ["alpha", "beta", "gamma", "delta"]}),
         ("deploy_map", {"site_app": ["@ALL"]}),
         ("deploy_map", None),
+        ("min_clients", 2.0),
+        ("mandatory_clients", ["alpha"]),
+        ("mandatory_clients", None),
+        ("resource_spec", {"alpha": {"num_of_gpus": 8}}),
+        ("submitter_name", "eve@bank.example"),
+        ("submitter_name", ""),
+        ("submitter_name", None),
+        ("submitter_org", "other-institute"),
+        ("submitter_role", "it-admin"),
     ],
 )
 def test_a_server_that_says_otherwise_than_the_manifest_is_refused(root: Path, key: str, value: Any) -> None:
@@ -197,7 +206,9 @@ def test_a_damaged_replay_cache_stops_admission(root: Path, content: bytes) -> N
     assert "the replay cache" in refusal(root, signed_app())
 
 
-@pytest.mark.parametrize("gate", ["verify_manifest", "check_app", "ReplayCache", "meta_of", "read_certificate"])
+@pytest.mark.parametrize(
+    "gate", ["verify_manifest", "check_app", "ReplayCache", "check_meta", "read_certificate", "check_kit_in_use"]
+)
 def test_whatever_goes_wrong_inside_a_gate_denies(root: Path, monkeypatch: pytest.MonkeyPatch, gate: str) -> None:
     def stumble(*arguments: object) -> None:
         raise RuntimeError("Ada Lovelace")

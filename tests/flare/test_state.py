@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloister.errors import FederationError
+from cloister.errors import FederationError, ProvisioningError
 from cloister.flare.state import SiteSettings, State
 
 
@@ -34,11 +35,23 @@ def test_an_open_state_folder_is_tightened(tmp_path: Path) -> None:
 
 
 def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    settings = SiteSettings("alpha", tmp_path / "a folder", tmp_path, tmp_path / ".cloister")
-    (tmp_path / "local").mkdir()
-    settings.write(tmp_path / "local")
-    assert SiteSettings.read(tmp_path) == settings
-    assert (tmp_path / "local" / "cloister.json").stat().st_mode & 0o777 == 0o600
+    state = State(tmp_path / "a folder")
+    workspace = state.site("alpha")
+    settings = SiteSettings("alpha", tmp_path / "a folder", workspace, state.folder)
+    (workspace / "local").mkdir(parents=True)
+    settings.write(workspace / "local")
+    assert SiteSettings.read(workspace) == SiteSettings.at(workspace) == settings
+    assert (workspace / "local" / "cloister.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("changed", ["site", "root", "workspace", "state"])
+def test_settings_that_do_not_fit_where_they_lie_are_refused(tmp_path: Path, changed: str) -> None:
+    workspace = State(tmp_path).site("alpha")
+    (workspace / "local").mkdir(parents=True)
+    other = "beta" if changed == "site" else tmp_path / "elsewhere"
+    replace(SiteSettings.at(workspace), **{changed: other}).write(workspace / "local")
+    with pytest.raises(ProvisioningError, match="name another folder than they lie in"):
+        SiteSettings.read(workspace)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 """Admission: a site decides on a job before anything of it is unpacked into its workspace.
 
 NVFlare calls a site's `app_deployer` with the raw bytes of the app and takes an exception for a refusal, which its
-event hooks do not. Here, in this order: the bytes hold exactly what Cloister writes; one person of the roster signed
-them; the same person's manifest counts here and now, lists these files and this site, and was not used before; the
-site's own policy is in force and allows what the job asks for; the sandbox that the policy demands is there. Only then
-does NVFlare unpack. What was decided is written down, and the job's process here starts from that record alone.
+event hooks do not. Here, in this order: the site's configuration is what Cloister wrote; the bytes hold exactly what
+Cloister writes; one person of the roster signed them; the same person's manifest counts here and now, and lists these
+files and this site; the server says no more of the job than that; it was not used before; the site's own policy is in
+force and allows what the job asks for; the sandbox that the policy demands is there. Only then does NVFlare unpack.
+What was decided is written down, and the job's process here starts from that record alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import verify_folder_signature_and_get_signers
@@ -27,10 +29,11 @@ from cloister.audit import Fact, Kind
 from cloister.documents import load
 from cloister.errors import CloisterError, DeniedError
 from cloister.files import private_folder, sha256_of
-from cloister.flare.admitted import Admitted
+from cloister.flare.admitted import Admitted, mode_of
 from cloister.flare.app_archive import files_of
 from cloister.flare.audit_log import facts_of_decision, log_of_site, record_policy, sentence
-from cloister.flare.job_folder import SITE_APP, App, meta_of, read_app
+from cloister.flare.job_folder import SITE_APP, App, read_app
+from cloister.flare.job_meta import check_meta
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.reason import reason_of
 from cloister.flare.state import SiteSettings
@@ -39,7 +42,7 @@ from cloister.governance.job_manifest import check_app, verify_manifest
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.replay import ReplayCache
 from cloister.jobs.manifest import Manifest
-from cloister.policies import Decision, Request, Submitter, decide
+from cloister.policies import Request, Submitter, decide
 from cloister.provisioning.kit import ROOT_FILE
 from cloister.provisioning.pem import read_certificate
 from cloister.repository import SiteDocuments
@@ -50,19 +53,6 @@ _log = logging.getLogger(__name__)
 
 # NVFlare's identifiers are UUIDs. The server names one, and it becomes a folder that NVFlare empties before it unpacks.
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-# What a job's meta may not ask of a site, with the values that ask for nothing.
-_META_THAT_ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
-    "scope": (None, ""),
-    "study": (None, "", "default"),
-    "launcher_spec": (None, {}),
-    "resource_spec": (None, {}),
-    "stats_pool_config": (None, {}),
-    "byoc": (None, False),
-    "flower_predeployed": (None, False),
-    "edge_method": (None, ""),
-    "custom_props": (None, {}),
-}
 
 
 class Admission(AppDeployer):
@@ -102,7 +92,7 @@ class Admission(AppDeployer):
 def _record_refusal(workspace: Workspace, job_id: str, known: Mapping[str, Fact], reason: str) -> None:
     """Record that the job was refused, and why; where even that fails it is refused all the same."""
     try:
-        settings = SiteSettings.read(Path(workspace.get_root_dir()))
+        settings = SiteSettings.at(Path(workspace.get_root_dir()))  # whatever its file says now
         facts = {"rules": (), **known, "effect": "deny", "reason": sentence(reason)}
         job = job_id if _JOB_ID.fullmatch(job_id) else ""
         log_of_site(settings).append(Kind.DECISION, facts, job=job)
@@ -123,7 +113,7 @@ def admit(
     Args:
         place: the site's workspace.
         job_id: NVFlare's identifier.
-        job_meta: what the server says about the job; checked for what it may not ask, and against the manifest.
+        job_meta: what the server says about the job.
         app_name: the app that the server sends to this site.
         app_data: the app as a ZIP archive.
         known: takes what is to be recorded of the decision, as far as it gets.
@@ -134,73 +124,64 @@ def admit(
     if not _JOB_ID.fullmatch(job_id):
         raise DeniedError("the server names the job by something that is not a job's identifier")
     known = {} if known is None else known
-    settings = SiteSettings.read(place)
-    check_kit_in_use(settings)
+    settings, now = SiteSettings.read(place), datetime.now(UTC)
+    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
+    check_kit_in_use(settings, federation)
     if app_name != SITE_APP:
         raise DeniedError("the job sends this site an app that is not a site's")
-    for key, harmless in _META_THAT_ASKS_NOTHING.items():
-        if job_meta.get(key) not in harmless:
-            raise DeniedError(f"the job's meta sets `{key}`", hint="submit it with `cloister job submit`")
     files = files_of(app_data)
     app = read_app(SITE_APP, files)
-    job = app.job
-    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
-    submitter = signer_of(files, place / "startup" / ROOT_FILE, federation)
+    submitter = file_signer_of(files, place / "startup" / ROOT_FILE, federation)
     known |= {"submitter": submitter.name, "organisation": submitter.organisation, "role": submitter.role}
-    known |= {"document": sha256_of(job.text)}
+    known |= {"document": sha256_of(app.job.text)}
     if app.code is not None:
         known |= {"code": app.code.digest}
-    manifest = _manifest(settings, federation, app, submitter, job_meta)
-    ReplayCache(place).claim(manifest.nonce, job_id, datetime.now(UTC))
-    decision, site, mode = _decision(settings, app, submitter)
+    authority = read_certificate(place / "startup" / ROOT_FILE)
+    manifest = _manifest(app, submitter, settings.site, federation, authority, now)
+    check_meta(job_meta, job_id, app.job.value, manifest.sites, submitter)
+    ReplayCache(place).claim(manifest.nonce, job_id, now)
+    versions = PolicyVersions(settings.workspace)
+    in_force = policy_in_force(settings.root, settings.site, federation, authority, versions, now, take_up=True)
+    record_policy(log_of_site(settings), in_force)
+    site = in_force.site
+    decision = decide(_request(settings.site, app, submitter, site), site.policies, now)
     known |= {"policy": site.policies.digest, **facts_of_decision(decision)}
     if not decision.allowed:
         raise DeniedError(decision.sentence())
+    mode = mode_of(site.policies)
     if mode is SandboxMode.BUBBLEWRAP and (reason := missing()):
         raise DeniedError(f"the policy demands a sandbox, and this site has none: {reason}")
     return Admitted(job_id, app.digest, submitter, site, mode)
 
 
 def _manifest(
-    settings: SiteSettings, federation: Federation, app: App, submitter: Submitter, job_meta: dict[str, Any]
+    app: App, submitter: Submitter, site: str, federation: Federation, authority: x509.Certificate, now: datetime
 ) -> Manifest:
-    """The app's manifest, if it counts here and now and says what the app, NVFlare's signature and the server say.
+    """The app's manifest, if it counts here and now, is the submitter's, lists the app's files and asks ``site``.
 
     Raises:
         CloisterError: where it does not, or cannot be judged.
     """
-    root = read_certificate(settings.workspace / "startup" / ROOT_FILE)
-    signed = verify_manifest(app.manifest, federation, root, datetime.now(UTC))
+    signed = verify_manifest(app.manifest, federation, authority, now)
     manifest = signed.manifest
     if signed.signer.name != submitter.name:
         raise DeniedError(f"`{submitter.name}` signed the job's files, and `{signed.signer.name}` its manifest")
     check_app(manifest, SITE_APP, app.files, app.job.value)
-    if settings.site not in manifest.sites:
-        raise DeniedError(
-            f"the job's manifest does not ask `{settings.site}`", hint="name the site in `federation.sites`"
-        )
-    told = meta_of(app.job.value, manifest.sites)
-    for key in ("name", "deploy_map", "min_clients"):
-        if job_meta.get(key) != told[key]:
-            raise DeniedError(f"the server says another `{key}` of the job than its manifest")
+    if site not in manifest.sites:
+        raise DeniedError(f"the job's manifest does not ask `{site}`", hint="name the site in `federation.sites`")
     return manifest
 
 
-def _decision(settings: SiteSettings, app: App, submitter: Submitter) -> tuple[Decision, SiteDocuments, SandboxMode]:
-    authority, now = read_certificate(settings.workspace / "startup" / ROOT_FILE), datetime.now(UTC)
-    versions = PolicyVersions(settings.workspace)
-    in_force = policy_in_force(settings.root, settings.site, authority, versions, now, take_up=True)
-    record_policy(log_of_site(settings), in_force)
-    site = in_force.site
+def _request(site: str, app: App, submitter: Submitter, documents: SiteDocuments) -> Request:
     code = None if app.code is None else app.code.digest
-    request = Request(settings.site, submitter, app.job, site.silo, code)
-    unsafe = site.policies.sandbox == SandboxMode.UNSAFE_NONE.value
-    mode = SandboxMode.UNSAFE_NONE if unsafe else SandboxMode.BUBBLEWRAP
-    return decide(request, site.policies, now), site, mode
+    return Request(site, submitter, app.job, documents.silo, code)
 
 
-def signer_of(files: dict[str, bytes], authority: Path, federation: Federation) -> Submitter:
-    """Who signed the files: one person, with a certificate of this federation, who is still in the roster.
+def file_signer_of(files: dict[str, bytes], authority: Path, federation: Federation) -> Submitter:
+    """Who NVFlare's own signatures say signed the files: one person of the roster, certified by this federation.
+
+    NVFlare decides by this signer who submitted the job, so it must be the manifest's; docs/adr/0010 says what else the
+    check adds. What the files are, the manifest says.
 
     Raises:
         DeniedError: where nobody did, several did, or the roster says otherwise.

@@ -12,36 +12,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloister.documents import load
 from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import json_text, private_folder, write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
-from cloister.flare.state import SiteSettings
-from cloister.roster import ROSTER, Federation, Role
+from cloister.flare.state import SiteSettings, State
+from cloister.roster import Federation, Role
 
 Files = Mapping[str, Any]
 """Content of each file of a kit by its path inside it, such as `local/resources.json`."""
 
 _SCHEME = "grpc"
-_SITE_START = "startup/fed_client.json"
 _KEYS = frozenset(
     {"startup/rootCA.pem", "startup/server.key", "startup/server.crt", "startup/client.key", "startup/client.crt"}
 )
 
-# NVFlare asks "may this role do this?"; a right that is not listed is not given. `app_command` is how a job's progress
-# is asked for: the only such command that a job of ours answers.
+# NVFlare asks "may this role do this?"; a right that is not listed is not given. The names are those of commands, as
+# NVFlare's categories hold more: `view` also shows and resets errors and statistics. `app_command` is how a job's
+# progress is asked for: the only such command that a job of ours answers.
+_FOLLOW = {"list_jobs": "any", "get_job_meta": "any", "check_status": "any", "app_command": "any"}
 _AT_THE_SERVER: dict[str, Any] = {
     "format_version": "1.0",
     "permissions": {
         Role.DATA_SCIENTIST.value: {
+            **_FOLLOW,
             "submit_job": "any",
             "abort_job": "n:submitter",  # of `manage_job` no more: deleting a job would take its trace from the server
             "download_job": "n:submitter",
-            "view": "any",
-            "app_command": "any",
         },
-        Role.COMPLIANCE_OFFICER.value: {"view": "any", "app_command": "any"},
-        Role.IT_ADMIN.value: {"view": "any", "app_command": "any"},
+        Role.COMPLIANCE_OFFICER.value: _FOLLOW,
+        Role.IT_ADMIN.value: _FOLLOW,
     },
 }
 _AT_A_SITE: dict[str, Any] = {
@@ -160,7 +159,7 @@ def site_files(federation: Federation, site: str, port: int) -> Files:
     }
     fed_client = {"format_version": 2, "require_signed_jobs": True, "servers": [server], "client": client}
     return {
-        _SITE_START: fed_client,
+        "startup/fed_client.json": fed_client,
         "local/resources.json": resources,
         "local/authorization.json": _AT_A_SITE,
         "local/privacy.json": privacy,
@@ -211,39 +210,45 @@ def write_kit(workspace: Path, files: Files, settings: SiteSettings | None = Non
         write_json(workspace / name, content)
     if settings:
         settings.write(workspace / "local")
-    check_kit_files(workspace, files, with_settings=settings is not None)
+    check_kit_files(workspace, files, settings)
 
 
-def check_kit_files(workspace: Path, files: Files, *, with_settings: bool) -> None:
-    """See that the kit holds exactly ``files``, beside keys and certificates.
+def check_kit_files(workspace: Path, files: Files, settings: SiteSettings | None = None) -> None:
+    """See that the kit holds exactly ``files``, and a site's ``settings``, beside keys and certificates.
 
     Raises:
         ProvisioningError: where it does not.
     """
-    known = set(files) | _KEYS | ({f"local/{SiteSettings.FILE}"} if with_settings else set())
-    for folder in ("startup", "local"):
-        _check_names(workspace, folder, known)
+    files = _with_settings(files, settings)
+    for folder in ("startup", "local"):  # NVFlare takes components from any `*__resources.json` in both
+        _check_names(workspace, folder, {*files, *_KEYS})
     _check_contents(workspace, files)
 
 
-def check_kit_in_use(settings: SiteSettings) -> None:
-    """See that what NVFlare reads of a site's kit while it runs is still what Cloister wrote.
+def check_kit_in_use(settings: SiteSettings, federation: Federation) -> None:
+    """See that a site's kit is still what Cloister wrote; asked before every job, and by every job's process.
 
     NVFlare allows everything to everybody without `authorization.json`, and filters nothing without `privacy.json`.
 
+    Args:
+        settings: the site's.
+        federation: the roster.
+
     Raises:
         DeniedError: where a file is missing, another, or one too many.
-        CloisterError: where it cannot be told.
     """
-    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
-    written = site_files(federation, settings.site, 0)  # the port stands in `startup` alone
-    files = {name: content for name, content in written.items() if name.startswith("local/")}
+    configured = federation.server.port
+    port = configured if isinstance(configured, int) else State(settings.root).remembered_port()
     try:
-        for folder in ("startup", "local"):  # NVFlare takes components from any `*__resources.json` in both
-            _check_names(settings.workspace, folder, {*written, *_KEYS, f"local/{SiteSettings.FILE}"})
-        _check_contents(settings.workspace, files)
+        if port is None:
+            raise ProvisioningError("the federation's port is not known", hint="run `cloister up` again")
+        check_kit_files(settings.workspace, site_files(federation, settings.site, port), settings)
     except ProvisioningError as error:
         raise DeniedError(f"the site's configuration is not in order: {error.message}", hint=error.hint) from error
+
+
+def _with_settings(files: Files, settings: SiteSettings | None) -> Files:
+    return files if settings is None else {**files, f"local/{SiteSettings.FILE}": settings.to_json()}
 
 
 def _check_names(workspace: Path, folder: str, known: set[str]) -> None:

@@ -150,10 +150,7 @@ class LocalFederation:
 
     def remembered_port(self) -> int | None:
         """The port that was chosen last, if any."""
-        try:
-            return int(json.loads(self.state.port.read_text(encoding="utf-8"))["port"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self.state.remembered_port()
 
     def _write_kits(self, port: int) -> None:
         now = datetime.now(UTC)

@@ -10,10 +10,12 @@ import runpy
 import sys
 from pathlib import Path
 
+from cloister.documents import load
 from cloister.errors import CloisterError
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.state import SiteSettings
 from cloister.flare.traffic import restrict_traffic, rule_of_site
+from cloister.roster import ROSTER, Federation
 
 NVFLARE_MODULE = "nvflare.private.fed.app.client.worker_process"
 _SITE_OPTION, _WORKSPACE_OPTION = "-c", "-m"
@@ -28,7 +30,8 @@ def main(arguments: list[str]) -> int:
         print("cloister: a job process was started without its site's name or workspace", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        check_kit_in_use(SiteSettings.read(workspace))
+        settings = SiteSettings.read(workspace)
+        check_kit_in_use(settings, load(settings.root / ROSTER, Federation, name=ROSTER).value)
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)

@@ -10,9 +10,11 @@ Usage: python -m cloister.flare.start server|site WORKSPACE ROOT PORT
 from __future__ import annotations
 
 import os
+import queue
 import runpy
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from cloister.audit import Log
@@ -22,7 +24,8 @@ from cloister.flare.audit_log import log_of_server, log_of_site, record_end, rec
 from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
-from cloister.flare.state import SiteSettings, State
+from cloister.flare.person_commands import restrict_person_commands
+from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
 from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
 from cloister.roster import ROSTER, Federation
@@ -46,6 +49,7 @@ def main(arguments: list[str]) -> int:
         remove_leftover_views(Path(arguments[1]))
     else:
         limit_submissions(Path(arguments[2]), Path(arguments[1]))
+        restrict_person_commands()
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
     _record_signals(log)
@@ -67,13 +71,28 @@ def _begin_log(arguments: list[str]) -> Log:
 
 
 def _record_signals(log: Log) -> None:
-    """Record why the process is being ended, where it is asked to and not killed."""
+    """Record why the process is being ended, where it is asked to and not killed.
 
-    def end(number: int, _frame: object) -> None:
+    A handler interrupts whatever the main thread does, which may be writing into the log and hold its lock. So the
+    handler only hands the signal on to a thread that was started for it, and ends the process once that has written.
+    """
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its `put` may be interrupted by itself
+    recorded = threading.Event()
+
+    def record() -> None:
+        number = asked.get()
         record_end(log, f"the process was asked to end ({signal.Signals(number).name})")
-        signal.signal(number, signal.SIG_DFL)
+        recorded.set()
         os.kill(os.getpid(), number)
 
+    def end(number: int, _frame: object) -> None:
+        if recorded.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        else:
+            asked.put(number)
+
+    threading.Thread(target=record, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
 
@@ -98,7 +117,7 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
     federation = load(root / ROSTER, Federation).value
     if kind == "server":
-        check_kit_files(workspace, server_files(federation, workspace, port), with_settings=False)
+        check_kit_files(workspace, server_files(federation, workspace, port))
         organisation = f"org={federation.server.organisation}"
         return _SERVER, [
             "-m",
@@ -112,13 +131,13 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
         ]
     settings = SiteSettings.read(workspace)
     site = settings.site
-    if settings != SiteSettings(site, root, workspace, State(root).folder):
+    if settings.root != root:
         hint = "run `cloister up` again"
         raise ProvisioningError("the site's settings name another folder than it was started for", hint=hint)
     entry = federation.site(site)
     if entry is None:
         raise ProvisioningError(f"site `{site}` is not in the roster")
-    check_kit_files(workspace, site_files(federation, site, port), with_settings=True)
+    check_kit_files(workspace, site_files(federation, site, port), settings)
     return _SITE, [
         "-m",
         str(workspace),

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.errors import FederationError
+from cloister.errors import FederationError, ProvisioningError
 from cloister.files import private_folder, write_json
 
 FOLDER = ".cloister"
@@ -59,6 +59,13 @@ class State:
         """Which port was chosen."""
         return self.folder / "port.json"
 
+    def remembered_port(self) -> int | None:
+        """The port that was chosen last, if any."""
+        try:
+            return int(json.loads(self.port.read_text(encoding="utf-8"))["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def make(self) -> None:
         """Make the folders that everything else is written into."""
         for folder in (self.folder, self.folder / "logs", self.folder / "results"):
@@ -83,22 +90,37 @@ class SiteSettings:
 
     FILE = "cloister.json"
 
+    @classmethod
+    def at(cls, workspace: Path) -> SiteSettings:
+        """The settings that follow from where ``workspace`` lies, which is what a site's processes are started with."""
+        root = workspace.parents[2]
+        return cls(workspace.name, root, workspace, State(root).folder)
+
+    def to_json(self) -> dict[str, str]:
+        """What the file in the kit holds."""
+        return {"site": self.site, "root": str(self.root), "workspace": str(self.workspace), "state": str(self.state)}
+
     def write(self, local: Path) -> None:
         """Write the settings into the kit's `local` folder."""
-        value = {"site": self.site, "root": str(self.root), "workspace": str(self.workspace), "state": str(self.state)}
-        write_json(local / self.FILE, value)
+        write_json(local / self.FILE, self.to_json())
 
     @classmethod
     def read(cls, workspace: Path) -> SiteSettings:
         """Read the settings of the kit at ``workspace``.
 
         Raises:
-            FederationError: where they are missing or not what `write` writes.
+            FederationError: where they are missing or not what `to_json` says.
+            ProvisioningError: where they name other folders than the one that they lie in: of all that may be changed
+                beside a running site, this file decides where its policies are looked for.
         """
         path = workspace / "local" / cls.FILE
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            return cls(value["site"], Path(value["root"]), Path(value["workspace"]), Path(value["state"]))
+            found = cls(value["site"], Path(value["root"]), Path(value["workspace"]), Path(value["state"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "stop the federation and start it again: `cloister up` writes it"
             raise FederationError(f"the site's settings `{path}` cannot be read", hint=hint) from error
+        if found != cls.at(workspace):
+            hint = "run `cloister up` again"
+            raise ProvisioningError(f"the site's settings `{path}` name another folder than they lie in", hint=hint)
+        return found
