@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import re
 import sqlite3
 import stat
 import subprocess
@@ -107,18 +109,79 @@ def test_another_database_denies_even_with_a_table_of_that_name(tmp_path: Path) 
         ReplayCache(tmp_path).claim("a" * 32, "job-1", NOW)
 
 
-def test_a_damaged_file_denies_or_remembers(tmp_path: Path) -> None:
-    cache = ReplayCache(tmp_path)
-    for number in range(200):
-        cache.claim(f"{number:032x}", f"job-{number}", NOW)
-    sound = (tmp_path / FILE).read_bytes()
+UNUSABLE = r"the replay cache `.*` cannot be read or written"
+
+
+def filled(folder: Path, count: int = 200) -> tuple[ReplayCache, bytes]:
+    """A cache in which submissions 0 to ``count`` were used, and its file."""
+    cache = ReplayCache(folder)
+    cache.claim(f"{0:032x}", "job-0", NOW)
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as database, database:
+        rows = ((f"{number:032x}", f"job-{number}", NOW.isoformat()) for number in range(1, count))
+        database.executemany("INSERT INTO used VALUES (?, ?, ?)", rows)
+    return cache, (folder / FILE).read_bytes()
+
+
+def test_a_damaged_file_is_found_at_the_start_or_remembers_everything(tmp_path: Path) -> None:
+    cache, sound = filled(tmp_path)
+    cache.check()
+    found = 0
     for begin in range(0, len(sound), 512):
-        (tmp_path / FILE).write_bytes(sound[:begin] + bytes(512) + sound[begin + 512 :])
-        with pytest.raises(DeniedError):
-            cache.claim(f"{begin // 512 % 200:032x}", "job-new", NOW)
+        damaged = sound[:begin] + bytes(512) + sound[begin + 512 :]
+        (tmp_path / FILE).write_bytes(damaged)
+        try:
+            cache.check()
+        except DeniedError as error:
+            assert re.match(UNUSABLE, str(error))
+            found += 1
+            continue
+        for number in range(200):
+            with pytest.raises(DeniedError, match="this submission was used before"):
+                cache.claim(f"{number:032x}", f"job-new-{number}", NOW)
+    assert found > len(sound) // 512 // 2, "most of it holds something"
     (tmp_path / FILE).write_bytes(sound[: len(sound) // 2])
-    with pytest.raises(DeniedError, match="cannot be read"):
-        cache.claim("f" * 32, "job-new", NOW)
+    for ask in (cache.check, lambda: cache.claim("f" * 32, "job-new", NOW)):
+        with pytest.raises(DeniedError, match=UNUSABLE):
+            ask()
+
+
+def test_an_index_that_forgot_a_submission_is_found_at_the_start(tmp_path: Path) -> None:
+    """The file is a sound tree of pages, and the index by which a claim looks lacks an entry."""
+    cache, sound = filled(tmp_path, 3)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        (name,) = database.execute("SELECT name FROM sqlite_master WHERE type = 'index' LIMIT 1").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    size = int.from_bytes(sound[16:18], "big")
+    number = (page - 1) * size + 3  # how many cells the page has (https://www.sqlite.org/fileformat.html#b_tree_pages)
+    assert sound[number : number + 2] == b"\x00\x03"
+    (tmp_path / FILE).write_bytes(sound[:number] + b"\x00\x02" + sound[number + 2 :])
+    with pytest.raises(DeniedError, match=UNUSABLE):
+        cache.check()
+
+
+def test_a_claim_reads_only_the_pages_on_its_way(tmp_path: Path) -> None:
+    """However many submissions there were; that there is no damage elsewhere is looked at as the process starts."""
+    cache, sound = filled(tmp_path, 5000)
+    size = int.from_bytes(sound[16:18], "big")
+    middle = (sound.index(b"job-2500" + NOW.isoformat().encode()) // size) * size  # a leaf of the table
+    (tmp_path / FILE).write_bytes(sound[:middle] + bytes(size) + sound[middle + size :])
+    with pytest.raises(DeniedError, match=UNUSABLE):
+        cache.check()
+    cache.claim("f" * 32, "job-new", NOW)
+    with pytest.raises(DeniedError, match="this submission was used before"):
+        cache.claim(f"{4999:032x}", "job-newer", NOW)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(8192), b"not a database" * 1000])
+def test_a_file_that_is_not_ours_is_found_at_the_start(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(DeniedError, match=UNUSABLE):
+        ReplayCache(tmp_path).check()
+
+
+def test_a_cache_that_is_not_there_yet_is_in_order_and_not_made(tmp_path: Path) -> None:
+    ReplayCache(tmp_path).check()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_or_a_dangling_link_in_its_place_denies(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ SQLite (https://www.sqlite.org/transactional.html) makes a claim atomic across p
 answered: `synchronous=EXTRA` is FULL and also syncs the folder, so that no rollback journal comes back after a power
 cut. A file that is there and is not what was written (emptied, damaged, of something else) denies; it is never begun
 anew. Only where there is no file at all is one made.
+
+A claim reads a few pages, however many submissions there were. The whole file is looked through once, as the
+participant's process starts: damage that comes later to pages that no claim reads is found at the next start.
 """
 
 from __future__ import annotations
@@ -41,6 +44,23 @@ class ReplayCache:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
 
+    def check(self) -> None:
+        """Look through the whole file, in time proportional to its size; a file that is not there has nothing wrong.
+
+        Raises:
+            DeniedError: where it is not what was written.
+        """
+        try:
+            if not self._path.exists():
+                return
+            with contextlib.closing(self._opened()) as database:
+                self._check_mark(database)
+                # Not `quick_check`, which does not compare the indexes, by which a claim looks, with the table.
+                if database.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
+                    raise sqlite3.DatabaseError("damaged")
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable() from error
+
     def claim(self, nonce: str, job_id: str | None, now: datetime) -> None:
         """Use a submission up.
 
@@ -57,7 +77,7 @@ class ReplayCache:
                 self._begin()
             with contextlib.closing(self._opened()) as database, database:
                 database.execute("BEGIN IMMEDIATE")
-                self._check(database)
+                self._check_mark(database)
                 used = database.execute(
                     "SELECT nonce = ? FROM used WHERE nonce = ? OR job_id = ?", (nonce, nonce, job_id)
                 ).fetchall()
@@ -67,7 +87,10 @@ class ReplayCache:
                     raise DeniedError(f"{what} was used before", hint=hint)
                 database.execute("INSERT INTO used VALUES (?, ?, ?)", (nonce, job_id, now.astimezone(UTC).isoformat()))
         except (sqlite3.Error, OSError) as error:
-            raise DeniedError(f"the replay cache `{self._path}` cannot be read or written", hint=_HINT) from error
+            raise self._unusable() from error
+
+    def _unusable(self) -> DeniedError:
+        return DeniedError(f"the replay cache `{self._path}` cannot be read or written", hint=_HINT)
 
     def _opened(self) -> sqlite3.Connection:
         """A connection to the file, which is never made by opening it; the caller writes transactions itself."""
@@ -76,11 +99,10 @@ class ReplayCache:
         database.execute("PRAGMA synchronous=EXTRA")
         return database
 
-    def _check(self, database: sqlite3.Connection) -> None:
+    def _check_mark(self, database: sqlite3.Connection) -> None:
         (mark,) = database.execute("PRAGMA application_id").fetchone()
-        found = database.execute("PRAGMA quick_check(1)").fetchall()
-        if mark != _MARK or found != [("ok",)]:
-            raise sqlite3.DatabaseError("damaged")
+        if mark != _MARK:
+            raise sqlite3.DatabaseError("of something else")
 
     def _begin(self) -> None:
         """Put an empty cache in place, whole or not at all; where another process was first, its file stays."""
