@@ -130,6 +130,14 @@ def test_missing_settings_or_roster_stop_a_site(root: Path) -> None:
         prepare(arguments(root, "site"))
 
 
+@pytest.mark.parametrize("kind", ["server", "site"])
+def test_a_damaged_replay_cache_stops_both(root: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments(root, kind)
+    (Path(given[1]) / "replay.sqlite").write_bytes(b"")
+    assert main(given) == 3
+    assert "the replay cache" in capsys.readouterr().err
+
+
 def test_a_refusal_is_one_sentence_and_an_exit_status(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (State(root).site("alpha") / "local" / "privacy.json").unlink()
     assert main(arguments(root, "site")) == 1

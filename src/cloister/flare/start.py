@@ -28,6 +28,7 @@ from cloister.flare.person_commands import restrict_person_commands
 from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
 from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
+from cloister.governance.replay import ReplayCache
 from cloister.roster import ROSTER, Federation
 
 _SERVER = "nvflare.private.fed.app.server.server_train"
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     """Check the kit and become the NVFlare process."""
     try:
         module, argv = prepare(arguments)
+        ReplayCache(Path(arguments[1])).check()  # whole, and here alone: it takes longer with every job
         restrict_traffic(_rule(arguments))
         log = _begin_log(arguments)
     except CloisterError as error:
