@@ -231,8 +231,8 @@ def submission(root: Path, person: str = PERSON, **changes: Any) -> Files:
     }
 
 
-def said(root: Path, files: Files) -> str:
-    return refusal_of_job(root, State(root).server, "j", zip_of(files))
+def said(root: Path, files: Files, sender: str = PERSON) -> str:
+    return refusal_of_job(root, State(root).server, "j", zip_of(files), sender)
 
 
 def test_the_server_takes_a_signed_job_once(root: Path) -> None:
@@ -240,6 +240,34 @@ def test_the_server_takes_a_signed_job_once(root: Path) -> None:
     assert said(root, files) == ""
     assert said(root, files).startswith("this submission was used before")
     assert said(root, submission(root)) == ""
+
+
+@pytest.mark.parametrize("sender", ["eve@bank.example", OFFICER, "", PERSON.upper()])
+def test_nobody_sends_a_job_that_another_has_signed(root: Path, sender: str) -> None:
+    """Whoever sends a job may fetch its result; and the attempt does not use the job up."""
+    files = submission(root)
+    assert f"`{PERSON}` signed the job, and another person sends it" in said(root, files, sender)
+    assert said(root, files) == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["meta.json/anything.py", ".__nvfl_sig.json/x", ".__nvfl_submitter.crt/x.py", "site_app", "server_app", "custom/x"],
+)
+def test_what_is_no_file_of_a_job_is_refused_whatever_its_folder_is_called(root: Path, path: str) -> None:
+    assert f"the job carries `{path}`" in said(root, submission(root) | {f"j/{path}": b"import os"})
+
+
+@pytest.mark.parametrize(
+    "folder", ["j/custom/", "j/site_app/custom/", "j/site_app/config//", "k/", "j/meta.json/", "/"]
+)
+def test_a_folder_that_holds_no_file_of_a_job_is_refused(root: Path, folder: str) -> None:
+    assert "the job carries an empty folder" in said(root, submission(root) | {folder: b""})
+
+
+def test_the_folders_of_a_job_do_no_harm(root: Path) -> None:
+    folders = dict.fromkeys(["j/", "j/site_app/", "j/site_app/config/", "j/server_app/config/"], b"")
+    assert said(root, submission(root) | folders) == ""
 
 
 def test_what_the_server_refused_is_not_used_up(root: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cloister.flare.state import State
 from cloister.flare.submission import refusal_of
+from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import files_of_folder, job_folder, job_of, provisioned, zip_of
 
 _META = {"name": "j", "deploy_map": {"a": ["server", "alpha"]}}
@@ -27,11 +28,41 @@ if sys.argv[2] == "ours":
 print(JobMetaValidator().validate("j", sys.argv[1]))
 """
 
+_SUBMIT = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from nvflare.apis.fl_context import FLContext
+from nvflare.fuel.hci.conn import Connection
+from nvflare.fuel.hci.server.constants import ConnProps
+from nvflare.private.fed.server.job_cmds import JobCommandModule
+from cloister.flare.submission import limit_submissions, read_json_only
+read_json_only()
+limit_submissions(Path(sys.argv[3]), Path(sys.argv[4]))
+conn = Connection(SimpleNamespace(new_context=lambda: nullcontext(FLContext()), job_def_manager=None))
+conn.set_prop(ConnProps.FILE_LOCATION, sys.argv[1])
+conn.set_prop(ConnProps.USER_NAME, sys.argv[2])
+JobCommandModule().submit_job(conn, ["submit_job", "j"])
+print(conn.buffer.encode())
+"""
+
+_TAKEN = "job_def_manager in engine is not of type"  # the server's next step, for which this process has nothing
+
 
 def _validated(job: Path, whose: str, root: Path = Path("/nowhere")) -> str:
     """What NVFlare makes of the archive `job`, with our limits or without, at the server of the federation `root`."""
+    return _done(_SCRIPT, job, whose, root)
+
+
+def _submitted(job: Path, sender: str, root: Path) -> str:
+    """What NVFlare's server answers to a session of ``sender`` that submits the archive `job`."""
+    return _done(_SUBMIT, job, sender, root)
+
+
+def _done(script: str, job: Path, word: str, root: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(job), whose, str(root), str(State(root).server)],
+        [sys.executable, "-c", script, str(job), word, str(root), str(State(root).server)],
         capture_output=True,
         text=True,
         check=True,
@@ -55,15 +86,29 @@ def test_a_job_in_json_is_read_and_then_it_must_be_one_of_ours(tmp_path: Path) -
     assert not archive.exists(), "what was refused is not kept"
 
 
-def test_a_signed_job_is_taken_once(tmp_path: Path) -> None:
-    root = provisioned(tmp_path)
-    folder = job_folder(root, job_of(root))
-    archive = tmp_path / "job.zip"
-    files = files_of_folder(folder) | {"server_app/config/": b"", "site_app/config/": b""}  # NVFlare looks for these
+def _signed_archive(root: Path, folder: Path) -> Path:
+    archive = folder / "job.zip"
+    # NVFlare looks for these folders.
+    files = files_of_folder(job_folder(root, job_of(root))) | {"server_app/config/": b"", "site_app/config/": b""}
     archive.write_bytes(zip_of({f"j/{path}": content for path, content in files.items()}))
-    assert _validated(archive, "ours", root).startswith("(True, ''")
+    return archive
+
+
+def test_a_signed_job_is_taken_once_from_who_signed_it(tmp_path: Path) -> None:
+    root = provisioned(tmp_path)
+    archive = _signed_archive(root, tmp_path)
+    content = archive.read_bytes()
+    assert "another person sends it" in _submitted(archive, "eve@bank.example", root)
+    assert not archive.exists(), "what was refused is not kept"
+    archive.write_bytes(content)
+    assert _TAKEN in _submitted(archive, PERSON, root)
     assert archive.exists()
-    assert _validated(archive, "ours", root).startswith("(False, 'this submission was used before")
+    assert "this submission was used before" in _submitted(archive, PERSON, root)
+
+
+def test_a_job_from_no_session_at_all_is_not_taken(tmp_path: Path) -> None:
+    root = provisioned(tmp_path)
+    assert "another person sends it" in _validated(_signed_archive(root, tmp_path), "ours", root)
 
 
 def test_a_job_cannot_have_the_server_read_its_files_and_environment(tmp_path: Path) -> None:

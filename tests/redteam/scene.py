@@ -34,7 +34,7 @@ from cloister.jobs.manifest import Manifest
 from cloister.provisioning import PrivateKey
 from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import JOB, PERSON, SITES
-from tests.flare.signed_jobs import META, SITE, admitted_records, job_id, job_of, sign, zip_of
+from tests.flare.signed_jobs import META, SITE, admitted_records, job_id, job_of, meta_of_person, sign, zip_of
 
 CANARY = "canary-5f2c91d07be34a68"
 """What an attempt carries: patient text, a secret, or the body of hostile code. It must never turn up at the server."""
@@ -45,9 +45,15 @@ Change = Callable[[Files], object]
 
 @dataclass
 class Job:
-    """A whole job on its way: each file by its path inside the job's folder, NVFlare's signatures included."""
+    """A whole job on its way.
+
+    Attributes:
+        files: each by its path inside the job's folder, NVFlare's signatures included.
+        person: who sends it, and whom the server names to the sites.
+    """
 
     files: Files
+    person: str = PERSON
 
     def app(self, name: str = SITE_APP) -> Files:
         """The files of one app, as a server sends them to a site."""
@@ -122,7 +128,7 @@ class Scene:
         files.setdefault("meta.json", canonical_json(meta_of(job.value, sites)))
         if after:
             after(files)
-        return Job(self.signed(files, person))
+        return Job(self.signed(files, person), person)
 
     def signed(self, files: Files, person: str = PERSON) -> Files:
         """``files`` with NVFlare's signatures by ``person``."""
@@ -142,15 +148,16 @@ class Scene:
 
     def submit(self, job: Job) -> str:
         """What the server answers to the person who sends ``job``; nothing where it takes the job."""
-        return self.submit_zip(zip_of({f"{JOB}/{path}": text for path, text in job.files.items()}))
+        return self.submit_zip(zip_of({f"{JOB}/{path}": text for path, text in job.files.items()}), job.person)
 
-    def submit_zip(self, archive: bytes) -> str:
+    def submit_zip(self, archive: bytes, person: str = PERSON) -> str:
         """The same, of an archive as it is."""
-        return refusal_of(archive) or refusal_of_job(self.root, self.server, JOB, archive)
+        return refusal_of(archive) or refusal_of_job(self.root, self.server, JOB, archive, person)
 
     def deploy(self, job: Job, *, meta: Mapping[str, Any] | None = None, identifier: str = "") -> str:
         """What the site answers to a server that sends it ``job``; nothing where it takes the job."""
-        return self.deploy_zip(zip_of(job.app()), meta=meta, identifier=identifier)
+        told = {**meta_of_person(job.person), **(meta or {})}
+        return self.deploy_zip(zip_of(job.app()), meta=told, identifier=identifier)
 
     def deploy_zip(self, app: bytes, *, meta: Mapping[str, Any] | None = None, identifier: str = "") -> str:
         """The same, of an app's archive as it is."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server reads of a job when a person sends it: a small archive, JSON, and what a manifest lists.
+"""What the server reads of a job when a person sends it: a small archive, JSON, and what the sender's manifest lists.
 
 NVFlare also reads HOCON and OmegaConf, which include files, fetch addresses and fill in environment variables of the
 machine that reads them, and shows the outcome to the person. It unpacks an archive however large it becomes.
@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from nvflare.fuel.hci.conn import Connection
+from nvflare.fuel.hci.server.constants import ConnProps
 from nvflare.fuel.utils.config import ConfigFormat
+from nvflare.private.fed.server.job_cmds import JobCommandModule
 from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
 
 from cloister.flare.app_check import MAXIMUM_APP_BYTES
@@ -22,6 +26,8 @@ from cloister.flare.submitted_job import refusal_of_job
 
 _MAXIMUM_JOB_BYTES = 2 * MAXIMUM_APP_BYTES + (1 << 20)  # two apps and the meta
 _MAXIMUM_ENTRIES = 100
+
+_sender: ContextVar[str] = ContextVar("sender", default="")  # name of whose session a job is just coming from
 
 
 def read_json_only() -> None:
@@ -37,21 +43,30 @@ def limit_submissions(root: Path, workspace: Path) -> None:
         root: the folder with the server's documents.
         workspace: the server's workspace.
     """
-    validate = JobMetaValidator.validate
+    validate, submit = JobMetaValidator.validate, JobCommandModule.submit_job
+
+    def submitted(self: JobCommandModule, conn: Connection, args: list[str]) -> None:
+        token = _sender.set(
+            str(conn.get_prop(ConnProps.USER_NAME, ""))
+        )  # NVFlare's validator is not told whose job it is
+        try:
+            submit(self, conn, args)
+        finally:
+            _sender.reset(token)
 
     def checked(self: JobMetaValidator, job_name: str, job_data: bytes | str) -> tuple[bool, str, dict[str, Any]]:
         if refusal := refusal_of(job_data):
             outcome: tuple[bool, str, dict[str, Any]] = (False, refusal, {})
         else:
             outcome = validate(self, job_name, job_data)
-            if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data)):
+            if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data, _sender.get())):
                 outcome = (False, refusal, {})
         if not outcome[0] and isinstance(job_data, str):
             with contextlib.suppress(OSError):  # NVFlare keeps what was refused, for ever
                 Path(job_data).unlink()
         return outcome
 
-    JobMetaValidator.validate = checked
+    JobMetaValidator.validate, JobCommandModule.submit_job = checked, submitted
 
 
 def refusal_of(job_data: bytes | str) -> str:

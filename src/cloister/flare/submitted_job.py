@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's look at a job when a person sends it: the whole archive is what one manifest lists, and comes once.
+"""The server's look at a job when a person sends it: what one manifest lists and no more, from its submitter, once.
 
 Every site verifies its own part again and trusts none of this. It is here so that the submitter hears at once, and so
 that nothing of a job that no site will take is kept. The sites' roster may differ from the server's; theirs counts.
@@ -11,7 +11,7 @@ import json
 import logging
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
 from cloister.documents import load
@@ -27,22 +27,29 @@ from cloister.roster import ROSTER, Federation
 
 _META = "meta.json"
 _APPS = (SERVER_APP, SITE_APP)
+_HINT = "submit it with `cloister job submit`"
 
 _log = logging.getLogger(__name__)
 
 
-def refusal_of_job(root: Path, workspace: Path, name: str, job_data: bytes | str) -> str:
+def refusal_of_job(root: Path, workspace: Path, name: str, job_data: bytes | str, sender: str) -> str:
     """Why the server does not take a job, or nothing; a job that it takes is used up.
+
+    NVFlare lets whoever sent a job stop it and fetch its result, so nobody may send one that another has signed.
 
     Args:
         root: the folder with the server's documents.
         workspace: the server's workspace.
         name: the job's folder inside the archive.
         job_data: the archive or, as NVFlare's server gives it, the name of its file.
+        sender: whose session it comes from.
     """
     try:
-        manifest = check_job(root, workspace, _files_in(name, job_data), datetime.now(UTC))
-        ReplayCache(workspace).claim(manifest.nonce, None, datetime.now(UTC))
+        now = datetime.now(UTC)
+        manifest = check_job(root, workspace, _files_in(name, job_data), now)
+        if manifest.submitter != sender:
+            raise DeniedError(f"`{manifest.submitter}` signed the job, and another person sends it", hint=_HINT)
+        ReplayCache(workspace).claim(manifest.nonce, None, now)
     except CloisterError as error:
         _log.warning("a submitted job was refused: %s", error)
         return str(error)
@@ -65,17 +72,18 @@ def check_job(root: Path, workspace: Path, files: dict[str, bytes], now: datetim
         CloisterError: where it does not.
     """
     apps = {app: read_app(app, _below(app, files)) for app in _APPS}
-    if beside := sorted(path for path in files if path.split("/")[0] not in {*_APPS, _META, *SIGNATURE_FILES}):
-        raise DeniedError(f"the job carries `{beside[0][:200]}`", hint="submit it with `cloister job submit`")
+    of_apps = tuple(f"{app}/" for app in _APPS)
+    if beside := sorted(path for path in files.keys() - {_META, *SIGNATURE_FILES} if not path.startswith(of_apps)):
+        raise DeniedError(f"the job carries `{beside[0][:200]}`", hint=_HINT)
     content = apps[SERVER_APP].manifest
     if content != apps[SITE_APP].manifest:
-        raise DeniedError("the job's two apps carry two manifests", hint="submit it with `cloister job submit`")
+        raise DeniedError("the job's two apps carry two manifests", hint=_HINT)
     federation = load(root / ROSTER, Federation, name=ROSTER).value
     certificate = read_certificate(workspace / "startup" / ROOT_FILE)
     manifest = verify_manifest(content, federation, certificate, now).manifest
     for app, found in apps.items():
         check_app(manifest, app, found.files, found.job.value)
-    if unknown := sorted(path for path in manifest.files if path.split("/")[0] not in _APPS):
+    if unknown := sorted(path for path in manifest.files if not path.startswith(of_apps)):
         raise DeniedError(f"the job's manifest lists `{unknown[0][:200]}`, which is in neither app")
     if _meta_in(files) != meta_of(apps[SITE_APP].job.value, manifest.sites):
         raise DeniedError(f"the job's `{_META}` asks for something else than its manifest")
@@ -97,12 +105,14 @@ def _files_in(name: str, job_data: bytes | str) -> dict[str, bytes]:
     """Content of each file of the archive by its path inside the folder ``name``; its size was looked at before.
 
     Raises:
-        DeniedError: where a file lies elsewhere, or two have one name.
+        DeniedError: where a file lies elsewhere, two have one name, or a folder holds none.
     """
     files: dict[str, bytes] = {}
+    folders: set[str] = set()
     with ZipFile(BytesIO(job_data) if isinstance(job_data, bytes) else job_data) as archive:
         for entry in archive.infolist():
             if entry.is_dir():
+                folders.add(entry.filename.removesuffix("/"))
                 continue
             path = entry.filename.removeprefix(f"{name}/")
             if path == entry.filename or path in files:
@@ -110,4 +120,9 @@ def _files_in(name: str, job_data: bytes | str) -> dict[str, bytes]:
             if entry.file_size > MAXIMUM_APP_BYTES:
                 raise DeniedError("the job is larger than a job may be")
             files[path] = archive.read(entry)
+    needed = {str(parent) for path in files for parent in PurePosixPath(f"{name}/{path}").parents}
+    if empty := sorted(
+        folders - needed
+    ):  # NVFlare judges by folders, such as `custom`, whether anything is in them or not
+        raise DeniedError(f"the job carries an empty folder `{empty[0][:200]}`", hint=_HINT)
     return files
