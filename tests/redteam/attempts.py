@@ -532,14 +532,14 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
         Attempt(
             "administrative-commands",
             "NVFlare's commands of a console: shell, files, logs, environment, stopping, studies",
-            "roles at the server; commands of a site's process",
-            ("not authorized", "NOT_AUTHORIZED", "invalid_request", "not found", "Only files with the following"),
+            "commands that the server takes",
+            ("Unknown command",),
         ),
         Attempt(
             "code-in-a-log-configuration",
             "a logging configuration for one's own job that calls a program in the server's job process",
-            "roles at the server",
-            ("not authorized",),
+            "commands that the server takes",
+            ("Unknown command",),
         ),
         Attempt(
             "session-in-anothers-name",

@@ -20,7 +20,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobHandleSpec, JobLauncherSpec, JobProcessArgs, JobReturnCode, add_launcher
 from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential_env, get_server_job_args
 
-from cloister.flare import site_process
+from cloister.flare import server_process, site_process
 
 MARKER = "CLOISTER_FEDERATION"
 """Environment variable by which `down` recognises this federation's processes."""
@@ -28,8 +28,8 @@ MARKER = "CLOISTER_FEDERATION"
 # Everything else stays out: what an administrator's shell exports is no business of a job.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", MARKER)
 
-# Ours takes fewer messages, and then becomes NVFlare's.
-_INSTEAD = {site_process.NVFLARE_MODULE: site_process.__name__}
+# Ours look at the kit first, a site's takes fewer messages, and then they become NVFlare's.
+_INSTEAD = {module.NVFLARE_MODULE: module.__name__ for module in (site_process, server_process)}
 
 
 def job_environment() -> dict[str, str]:

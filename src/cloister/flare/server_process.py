@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's job process: NVFlare's, if the server's kit is still what Cloister wrote.
+
+Usage: python -m cloister.flare.server_process -m WORKSPACE --port PORT …, with the arguments of NVFlare's own module
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+from cloister.documents import load
+from cloister.errors import CloisterError
+from cloister.flare.kit import check_kit_files, server_files
+from cloister.roster import ROSTER, Federation
+
+NVFLARE_MODULE = "nvflare.private.fed.app.server.runner_process"
+_WORKSPACE_OPTION, _PORT_OPTION = "-m", "--port"
+
+
+def main(arguments: list[str]) -> int:
+    """See that the kit is whole, and become NVFlare's process."""
+    try:
+        workspace = Path(arguments[arguments.index(_WORKSPACE_OPTION) + 1])
+        port = int(arguments[arguments.index(_PORT_OPTION) + 1])
+        root = workspace.parents[1]
+    except (ValueError, IndexError):
+        print("cloister: a job process was started without its workspace or port", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        # The workspace is `.cloister/server` in the federation's folder, whose roster says what the kit must hold.
+        federation = load(root / ROSTER, Federation, name=ROSTER).value
+        check_kit_files(workspace, server_files(federation, workspace, port))
+    except CloisterError as error:
+        print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
+        return int(error.exit_status)
+    sys.argv = [NVFLARE_MODULE, *arguments]
+    runpy.run_module(NVFLARE_MODULE, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
