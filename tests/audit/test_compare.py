@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from cloister.audit import Kind, Verdict, compare, entries
+from cloister.audit import ERROR, UNREADABLE, Kind, Verdict, compare, entries
 from cloister.audit.event import FIRST
 from tests.audit.world import DIGEST, JOB, log_in
 
@@ -24,8 +24,8 @@ class Two:
         facts = {"site": site, "reply": reply, "digest": digest, "bytes": 9, "site_head": head}
         self.server.append(Kind.RECEIVE, facts, job=job, number=number)
 
-    def rows(self):
-        return compare(JOB, {"alpha": entries(self.site.path)}, entries(self.server.path))
+    def rows(self, fixed=()):
+        return compare(JOB, {"alpha": entries(self.site.path)}, entries(self.server.path), fixed)
 
 
 @pytest.fixture
@@ -85,8 +85,39 @@ def test_another_round_or_kind_is_another_message(two):
     }
 
 
-def test_other_jobs_and_other_sites_are_left_out(two):
+def test_other_jobs_are_left_out(two):
     two.released(1, job=OTHER_JOB)
     two.received(1, job=OTHER_JOB)
-    two.received(1, site="beta")
     assert two.rows() == []
+
+
+def test_a_site_that_sent_something_and_has_no_log_is_told(two):
+    two.received(1, head=two.released(1))
+    two.received(1, OTHER, site="beta")
+    rows = two.rows()
+    assert [(row.site, row.verdict) for row in rows] == [("alpha", Verdict.SAME), ("beta", Verdict.NO_LOG)]
+    assert (rows[1].released, rows[1].received) == ("", OTHER)
+    assert not rows[1].verdict.is_contradiction
+
+
+def test_what_a_site_sends_where_it_cannot_write_is_no_contradiction(two):
+    two.received(0, OTHER, reply="refusal")
+    two.received(0, DIGEST, reply="refusal")
+    verdicts = {row.received: row.verdict for row in two.rows([OTHER])}
+    assert verdicts == {OTHER: Verdict.NOT_RECORDED, DIGEST: Verdict.NOT_RELEASED}
+    assert not Verdict.NOT_RECORDED.is_contradiction
+
+
+def test_an_error_code_of_nvflare_s_is_no_message_and_an_unreadable_one_is(two):
+    for kind in (ERROR, UNREADABLE):
+        two.server.append(Kind.RECEIVE, {"site": "alpha", "reply": kind}, job=JOB)
+    rows = {row.reply: row for row in two.rows()}
+    assert rows[ERROR].verdict is Verdict.ERROR_CODE
+    assert not rows[ERROR].verdict.is_contradiction
+    assert rows[UNREADABLE].verdict is Verdict.NOT_RELEASED
+    assert rows[UNREADABLE].verdict.is_contradiction
+
+
+def test_every_verdict_but_three_leaves_both_logs_believable():
+    wrong = {verdict for verdict in Verdict if verdict.is_contradiction}
+    assert wrong == {Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.LOG_REWRITTEN}

@@ -61,3 +61,9 @@ def test_an_envelope_is_left_out_of_cef_and_long_values_are_cut():
     text = to_cef(entry(Kind.CHECKPOINT, {"envelope": "x" * 5000, "covers": 1}), "1")
     assert "xxx" not in text
     assert len(to_cef(entry(Kind.FAILURE, {"reason": "y" * 2000}), "1").split("cloisterReason=")[1]) == 1023
+
+
+@pytest.mark.parametrize("before", ["", "y"])
+def test_a_value_is_cut_as_it_is_written_and_never_within_an_escape(before):
+    value = to_cef(entry(Kind.FAILURE, {"reason": before + "=" * 1500}), "1").split("cloisterReason=")[1]
+    assert value == before + "\\=" * 511

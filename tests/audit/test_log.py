@@ -3,14 +3,31 @@ import errno
 import fcntl
 import os
 import stat
+import threading
+import time
+from datetime import timedelta
 
 import pytest
 
-from cloister.audit import FILE, Kind, Log, entries, lines, verify
+from cloister.audit import FILE, Entry, Kind, Log, Notary, Unreadable, entries, every_line, lines, verify
 from cloister.audit import log as log_module
+from cloister.audit import reader as reader_module
 from cloister.audit.event import FIRST, MAXIMUM_LINE_BYTES
+from cloister.audit.verify import Fault
 from cloister.errors import AuditError, ProvisioningError
-from tests.audit.world import CERTIFICATE, DIGEST, JOB, NOTARY, SITE, log_in, write_some
+from tests.audit.world import (
+    CERTIFICATE,
+    DIGEST,
+    JOB,
+    KEY,
+    NOTARY,
+    NOW,
+    OTHER_KEY,
+    SITE,
+    certificate,
+    log_in,
+    write_some,
+)
 
 
 def kinds(folder):
@@ -64,7 +81,8 @@ def test_a_log_torn_at_any_byte_is_kept_and_noted(tmp_path):
         assert part.read_bytes() == whole[begin:end]
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
         assert note.facts["bytes"] == (end - begin,)
-        assert verify(lines(log.path), CERTIFICATE).broken is None
+        report = verify(lines(log.path), CERTIFICATE)
+        assert (report.entries, report.broken and report.broken.fault) == (3, Fault.UNSIGNED)
         part.unlink()
 
 
@@ -176,7 +194,7 @@ def test_a_full_disk_denies_and_the_piece_is_kept(tmp_path, monkeypatch):
 
 
 def test_a_lock_that_nobody_gives_back_denies(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_module, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(log_module, "WAIT_SECONDS", 0.05)
     log = log_in(tmp_path)
     log.append(Kind.START)
     with log.path.open("rb") as other:
@@ -222,3 +240,105 @@ def test_the_key_is_read_once(tmp_path):
     log.checkpoint()
     log.checkpoint()
     assert asked == [1]
+
+
+class Renewing:
+    """A notary whose certificate is valid for thirty days, and a clock."""
+
+    def __init__(self, begin=NOW - timedelta(days=1), key=KEY):
+        self.now, self.asked, self.notary = NOW, 0, Notary(key, certificate(KEY, begin=begin))
+
+    def log(self, folder):
+        def ask():
+            self.asked += 1
+            return self.notary
+
+        return Log(folder, SITE, ask, lambda: self.now)
+
+
+def test_no_checkpoint_is_signed_with_a_certificate_that_has_lapsed(tmp_path):
+    renewing = Renewing()
+    log = renewing.log(tmp_path)
+    log.checkpoint()
+    renewing.now = NOW + timedelta(days=40)
+    note = log.checkpoint().event
+    assert (note.kind, note.facts["point"]) == (Kind.FAILURE, "checkpoint")
+    assert "not valid then" in note.facts["reason"]
+    assert renewing.asked == 2
+    assert kinds(tmp_path) == [Kind.CHECKPOINT, Kind.FAILURE]
+    assert verify(lines(log.path), CERTIFICATE).broken is None
+    renewing.notary = Notary(KEY, certificate(KEY, begin=NOW + timedelta(days=39)))
+    assert log.checkpoint().event.kind is Kind.CHECKPOINT
+    report = verify(lines(log.path), CERTIFICATE)
+    assert (report.broken, report.checkpoints, report.covered) == (None, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "renewing",
+    [Renewing(begin=NOW + timedelta(days=1)), Renewing(key=OTHER_KEY)],
+    ids=["a certificate of tomorrow", "the key of another certificate"],
+)
+def test_a_checkpoint_that_would_be_bad_is_said_and_not_written(tmp_path, monkeypatch, renewing):
+    monkeypatch.setattr(log_module, "CHECKPOINT_EVERY", 2)
+    log = renewing.log(tmp_path)
+    write_some(log, 2)
+    assert kinds(tmp_path) == [Kind.RELEASE, Kind.RELEASE, Kind.FAILURE]
+    log_in(tmp_path).checkpoint()
+    assert verify(lines(log.path), CERTIFICATE).broken is None
+
+
+def test_the_first_line_s_file_and_folder_are_durable_before_it(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(log_module, "sync_folder", synced.append)
+    log = log_in(tmp_path / "audit")
+    log.folder.mkdir()
+    log.path.touch()  # as somebody left it who was killed before he made its name durable
+    log.append(Kind.START)
+    assert synced == [log.folder, tmp_path]
+    log.append(Kind.STOP)
+    assert synced == [log.folder, tmp_path]
+
+
+def test_a_file_that_was_exchanged_while_its_lock_was_awaited_is_not_written(tmp_path):
+    log = log_in(tmp_path)
+    log.append(Kind.START)
+    refused = []
+
+    def append():
+        try:
+            log.append(Kind.STOP)
+        except AuditError as error:
+            refused.append(error.message)
+
+    with log.path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writer = threading.Thread(target=append)
+        writer.start()
+        time.sleep(0.1)
+        content = log.path.read_bytes()
+        log.path.unlink()
+        log.path.write_bytes(content)
+    writer.join(10)
+    assert refused == ["the audit log was replaced by another file"]
+    assert log.path.read_bytes() == content
+
+
+def test_a_reader_does_not_wait_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader_module, "WAIT_SECONDS", 0.05)
+    log = log_in(tmp_path)
+    log.append(Kind.START)
+    with log.path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(AuditError, match="another process holds it"):
+            list(lines(log.path))
+
+
+def test_what_cannot_be_read_is_counted_by_its_line(tmp_path):
+    log = log_in(tmp_path)
+    write_some(log, 3)
+    whole = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(whole[0] + whole[1].replace(b"1002", b"1003") + whole[2])
+    found = list(every_line(log.path))
+    assert found[1] == Unreadable(2, "the line was edited: its hash is not the one of what it says")
+    assert [type(each) for each in found] == [Entry, Unreadable, Entry]
+    assert list(entries(log.path)) == [found[0], found[2]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.audit import Kind, Notary, verify
+from cloister.audit import Kind, LastCheckpoint, Notary, verify
 from cloister.audit.checkpoint import facts_of_checkpoint
 from cloister.audit.event import FIRST, Entry, Event, read_line
 from cloister.audit.verify import Fault
@@ -19,7 +19,7 @@ from tests.audit.world import CERTIFICATE, DIGEST, KEY, NOW, OTHER_KEY, SITE, Ke
 def written() -> list[bytes]:
     """Nine entries, checkpoints at 4 and 8, and one entry after the last."""
     with TemporaryDirectory() as name:
-        log = log_in(Path(name))
+        log = log_in(Path(name) / "audit")
         write_some(log, 3)
         log.checkpoint()
         write_some(log, 3)
@@ -60,14 +60,19 @@ def test_what_was_written_is_in_order():
     assert report.head == json.loads(LINES[-1])["hash"]
 
 
-def test_an_empty_log_holds_nothing():
+def test_an_emptied_log_is_not_what_was_written():
     report = verify([], CERTIFICATE)
-    assert (report.entries, report.covered, report.uncovered, report.head, report.broken) == (0, 0, 0, FIRST, None)
+    assert (report.participant, report.entries, report.covered, report.uncovered, report.head) == (SITE, 0, 0, 0, FIRST)
+    assert report.broken
+    assert (report.broken.line, report.broken.fault) == (0, Fault.EMPTY)
 
 
 def test_a_log_without_checkpoints_is_vouched_for_by_nobody():
-    report = verify(LINES[:3], CERTIFICATE)
-    assert (report.entries, report.covered, report.uncovered, report.broken) == (3, 0, 3, None)
+    for end in range(1, 4):
+        report = verify(LINES[:end], CERTIFICATE)
+        assert (report.entries, report.covered, report.uncovered) == (end, 0, end)
+        assert report.broken
+        assert (report.broken.line, report.broken.fault) == (0, Fault.UNSIGNED)
 
 
 @given(st.data())
@@ -126,10 +131,37 @@ def test_an_edit_with_a_hash_of_its_own_breaks_the_chain():
 
 
 def test_a_cut_is_said_to_be_what_nobody_vouches_for():
-    for end in range(len(LINES)):
+    for end in range(4, len(LINES)):
         report = verify(LINES[:end], CERTIFICATE)
         assert report.broken is None
-        assert report.covered == (0 if end < 4 else 3 if end < 8 else COVERED)
+        assert report.covered == (3 if end < 8 else COVERED)
+
+
+def remembered(number: int) -> LastCheckpoint:
+    return LastCheckpoint(number, read_line(LINES[number - 1]).hash, sum(map(len, LINES[:number])))
+
+
+def test_a_cut_before_the_checkpoint_that_is_remembered_is_found():
+    for end in range(len(LINES) + 1):
+        broken = verify(LINES[:end], CERTIFICATE, remembered=remembered(8)).broken
+        assert (broken and (broken.line, broken.fault)) == (None if end >= 8 else (end + 1, Fault.CUT))
+
+
+def test_another_entry_where_the_remembered_checkpoint_stood_is_found():
+    with TemporaryDirectory() as name:
+        log = log_in(Path(name) / "audit")
+        write_some(log, 7)
+        log.checkpoint()
+        other = log.path.read_bytes().splitlines(keepends=True)
+    assert verify(other, CERTIFICATE).broken is None
+    broken = verify(other, CERTIFICATE, remembered=remembered(8)).broken
+    assert broken
+    assert (broken.line, broken.fault) == (8, Fault.REPLACED)
+
+
+def test_a_memory_that_is_older_than_the_log_is_no_fault():
+    for memory in (LastCheckpoint(), remembered(4)):
+        assert verify(LINES, CERTIFICATE, remembered=memory).broken is None
 
 
 def test_a_torn_tail_is_told_from_an_edit():
@@ -164,10 +196,10 @@ def test_with_the_authority_an_earlier_key_counts():
     root = certificate(authority, "authority")
     old, renewed = certificate(KEY, issuer=authority), certificate(new, issuer=authority)
     with TemporaryDirectory() as name:
-        log = log_in(Path(name), notary=Notary(KEY, old))
+        log = log_in(Path(name) / "audit", notary=Notary(KEY, old))
         write_some(log, 1)
         log.checkpoint()
-        log_in(Path(name), notary=Notary(new, renewed)).checkpoint()
+        log_in(log.folder, notary=Notary(new, renewed)).checkpoint()
         lines = log.path.read_bytes().splitlines(keepends=True)
     assert verify(lines, renewed, root).broken is None
     assert verify(lines, renewed).broken is not None

@@ -21,7 +21,7 @@ from cloister.flare import executor as executor_module
 from cloister.flare.admission import Admission
 from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start, sentence
 from cloister.flare.controller import AdapterController
-from cloister.flare.exchange import Refusal, Reply, TaskName, Update, digest_of_reply, read_reply, reply_of
+from cloister.flare.exchange import Refusal, Reply, TaskName, Update, digest_of, read_reply, received_bytes, reply_of
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.job_folder import SITE_APP
 from cloister.flare.rounds import Rounds
@@ -56,6 +56,12 @@ def model_of(reply: Reply, tensors: bytes = b"", site: str = SITE) -> FLModel:
     model = FLModelUtils.from_shareable(reply_of(reply, tensors))
     model.meta["client_name"] = site
     return model
+
+
+def digest_of_model(model: FLModel) -> str:
+    parts = received_bytes(model)
+    assert parts is not None
+    return digest_of(*parts)
 
 
 # --- admission
@@ -180,7 +186,7 @@ def test_what_left_is_what_the_log_says(executor: tuple[TrainingExecutor, JobInM
     for name, number in (("prepare", 0), ("train", 1), ("evaluate", 3)):
         reply = own.execute(name, task(number, b"" if name == "prepare" else None), FLContext(), Signal())
         said = facts_of(memory.log, Kind.RELEASE)[-1]
-        assert said["digest"] == digest_of_reply(FLModelUtils.from_shareable(reply))
+        assert said["digest"] == digest_of_model(FLModelUtils.from_shareable(reply))
     released = [entry.event for entry in entries(memory.log.path)]
     told = [(event.facts["reply"], event.round) for event in released]
     assert told == [("prepared", 0), ("update", 1), ("update", 3)]
@@ -232,9 +238,9 @@ def test_what_came_is_recorded_whether_or_not_it_counts(controller: AdapterContr
     assert not controller._received(model_of(late, b"xyz"))
     log = controller._audit
     first, second = facts_of(log, Kind.RECEIVE)
-    assert (first["site"], first["reply"], first["digest"]) == (SITE, "prepared", digest_of_reply(model_of(PREPARED)))
+    assert (first["site"], first["reply"], first["digest"]) == (SITE, "prepared", digest_of_model(model_of(PREPARED)))
     assert (second["bytes"], second["records"], second["site_head"]) == (3, 3, FIRST)
-    assert second["digest"] == digest_of_reply(model_of(late, b"xyz"))
+    assert second["digest"] == digest_of_model(model_of(late, b"xyz"))
 
 
 @pytest.mark.parametrize("error", [broken, stumbling])

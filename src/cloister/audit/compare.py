@@ -2,16 +2,22 @@
 """One job in two logs: what a site says it released against what the server says it received.
 
 The server also notes the end of the site's log that came with an update. That entry must be in the site's log: where it
-is not, the log was rewritten or cut off after the update had left.
+is not, the log was rewritten or cut off after the update had left. Whoever compares has verified each log before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cloister.audit.event import FIRST, Entry, Kind
+
+ERROR = "error"
+"""Kind of a received message that is an error code of NVFlare's, which the site's log does not know."""
+
+UNREADABLE = "unreadable"
+"""Kind of a received message that is none of Cloister's."""
 
 
 class Verdict(StrEnum):
@@ -22,11 +28,14 @@ class Verdict(StrEnum):
     NOT_RECEIVED = "not received"
     NOT_RELEASED = "not released"
     LOG_REWRITTEN = "site's log rewritten"
+    NOT_RECORDED = "site could not record"
+    ERROR_CODE = "error code"
+    NO_LOG = "no log"
 
     @property
     def is_contradiction(self) -> bool:
         """Whether one of the two logs must be wrong; a message that was lost on its way is none."""
-        return self not in (Verdict.SAME, Verdict.NOT_RECEIVED)
+        return self in (Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.LOG_REWRITTEN)
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +61,9 @@ class Row:
     verdict: Verdict
 
 
-def compare(job: str, sites: Mapping[str, Iterable[Entry]], server: Iterable[Entry]) -> list[Row]:
+def compare(
+    job: str, sites: Mapping[str, Iterable[Entry]], server: Iterable[Entry], fixed: Collection[str] = ()
+) -> list[Row]:
     """Set the logs of ``sites`` beside the server's, for one job.
 
     A message is what a site sent once: its digest in both logs. What has no counterpart of the same digest is set
@@ -60,8 +71,10 @@ def compare(job: str, sites: Mapping[str, Iterable[Entry]], server: Iterable[Ent
 
     Args:
         job: NVFlare's identifier.
-        sites: the log of each site that is to be compared.
+        sites: the log of each site that is to be compared. A site that the server names and that is not among them
+            has no log.
         server: the server's log.
+        fixed: digests of the messages that a site sends where it cannot write its log; it has none of them.
     """
     received: dict[str, list[Entry]] = {}
     for entry in server:
@@ -77,7 +90,18 @@ def compare(job: str, sites: Mapping[str, Iterable[Entry]], server: Iterable[Ent
             if entry.event.kind is Kind.RELEASE and entry.event.job == job:
                 released.append(entry)
         rows += _rows(site, released, received.get(site, []), heads)
-    return sorted(rows)
+    for site in received.keys() - sites.keys():
+        rows += [_row(site, None, entry, Verdict.NO_LOG) for entry in received[site]]
+    return sorted(_as_sent_unrecorded(row, fixed) for row in rows)
+
+
+def _as_sent_unrecorded(row: Row, fixed: Collection[str]) -> Row:
+    """``row``, where the site's log says nothing because a site writes nothing there of such a message."""
+    if row.verdict is not Verdict.NOT_RELEASED:
+        return row
+    if row.reply == ERROR:
+        return replace(row, verdict=Verdict.ERROR_CODE)
+    return replace(row, verdict=Verdict.NOT_RECORDED) if row.received in fixed else row
 
 
 def _rows(site: str, released: list[Entry], received: list[Entry], heads: set[str]) -> list[Row]:

@@ -81,7 +81,17 @@ FACTS: Mapping[Kind, frozenset[str]] = MappingProxyType(
             }
         ),
         Kind.VIEW: frozenset(
-            {"dataset", "training", "validation", "filtered", "rejected", "labels", "classes", "digest"}
+            {
+                "dataset",
+                "training",
+                "validation",
+                "filtered",
+                "rejected",
+                "labels",
+                "classes",
+                "classes_digest",
+                "digest",
+            }
         ),
         Kind.RELEASE: frozenset({"reply", "digest", "bytes", "records", "norm", "metrics"}),
         Kind.RECEIVE: frozenset({"site", "reply", "digest", "bytes", "records", "site_head"}),

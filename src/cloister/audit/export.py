@@ -2,8 +2,9 @@
 """The log for a SIEM: JSON lines as they are, or CEF.
 
 CEF is ArcSight's Common Event Format, version 0 of the format (Micro Focus, "Implementing ArcSight Common Event
-Format", version 25): a header of eight fields between bars, then `key=value` pairs. In the header a backslash and a bar
-are escaped, in a value a backslash, an equals sign and a line's end. Keys of our own are letters and digits.
+Format", version 25): a header of seven fields, each closed by a bar, then the extension, which is `key=value` pairs. In
+the header a backslash and a bar are escaped, in a value a backslash, an equals sign and a line's end. Keys of our own
+are letters and digits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _NAMES = MappingProxyType(
     }
 )
 _LOW, _MEDIUM, _HIGH = 2, 5, 7  # of 0 to 10
-_MAXIMUM_VALUE = 1023  # what CEF allows for `msg`, the longest of its text fields
+_MAXIMUM_VALUE = (
+    1023  # characters as written, escapes included: what CEF allows for `msg`, the longest of its text fields
+)
+_ESCAPES = MappingProxyType({"\\": "\\\\", "=": "\\=", "\n": "\\n", "\r": "\\r"})
 
 
 def to_json(entry: Entry) -> str:
@@ -86,7 +90,13 @@ def _in_header(text: str) -> str:
 
 def _value(fact: Fact) -> str:
     text = ", ".join(map(_word, fact)) if isinstance(fact, tuple) else _word(fact)
-    return text[:_MAXIMUM_VALUE].replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n").replace("\r", "\\r")
+    written = ""
+    for character in text:
+        escaped = _ESCAPES.get(character, character)
+        if len(written) + len(escaped) > _MAXIMUM_VALUE:  # no escape is cut in two
+            break
+        written += escaped
+    return written
 
 
 def _word(value: object) -> str:

@@ -3,34 +3,36 @@
 
 Several processes write into one log; a lock that dies with its holder keeps them apart. A writer may be killed at any
 byte. What it left of a line is found by the next one, who moves it aside into `torn-<sequence>.part` and notes that
-as an event of its own, before anything else is written. A damage anywhere else at the end of the file is not mended:
-the log then takes nothing more, and whoever may only act after writing does not act.
+as an event of its own, before anything else is written. A damage anywhere else at the end of the file is not mended,
+and neither is a log that does not hold the checkpoint that is remembered outside it (`last_checkpoint`): the log then
+takes nothing more, and whoever may only act after writing does not act.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cloister.audit.checkpoint import Notary, facts_of_checkpoint
+from cloister.audit.checkpoint import Notary, check_checkpoint, facts_of_checkpoint
 from cloister.audit.event import FIRST, MAXIMUM_LINE_BYTES, Entry, Event, Fact, Kind, read_line
+from cloister.audit.last_checkpoint import LastCheckpoint, path_of
 from cloister.errors import AuditError, CloisterError
+from cloister.file_lock import WAIT_SECONDS, lock
 from cloister.files import PRIVATE_FILE, private_folder, sha256_of, sync_folder, write_atomically
+
+FOLDER = "audit"
+"""Where a participant's log lies in its workspace."""
 
 FILE = "log.jsonl"
 
 CHECKPOINT_EVERY = 100
 """A checkpoint follows each event whose number is a multiple of this, where the log has a notary."""
 
-_LOCK_SECONDS = 10.0
-_LOCK_POLL_SECONDS = 0.001
 _HINT = "see `cloister audit verify`; nothing that must be recorded is done until the log can be written again"
 
 
@@ -38,7 +40,7 @@ class Log:
     """The audit log of one participant.
 
     Args:
-        folder: where it lies; made if it is missing.
+        folder: where it lies; made if it is missing. Beside it lies what is remembered of the last checkpoint.
         participant: the site or server whose log it is.
         notary: gives who signs checkpoints; asked when the first one is due. No checkpoints where None.
         clock: gives the time, aware and in UTC.
@@ -88,6 +90,9 @@ class Log:
     def checkpoint(self) -> Entry:
         """Sign what the log holds by now.
 
+        Returns:
+            The checkpoint; a note of why there is none where the notary's certificate does not count now.
+
         Raises:
             AuditError: where the log has no notary, or cannot be written.
         """
@@ -119,12 +124,25 @@ class Log:
     def _write_checkpoint(self, descriptor: int, head: Entry | None) -> Entry:
         if self._notary is None:
             raise AuditError("the audit log has nobody who signs its checkpoints")
-        if self._known is None:
-            self._known = self._notary()
         now = self._clock()
+        notary = self._known = self._known if self._known and _counts(self._known, now) else self._notary()
+        try:
+            entry = self._checkpoint_after(head, notary, now)
+        except AuditError as error:  # a bad checkpoint would make a good log bad for ever, so this is said instead
+            note: dict[str, Fact] = {"point": "checkpoint", "reason": f"nothing was signed: {error.message}"}
+            return self._write(descriptor, head, self._event(head, now, Kind.FAILURE, note))
+        self._write(descriptor, head, entry.event)
+        end = os.fstat(descriptor).st_size
+        LastCheckpoint(entry.event.sequence, entry.hash, end).write(self.folder)
+        return entry
+
+    def _checkpoint_after(self, head: Entry | None, notary: Notary, now: datetime) -> Entry:
+        """The checkpoint that follows ``head``, seen to be one that `verify` takes."""
         covers, digest = (head.event.sequence, head.hash) if head else (0, FIRST)
-        facts = facts_of_checkpoint(self._known, self.participant, covers, digest, now)
-        return self._write(descriptor, head, self._event(head, now, Kind.CHECKPOINT, facts))
+        facts = facts_of_checkpoint(notary, self.participant, covers, digest, now)
+        entry = Entry(self._event(head, now, Kind.CHECKPOINT, facts), digest)
+        check_checkpoint(entry, notary.certificate, None)
+        return entry
 
     @contextmanager
     def _open(self) -> Iterator[int]:
@@ -132,15 +150,14 @@ class Log:
         try:
             if not self.folder.is_dir():
                 private_folder(self.folder)
-            made = not self.path.exists()
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self.path, flags, PRIVATE_FILE)
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise AuditError("the audit log is not a regular file", hint=_HINT)
-                if made:
-                    sync_folder(self.folder)
-                _lock(descriptor)
+                lock(descriptor, WAIT_SECONDS)
+                if not os.path.samestat(os.fstat(descriptor), self.path.lstat()):
+                    raise AuditError("the audit log was replaced by another file", hint=_HINT)
                 yield descriptor
             finally:
                 os.close(descriptor)  # and with it the lock
@@ -155,11 +172,17 @@ class Log:
     def _head(self, descriptor: int) -> Entry | None:
         """The last entry, after whatever a killed writer left was moved aside and noted."""
         size = os.fstat(descriptor).st_size
+        remembered = self._remembered(descriptor, size)
+        if not size:  # whoever made the file may have been killed before its name was durable
+            sync_folder(self.folder)
+            sync_folder(self.folder.parent)
         tail = os.pread(descriptor, 2 * MAXIMUM_LINE_BYTES, max(0, size - 2 * MAXIMUM_LINE_BYTES))
         whole, end, torn = tail.rpartition(b"\n")
         if len(torn) > MAXIMUM_LINE_BYTES:
             raise AuditError("the audit log is damaged at its end: no line begins there", hint=_HINT)
         head = self._last(whole + end, size - len(torn)) if end else None
+        if remembered is None:
+            self._begin(head)
         sequence = head.event.sequence + 1 if head else 1
         if torn:
             self._set_aside(sequence, torn)
@@ -169,6 +192,25 @@ class Log:
         if not parts:
             return head
         return self._write(descriptor, head, self._event(head, self._clock(), Kind.TORN, _facts_of_parts(parts)))
+
+    def _remembered(self, descriptor: int, size: int) -> LastCheckpoint | None:
+        """The last checkpoint, which the file must hold where it stood."""
+        remembered = LastCheckpoint.read(self.folder)
+        if remembered is None or not remembered.end:
+            return remembered
+        if size < remembered.end:
+            raise AuditError(f"the audit log was cut off or removed: it {remembered.demand()}", hint=_HINT)
+        begin = max(0, remembered.end - MAXIMUM_LINE_BYTES - 1)
+        before = os.pread(descriptor, remembered.end - begin, begin)
+        if not remembered.is_line(before[before.rfind(b"\n", 0, -1) + 1 :]):
+            raise AuditError(f"the audit log was replaced by another: it {remembered.demand()}", hint=_HINT)
+        return remembered
+
+    def _begin(self, head: Entry | None) -> None:
+        """Begin the memory, before the log's first line."""
+        if head:
+            raise AuditError(f"the memory of the last checkpoint `{path_of(self.folder)}` is missing", hint=_HINT)
+        LastCheckpoint().write(self.folder)
 
     def _last(self, lines: bytes, end: int) -> Entry:
         line = lines[lines.rfind(b"\n", 0, -1) + 1 :]
@@ -202,55 +244,5 @@ def _facts_of_parts(parts: list[Path]) -> dict[str, Fact]:
     }
 
 
-def _lock(descriptor: int) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise AuditError("the audit log cannot be written: another process holds it", hint=_HINT) from error
-            time.sleep(_LOCK_POLL_SECONDS)
-        else:
-            return
-
-
-def lines(path: Path) -> Iterator[bytes]:
-    """The lines of the log at ``path``, as far as it reaches now; the last one may lack its newline.
-
-    A line that is longer than one may be comes in pieces, none of which is an event.
-
-    Raises:
-        AuditError: where it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            left = _size_between_writes(stream.fileno())
-            while left > 0 and (line := stream.readline(min(left, MAXIMUM_LINE_BYTES + 1))):
-                left -= len(line)
-                yield line
-    except OSError as error:
-        reason = (error.strerror or "no reason given").lower()
-        raise AuditError(f"the audit log `{path}` cannot be read: {reason}") from error
-
-
-def _size_between_writes(descriptor: int) -> int:
-    fcntl.flock(descriptor, fcntl.LOCK_SH)  # so that no line is seen while it is being written
-    try:
-        return os.fstat(descriptor).st_size
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def entries(path: Path) -> Iterator[Entry]:
-    """The events of the log at ``path`` that can be read; whether the chain holds is `verify`'s question.
-
-    Raises:
-        AuditError: where the file cannot be read.
-    """
-    for line in lines(path):
-        try:
-            entry = read_line(line)
-        except AuditError:
-            continue
-        yield entry
+def _counts(notary: Notary, now: datetime) -> bool:
+    return notary.certificate.not_valid_before_utc <= now <= notary.certificate.not_valid_after_utc

@@ -4,7 +4,9 @@
 Entries up to the last good checkpoint are vouched for by the participant's key: changing, leaving out, adding or
 moving one of them is found. Entries after it are held together by the chain alone, which anybody can recompute; and a
 log that was cut off at some entry looks like a log that ended there. Both are said, not hidden: the report counts the
-entries after the last checkpoint, and `cloister audit compare` finds an end that another participant had seen.
+entries after the last checkpoint, what the participant remembers of its last checkpoint (`last_checkpoint`) finds an
+older end, and `cloister audit compare` finds an end that another participant had seen. A log begins with a checkpoint
+at its participant's first start, so one that holds no entry or no checkpoint is not what was written.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from cryptography import x509
 
 from cloister.audit.checkpoint import check_checkpoint
 from cloister.audit.event import FIRST, Entry, Kind, read_line
+from cloister.audit.last_checkpoint import LastCheckpoint
 from cloister.errors import AuditError
 
 
 class Fault(StrEnum):
-    """What can be wrong with the first entry that is."""
+    """What can be wrong with the first entry that is, or with the log as a whole."""
 
     EDITED = "edited"
     REMOVED = "removed"
@@ -31,6 +34,11 @@ class Fault(StrEnum):
     FOREIGN = "foreign"
     CHECKPOINT = "bad checkpoint"
     TORN = "torn tail"
+    CUT = "cut off"
+    EMPTY = "empty"
+    UNSIGNED = "unsigned"
+    MISSING = "missing"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Broken:
     """The first entry that is not what was written.
 
     Attributes:
-        line: 1-based, in the file.
+        line: 1-based, in the file; 0 where the log as a whole is meant.
         fault: which kind of damage.
         message: one sentence, lower case, without full stop.
     """
@@ -53,7 +61,7 @@ class Report:
     """What a log was found to be.
 
     Attributes:
-        participant: whose log it says it is; empty where it holds nothing that can be read.
+        participant: whose log it was checked as.
         entries: how many entries are in order, from the first on.
         covered: the first so many of them are vouched for by a checkpoint.
         checkpoints: good ones.
@@ -75,7 +83,11 @@ class Report:
 
 
 def verify(
-    lines: Iterable[bytes], certificate: x509.Certificate, root: x509.Certificate | None = None, participant: str = ""
+    lines: Iterable[bytes],
+    certificate: x509.Certificate,
+    root: x509.Certificate | None = None,
+    participant: str = "",
+    remembered: LastCheckpoint | None = None,
 ) -> Report:
     """Read a log from its first line to its first broken entry; holds one entry at a time.
 
@@ -84,14 +96,14 @@ def verify(
         certificate: the participant's.
         root: the authority's; with it, checkpoints count that were signed with an earlier key of the participant.
         participant: whose log it must be; the common name in ``certificate`` where empty.
+        remembered: where given, the checkpoint that the log must hold at its place.
     """
     owner = participant or _common_name(certificate)
     last: Entry | None = None
-    covered = checkpoints = count = 0
+    covered = checkpoints = 0
     broken: Broken | None = None
     rest = iter(lines)
-    for line in rest:
-        count += 1
+    for count, line in enumerate(rest, 1):
         try:
             entry = read_line(line)
         except AuditError as error:
@@ -99,13 +111,15 @@ def verify(
             broken = Broken(count, Fault.TORN if torn else Fault.EDITED, error.message)
             break
         broken = _misplaced(entry, last, owner, count, rest) or _misjudged(entry, certificate, root, count)
+        broken = broken or _contradicting(entry, remembered, count)
         if broken:
             break
         if entry.event.kind is Kind.CHECKPOINT:
             covered, checkpoints = entry.event.sequence - 1, checkpoints + 1
         last = entry
     in_order, head = (last.event.sequence, last.hash) if last else (0, FIRST)
-    return Report(owner if count else "", in_order, covered, checkpoints, head, broken)
+    broken = broken or _incomplete(in_order, checkpoints, remembered)
+    return Report(owner, in_order, covered, checkpoints, head, broken)
 
 
 def _misplaced(entry: Entry, last: Entry | None, owner: str, line: int, rest: Iterator[bytes]) -> Broken | None:
@@ -134,6 +148,28 @@ def _misjudged(entry: Entry, certificate: x509.Certificate, root: x509.Certifica
         check_checkpoint(entry, certificate, root)
     except AuditError as error:
         return Broken(line, Fault.CHECKPOINT, error.message)
+    return None
+
+
+def _contradicting(entry: Entry, remembered: LastCheckpoint | None, line: int) -> Broken | None:
+    if remembered is None or entry.event.sequence != remembered.sequence or entry.hash == remembered.hash:
+        return None
+    message = f"entry {remembered.sequence} is another than the checkpoint that the participant signed and remembers"
+    return Broken(line, Fault.REPLACED, message)
+
+
+def _incomplete(entries: int, checkpoints: int, remembered: LastCheckpoint | None) -> Broken | None:
+    """What a log in order lacks."""
+    if remembered and entries < remembered.sequence:
+        return Broken(
+            entries + 1, Fault.CUT, f"the log ends before entry {remembered.sequence}: it {remembered.demand()}"
+        )
+    if not entries:
+        return Broken(0, Fault.EMPTY, "the log holds nothing, and a log begins with its participant's first start")
+    if not checkpoints:
+        return Broken(
+            0, Fault.UNSIGNED, "no checkpoint vouches for any entry, and each start of a participant signs one"
+        )
     return None
 
 

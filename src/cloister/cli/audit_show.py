@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cloister.audit import Entry, Fact, Kind, entries
-from cloister.cli.audit_log import local_log
+from cloister.audit import Entry, Fact, Kind, Unreadable, every_line
+from cloister.cli.local_log import local_log
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.errors import UsageError
 
@@ -39,7 +39,11 @@ def show(
     log = local_log(folder, name)
     wanted, begin = _kind(kind), _time(since)
     found: deque[Entry] = deque(maxlen=last)
-    for entry in entries(log.path):
+    unreadable = 0
+    for entry in every_line(log.path):
+        if isinstance(entry, Unreadable):
+            unreadable += 1
+            continue
         event = entry.event
         if wanted in (None, event.kind) and job in ("", event.job) and (begin is None or event.time >= begin):
             found.append(entry)
@@ -51,6 +55,8 @@ def show(
         cells = (str(event.sequence), f"{event.time:%Y-%m-%d %H:%M:%S}", event.kind.value, event.job[:8])
         table.add_row(*cells, str(event.round or ""), facts)
     out.say(table if found else "no such event")
+    if unreadable:
+        out.say(f"{unreadable} lines cannot be read and are not shown; see `cloister audit verify {name}`")
     out.result([entry.to_json() for entry in found])
 
 

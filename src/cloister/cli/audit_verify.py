@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cloister.audit import Report, lines, verify
-from cloister.cli.audit_log import local_log, local_logs
+from cloister.cli.local_log import expected_logs, named
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.errors import AuditError, UsageError
 from cloister.provisioning import read_certificate
@@ -29,16 +29,17 @@ def verify_logs(
 ) -> None:
     """Check audit logs from their first to their last line, offline.
 
-    Names the first entry that was edited, removed, inserted, moved or not signed as it should be.
+    Names the first entry that was edited, removed, inserted, moved or not signed as it should be. A log on this machine
+    is also checked against what its participant remembers of its last checkpoint: a cut or a removal shows.
     """
     del as_json
     if file or certificate or root:
         reports = {str(file): _of_file(name, file, certificate, root)}
     else:
-        logs = [local_log(folder, name)] if name else local_logs(folder)
+        logs = expected_logs(folder)
         if not logs:
             raise UsageError("there is no audit log on this machine yet", hint="`cloister up` begins them")
-        reports = {str(log.path): verify(lines(log.path), log.certificate(), log.root(), log.name) for log in logs}
+        reports = {str(log.path): log.verified() for log in ([named(logs, name)] if name else logs)}
     out = output()
     for path, report in reports.items():
         out.say(_sentence(path, report))
@@ -57,8 +58,9 @@ def _of_file(name: str, file: Path | None, certificate: Path | None, root: Path 
 def _sentence(path: str, report: Report) -> str:
     if report.broken:
         broken = report.broken
-        return f"{report.participant}: BROKEN at {path}:{broken.line}: {broken.fault}: {broken.message}"
-    count = f"{report.participant or path}: {report.entries} entries in order, {report.checkpoints} checkpoints"
+        place = f"{path}:{broken.line}" if broken.line else path
+        return f"{report.participant}: BROKEN at {place}: {broken.fault}: {broken.message}"
+    count = f"{report.participant}: {report.entries} entries in order, {report.checkpoints} checkpoints"
     if not report.uncovered:
         return f"{count}, all vouched for"
     return f"{count}; {report.uncovered} entries after the last checkpoint are not yet vouched for"

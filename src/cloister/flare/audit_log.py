@@ -13,20 +13,18 @@ from pathlib import Path
 from cryptography import x509
 
 from cloister import __version__
-from cloister.audit import Fact, Kind, Log, Notary
+from cloister.audit import FOLDER, Fact, Kind, Log, Notary
 from cloister.flare.state import SiteSettings
 from cloister.governance.in_force import InForce
 from cloister.policies import Decision
 from cloister.provisioning import PrivateKey, read_certificate
 from cloister.provisioning.pem import fingerprint
 
-FOLDER = "audit"
-
 _LONGEST_REASON = 2000
 
 _log = logging.getLogger(__name__)
 
-_recorded: dict[Path, str] = {}  # digest of the policy that this process recorded last, by log
+_recorded: dict[Path, dict[str, Fact]] = {}  # what this process recorded last of the policy in force, by log
 
 
 def log_of_site(settings: SiteSettings) -> Log:
@@ -74,14 +72,14 @@ def record_policy(log: Log, in_force: InForce) -> None:
         AuditError: where it cannot be recorded.
     """
     policies = in_force.site.policies
-    if _recorded.get(log.path) == policies.digest:
-        return
     own, baseline = policies.site.value, policies.baseline.value
     facts: dict[str, Fact] = {"digest": policies.digest, "policy": own.policy, "version": own.version}
     facts |= {"signer": in_force.signed.by, "until": in_force.until.isoformat()}
     facts |= {"baseline_version": baseline.version, "baseline_signer": in_force.baseline_signed.by}
+    if _recorded.get(log.path) == facts:  # signers and last day too: a policy may be signed anew as it is
+        return
     log.append(Kind.POLICY, facts)
-    _recorded[log.path] = policies.digest
+    _recorded[log.path] = facts
 
 
 def record_end(log: Log, reason: str) -> None:

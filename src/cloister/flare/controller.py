@@ -7,6 +7,7 @@ deadline; a site that dies, refuses or is late is gone on without, as long as en
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -17,15 +18,28 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.model_controller import ModelController
 
-from cloister.audit import Fact, Kind, Log
+from cloister.audit import ERROR, UNREADABLE, Fact, Kind, Log
 from cloister.errors import AuditError, CloisterError, DeniedError, JobError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_server, record_failure, sign_log
-from cloister.flare.exchange import Ask, Refusal, Reply, TaskName, Update, digest_of_reply, read_reply, task_of
+from cloister.flare.exchange import (
+    Ask,
+    Refusal,
+    Reply,
+    TaskName,
+    Update,
+    digest_of,
+    read_reply,
+    received_bytes,
+    task_of,
+)
 from cloister.flare.job_folder import SERVER_APP, read_app
 from cloister.flare.rounds import Rounds
+
+_log = logging.getLogger(__name__)
 
 PROGRESS = "cloister.progress"
 RESULT = "cloister"
@@ -158,33 +172,46 @@ class AdapterController(ModelController):
     def _received(self, model: FLModel) -> bool:
         """Take one site's answer; called by NVFlare, from a thread of its own, once per site and task."""
         site = str(model.meta["client_name"])
-        reply: Reply
-        try:
-            digest = digest_of_reply(model)
-            reply, tensors = read_reply(model)
-            self._record_received(site, reply, tensors, digest)
-        except CloisterError as error:
-            reply, tensors = Refusal(denied=False, reason=str(error)), b""
-        except Exception:  # noqa: BLE001 - a gate: what is not recorded does not count
-            reply, tensors = Refusal(denied=False, reason="the server could not record the site's answer"), b""
+        reply, tensors, problem = _read(model)
+        if not self._is_recorded(site, reply, received_bytes(model)):
+            reply, problem = None, "the server could not record the site's answer"
+        if reply is None:
+            reply, tensors = Refusal(denied=False, reason=problem), b""
         return self._take(site, reply, tensors)
 
-    def _record_received(self, site: str, reply: Reply, tensors: bytes, digest: str) -> None:
-        """Write down what came, whether or not it will count."""
-        facts: dict[str, Fact] = {"site": site, "reply": reply.kind, "digest": digest, "bytes": len(tensors)}
+    def _is_recorded(self, site: str, reply: Reply | None, came: tuple[bytes, bytes] | None, kind: str = "") -> bool:
+        """Write down what came, whether or not it will count; what could not be written down does not count."""
+        facts: dict[str, Fact] = {"site": site, "reply": kind or (reply.kind if reply else UNREADABLE)}
+        facts |= {"digest": digest_of(*came), "bytes": len(came[1])} if came else {}
         if isinstance(reply, Update):
             facts["records"] = reply.records
             facts |= {"site_head": reply.audit} if reply.audit else {}
         number = reply.round if isinstance(reply, Update) else 0
-        self._audit.append(Kind.RECEIVE, facts, job=self._job_id, number=number)
+        try:
+            self._audit.append(Kind.RECEIVE, facts, job=self._job_id, number=number)
+        except Exception:  # noqa: BLE001 - a gate: what is not recorded does not count
+            _log.exception("what site `%s` sent in job %s could not be recorded", site, self._job_id)
+            return False
+        return True
 
     def _accept_train_result(
         self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
     ) -> bool:
-        """NVFlare's own error codes carry no words; note which site they came from, and go on."""
+        """See what NVFlare would hand on to nobody: its own error codes, late answers, and what is no model.
+
+        All of it came, so it is recorded; what was waited for is refused, so that nobody waits for more.
+        """
         accepted = bool(super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task))
-        if not accepted and not is_unknown_task:
+        if not accepted:
+            self._is_recorded(client_name, None, None, ERROR)
             reason = f"the site's job process answered with {result.get_return_code()}"
+        else:
+            model = _model_of(result)
+            if model and not is_unknown_task:
+                return True  # `_received` is called with it
+            self._is_recorded(client_name, _read(model)[0] if model else None, received_bytes(model) if model else None)
+            accepted, reason = is_unknown_task, "the site's job process sent what is no answer"
+        if not is_unknown_task:
             self._take(client_name, Refusal(denied=False, reason=reason), b"")
         return accepted
 
@@ -207,3 +234,21 @@ class AdapterController(ModelController):
             elif event_type == EventType.CLIENT_RECONNECTED and back:
                 self._lost.discard(str(back))
             self._answered.notify_all()
+
+
+def _read(model: FLModel) -> tuple[Reply | None, bytes, str]:
+    """The reply and its tensors, or no reply and why not."""
+    try:
+        return (*read_reply(model), "")
+    except CloisterError as error:
+        return None, b"", str(error)
+    except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no reply
+        return None, b"", "the site sent a reply that is not one"
+
+
+def _model_of(result: Shareable) -> FLModel | None:
+    """What NVFlare will make of ``result``; None where it will make nothing."""
+    try:
+        return FLModelUtils.from_shareable(result)
+    except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no answer
+        return None

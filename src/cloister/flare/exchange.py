@@ -146,13 +146,16 @@ def digest_of(message: bytes, tensors: bytes) -> str:
     return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
 
 
-def digest_of_reply(model: FLModel) -> str:
-    """What identifies a reply that the server received.
+def received_bytes(model: FLModel) -> tuple[bytes, bytes] | None:
+    """Message and tensors of what the server received, however long and whether or not they can be read; None without.
 
-    Raises:
-        JobError: where it has not the parts of a reply.
+    For the audit log, which tells of what came before anybody reads it.
     """
-    return digest_of(*_read(model))
+    params = model.params
+    if not isinstance(params, dict):
+        return None
+    message, tensors = params.get(_MESSAGE), params.get(_ADAPTER)
+    return (message, tensors) if isinstance(message, bytes) and isinstance(tensors, bytes) else None
 
 
 def read_reply(model: FLModel) -> tuple[Reply, bytes]:

@@ -3,7 +3,8 @@
 
 `prepare` checks the base model, writes the governed view, asks the policy again now that the records are counted, and
 starts the trainer in its sandbox. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
-Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here.
+Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here, and so
+does how it failed, which code that a job brings can choose.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nvflare.apis.signal import Signal
 
 from cloister.audit import Fact, Kind, Log
 from cloister.egress import read_adapter
-from cloister.errors import CloisterError, DeniedError, EgressError, JobError
+from cloister.errors import CloisterError, DeniedError, EgressError, JobError, SandboxError, TrainerError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_site, record_failure, sign_log
 from cloister.flare.egress_filter import note_passed
@@ -40,6 +41,7 @@ from cloister.flare.exchange import (
     reply_of,
 )
 from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.not_recorded import NOT_RECORDED
 from cloister.flare.reason import reason_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings
@@ -48,8 +50,9 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+TRAINER_FAILED = "the trainer failed; the site's administrator finds the reason in the site's log"
+
 _ABORT_POLL_SECONDS = 0.2
-_NOT_RECORDED = "the site's audit log cannot be written, so nothing leaves it; its administrator finds why in its log"
 
 
 class TrainingExecutor(Executor):
@@ -70,7 +73,7 @@ class TrainingExecutor(Executor):
             _log.warning("task `%s` refused: %s", task_name, error)
             # A gate that found no proper update says that something is broken; only a policy denies.
             denied = isinstance(error, DeniedError) and not isinstance(error, EgressError)
-            reply = Refusal(denied=denied, reason=reason_of(error))
+            reply = Refusal(denied=denied, reason=_told(error, task_name))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
             _log.exception("task `%s` failed", task_name)
             reason = "the site's job process failed; its administrator finds the reason in the site's log"
@@ -95,7 +98,7 @@ class TrainingExecutor(Executor):
         except Exception:  # noqa: BLE001 - a gate: what is not recorded does not leave
             _log.exception("the answer to task `%s` could not be recorded", task_name)
             self._close()
-            return reply_of(Refusal(denied=False, reason=_NOT_RECORDED))
+            return reply_of(NOT_RECORDED)
         return shareable
 
     def _answer(
@@ -143,6 +146,15 @@ class TrainingExecutor(Executor):
         if job:
             job.close()
             sign_log(job.log)
+
+
+def _told(error: CloisterError, task_name: str) -> str:
+    """What leaves the site of an error: one sentence for all that a trainer can do, so that it cannot choose among them.
+
+    A sandbox that cannot be made before there is a trainer is the site's own matter, and is told.
+    """
+    chosen = TrainerError if task_name == TaskName.PREPARE else (TrainerError, SandboxError)
+    return TRAINER_FAILED if isinstance(error, chosen) else reason_of(error)
 
 
 def _log_of(fl_ctx: FLContext) -> tuple[Log, str]:
