@@ -152,6 +152,35 @@ def test_an_empty_list_grants_nothing_even_past_the_model(world: World, path: tu
     assert not decide(world.request(), policies, NOW).allowed
 
 
+# What is said of an empty list, by the rules that read it.
+SAID_OF_NONE = [
+    ("purpose", ("purposes",), "purpose `care-improvement` is not among the granted purposes: none"),
+    (
+        "dataset",
+        ("datasets", "clinical-notes", "purposes"),
+        "dataset `clinical-notes` is granted for no purpose, not for `care-improvement`",
+    ),
+    ("columns", ("datasets", "clinical-notes", "columns"), "column `note` is not among the granted columns: none"),
+    ("method", ("methods", "lora", "targets"), "target `query` is not among the granted targets: none"),
+    ("selection-metric", ("may_leave", "metrics"), "metric `accuracy` is not among those that may leave: none"),
+    ("metrics", ("may_leave", "metrics"), "metric `accuracy` is not among those that may leave: none"),
+    ("tensors", ("may_leave", "tensors"), "the job sends tensors of its adapter, and what may leave is none"),
+    (
+        "release",
+        ("release", "approved_by"),
+        "the result must be approved by nobody, and this version of Cloister cannot hold a result back",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "message"), SAID_OF_NONE)
+def test_an_empty_list_is_called_so(world: World, rule: str, path: tuple[str, ...], message: str) -> None:
+    policies = world.policies()
+    site = dataclasses.replace(policies.site, value=emptied(policies.site.value, path))
+    outcomes = decide(world.request(), dataclasses.replace(policies, site=site), NOW).outcomes
+    assert next(outcome for outcome in outcomes if outcome.rule == rule).message == message
+
+
 def raising(error: type[Exception]) -> Callable[[Check], Any]:
     def judge(check: Check) -> Any:
         raise error("patient 17 has the flu")
