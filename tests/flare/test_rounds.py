@@ -16,6 +16,7 @@ from cloister.documents import Document
 from cloister.egress import read_adapter, write_adapter
 from cloister.errors import DeniedError, JobError
 from cloister.files import sha256_of
+from cloister.flare import round_files
 from cloister.flare import rounds as module
 from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
 from cloister.flare.rounds import Rounds
@@ -97,7 +98,7 @@ def finished(rounds: Rounds, accuracies: list[float], last: float, metric: str =
     for site in rounds.taking_part:
         assert rounds.take(site, update_of(rounds.last + 1, **{metric: last}), b"")
     rounds.finish()
-    return dict(json.loads((rounds._folder / "result.json").read_text()))
+    return dict(json.loads((rounds._files.folder / "result.json").read_text()))
 
 
 def state(rounds: Rounds, site: str) -> tuple[str, str]:
@@ -213,7 +214,7 @@ def test_a_round_that_rests_on_too_little_ends_the_job_before_a_result(job: Docu
     rounds.absent("gamma", "did not answer before the deadline")
     with pytest.raises(DeniedError, match="would rest on 36 records to train on, and the policy of `alpha` demands 54"):
         rounds.finish_round()
-    assert not (rounds._folder / "result.json").exists()
+    assert not (rounds._files.folder / "result.json").exists()
 
 
 def test_a_site_whose_adapter_has_other_tensors_is_left_out(job: Document[Job], tmp_path: Path) -> None:
@@ -534,14 +535,14 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
     number = opened(rounds)
     for site in SITES:
         rounds.take(site, update_of(number), tensors(1.0))
-    write = module.write_atomically
+    write = round_files.write_atomically
 
     def dies(path: Path, content: bytes, **others: Any) -> None:
         if path.name == "state.json":
             raise SystemExit
         write(path, content, **others)
 
-    monkeypatch.setattr(module, "write_atomically", dies)
+    monkeypatch.setattr(round_files, "write_atomically", dies)
     with pytest.raises(SystemExit):
         rounds.finish_round()
     assert (folder / "state.json").read_bytes() == before

@@ -21,14 +21,15 @@ from cloister.errors import DeniedError, JobError
 from cloister.files import canonical_json, json_text, private_folder, sha256_of, write_atomically, write_json
 from cloister.flare.exchange import TaskName
 from cloister.jobs import Code, Job
+from cloister.jobs.manifest import CODE_PATH
 
 CONTROLLER = "cloister.flare.controller.AdapterController"
 EXECUTOR = "cloister.flare.executor.TrainingExecutor"
 
 JOB_DOCUMENT = "job.yaml"
 MANIFEST = "config/manifest.json"
-CODE = "config/code.json"
-SERVER_APP, SITE_APP = "server_app", "site_app"
+SERVER_APP = "server_app"
+SITE_APP, _, CODE = CODE_PATH.partition("/")  # the manifest states the code's digest by this very path
 
 # NVFlare's own defaults wait seconds where a site is silent or idle (two for the next task, sixty for a dead site).
 _SERVER_CONFIGURATION: dict[str, Any] = {

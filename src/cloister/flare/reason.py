@@ -9,7 +9,9 @@ from cloister.errors import CloisterError
 
 MAXIMUM_CHARACTERS = 2000
 
-_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s`'\"/]+/)+")
+# A folder's name may hold spaces. Between backticks the path ends with them; elsewhere rather a word too many is left
+# out than one too few: up to the last slash before a quote, a bracket, a colon, a semicolon or the line's end.
+_FOLDERS = re.compile(r"(?<=`)/[^`\n]*/|(?<![\w.`])/(?=\S)[^`'\"()\[\]:;\n]*/")
 
 
 def reason_of(error: CloisterError) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server knows of one job, round by round, and what it writes down; no NVFlare in here.
+"""What the server knows of one job, round by round; no NVFlare in here.
 
 An update counts only if it is what the site announced: tensors of the agreed layout, all finite, and no more records
 than the manifest of the site's view said at the start. A site cannot buy itself weight by claiming records.
@@ -8,7 +8,6 @@ than the manifest of the site's view said at the start. A site cannot buy itself
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +17,11 @@ from typing import Any
 from cloister.aggregation import WeightedMean, mean_of_metrics
 from cloister.documents import Document
 from cloister.egress import permitted_metrics, read_adapter, write_adapter
-from cloister.errors import CloisterError, DeniedError, EgressError, JobError
-from cloister.files import json_text, private_folder, sha256_of, write_atomically, write_json
+from cloister.errors import CloisterError, EgressError, JobError
+from cloister.files import sha256_of
 from cloister.flare.exchange import Prepared, Refusal, Reply, TaskName, Update
+from cloister.flare.quorum import check_minimum, check_release
+from cloister.flare.round_files import RoundFiles
 from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter
 from cloister.jobs.adapter import Arrays
@@ -48,7 +49,7 @@ class Rounds:
         self.job = document.value
         self.last = self.job.federation.rounds
         self._job_id = job_id
-        self._folder = private_folder(folder)
+        self._files = RoundFiles(folder)
         self._lock = threading.RLock()
         self._sites = {site: SiteProgress() for site in sites}
         self._phase = "preparing"
@@ -170,36 +171,14 @@ class Rounds:
             for name in (name for group in groups.values() if group is not chosen for name in group):
                 self._sites[name].state, self._sites[name].prepared = "refused", None
                 self._sites[name].reason = "by the server: its adapter has other tensors than most sites'"
-            self._enough(len(chosen), "are ready")
-            self._releasable(chosen)
+            check_minimum(self._sites, self.job.federation.minimum_sites, len(chosen), "are ready")
+            check_release(self._sites, chosen)
             first = self._sites[chosen[0]].prepared
             if first is None:
                 raise JobError("no site is ready")
             self._layout = AdapterLayout.from_json(first.layout)
             self._adapter = initial_adapter(self._layout, self.job.training.seed)
-            self._write_state()
-
-    def _enough(self, count: int, what: str) -> None:
-        if count >= self.job.federation.minimum_sites:
-            return
-        reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(self._sites.items()) if site.reason)
-        message = f"{count} of {len(self._sites)} sites {what}, and the job needs {self.job.federation.minimum_sites}"
-        message += f": {reasons}" if reasons else ""
-        denied = sum(site.denied for site in self._sites.values())
-        raise (DeniedError if denied and count + denied >= self.job.federation.minimum_sites else JobError)(message)
-
-    def _releasable(self, behind: list[str]) -> None:
-        """Check that the sites ``behind`` an average reach what every site's policy demands of a result."""
-        announced = {name: site.prepared for name, site in self._sites.items() if site.prepared}
-        records = sum(announced[name].training for name in behind)
-        for name, prepared in sorted(announced.items()):
-            for count, needed, what in (
-                (len(behind), prepared.release_minimum_sites, "sites"),
-                (records, prepared.release_minimum_records, "records to train on"),
-            ):
-                if count < needed:
-                    message = f"the result would rest on {count} {what}, and the policy of `{name}` demands {needed}"
-                    raise DeniedError(message, hint="`release` in docs/policies.md says what is counted")
+            self._files.write_state(self.adapter_bytes(), self._history)
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
@@ -223,8 +202,9 @@ class Rounds:
             mean, self._mean = self._mean, None
             if mean is None:
                 raise JobError("no round is open")
-            self._enough(mean.updates, f"gave an update in round {self._round}")
-            self._releasable([name for name, site in self._sites.items() if site.state == "done"])
+            said = f"gave an update in round {self._round}"
+            check_minimum(self._sites, self.job.federation.minimum_sites, mean.updates, said)
+            check_release(self._sites, [name for name, site in self._sites.items() if site.state == "done"])
             self._score(self._round - 1)
             self._adapter = mean.applied_to(self._adapter)
             loss = mean_of_metrics(self._train_losses).get("train_loss")
@@ -238,7 +218,7 @@ class Rounds:
                     "seconds": round(time.time() - self._round_started, 3),
                 }
             )
-            self._write_state()
+            self._files.write_state(self.adapter_bytes(), self._history)
 
     def _by_site(self) -> dict[str, dict[str, float]]:
         return {site: metrics for site, (metrics, _) in sorted(self._measured.items())}
@@ -280,35 +260,18 @@ class Rounds:
             if before_writing:
                 before_writing(sha256_of(blob), version)
             self._phase = "completed"
-            folder = self._folder / "adapter.new"
-            shutil.rmtree(folder, ignore_errors=True)
-            private_folder(folder)
-            write_atomically(folder / "adapter_model.safetensors", blob)
-            write_json(folder / "adapter_config.json", adapter_config(self.job, self._agreed()))
-            folder.replace(self._folder / "adapter")
             chosen = {"round": version, "metric": self.job.select_by.metric, "value": value}
             result = self.progress() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
             result["after_by_site"] = self._by_site()
             result["job"] = self.job.model_dump(mode="json")
             result["job_sha256"] = self.document_digest
-            write_json(self._folder / "result.json", result)
+            self._files.write_result(blob, adapter_config(self.job, self._agreed()), result)
 
     def fail(self, reason: str, *, denied: bool = False) -> None:
         """Note why the job failed, and whether it was that policies said no."""
         with self._lock:
             self._phase, self._reason, self._denied = "failed", reason, denied
-            write_json(self._folder / "failure.json", self.progress())
-
-    def _write_state(self) -> None:
-        """Write adapter, then state: a server that dies between the two still finds the round before."""
-        blob = self.adapter_bytes()
-        name = f"adapter-{len(self._history):04d}.safetensors"
-        write_atomically(self._folder / name, blob)
-        state = {"adapter": name, "sha256": sha256_of(blob), "history": self._history}
-        write_atomically(self._folder / "state.json", json_text(state))
-        for old in self._folder.glob("adapter-*.safetensors"):
-            if old.name != name:
-                old.unlink()
+            self._files.write_failure(self.progress())
 
     def progress(self) -> dict[str, Any]:
         """Everything that may be told about the job, as plain values."""

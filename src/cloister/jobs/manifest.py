@@ -32,7 +32,7 @@ from cloister.names import PersonName, SiteName, Word
 MAXIMUM_LIFETIME = timedelta(days=7)
 NONCE_BYTES = 16
 CODE_PATH = "site_app/config/code.json"
-"""Where a job's training code lies in its folder, as `cloister.jobs.code` spells it."""
+"""Where a job's training code lies in its folder; `cloister.flare.job_folder` takes it from here."""
 
 DOCUMENT = "config/job.yaml"
 """The job document inside each app."""

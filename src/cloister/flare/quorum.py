@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether enough sites are behind a step of a job, by the job's own minimum and by every site's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from cloister.errors import DeniedError, JobError
+from cloister.flare.site_progress import SiteProgress
+
+
+def check_minimum(sites: Mapping[str, SiteProgress], minimum: int, count: int, what: str) -> None:
+    """See that the job has as many sites as it needs.
+
+    Args:
+        sites: all that were invited.
+        minimum: how many the job needs.
+        count: how many there are.
+        what: said of those, such as `are ready`.
+
+    Raises:
+        DeniedError: where there are too few, and with those whose policy said no there would be enough.
+        JobError: where there are too few for other reasons.
+    """
+    if count >= minimum:
+        return
+    reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(sites.items()) if site.reason)
+    message = f"{count} of {len(sites)} sites {what}, and the job needs {minimum}"
+    message += f": {reasons}" if reasons else ""
+    denied = sum(site.denied for site in sites.values())
+    raise (DeniedError if denied and count + denied >= minimum else JobError)(message)
+
+
+def check_release(sites: Mapping[str, SiteProgress], behind: Collection[str]) -> None:
+    """See that the sites ``behind`` an average reach what every site's policy demands of a result.
+
+    Raises:
+        DeniedError: where they do not.
+    """
+    announced = {name: site.prepared for name, site in sites.items() if site.prepared}
+    records = sum(announced[name].training for name in behind)
+    for name, prepared in sorted(announced.items()):
+        for count, needed, what in (
+            (len(behind), prepared.release_minimum_sites, "sites"),
+            (records, prepared.release_minimum_records, "records to train on"),
+        ):
+            if count < needed:
+                message = f"the result would rest on {count} {what}, and the policy of `{name}` demands {needed}"
+                raise DeniedError(message, hint="`release` in docs/policies.md says what is counted")
