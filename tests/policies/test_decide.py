@@ -265,4 +265,4 @@ def test_policies_that_are_none_deny(world: World, policies: Any) -> None:
 def test_a_request_that_is_none_denies(world: World) -> None:
     nothing: Any = None
     assert not decide(nothing, world.policies(), NOW).allowed
-    assert not decide(nothing, None, NOW).allowed
+    assert decide(nothing, None, NOW).sentence() == "`validity`: site `` has no policy"

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cloister.policies import Decision, Effect, Outcome
-from cloister.policies.decision import quoted
+from cloister.policies.decision import listed, quoted
 
 ALLOW = Outcome("purpose", Effect.ALLOW, "granted")
 SILENT = Outcome("purpose", Effect.NOT_APPLICABLE, "no floor")
@@ -25,6 +25,7 @@ DENY = Outcome("purpose", Effect.DENY, "purpose `x` is not granted", "policies/h
         ((DENY, ALLOW, ALLOW), False),
         ((ALLOW, Outcome("purpose", "maybe", "")), False),  # type: ignore[arg-type]
         ((ALLOW, WAIVED), True),
+        ((ALLOW, WAIVED, SILENT), True),
         ((WAIVED,), False),
         ((ALLOW, WAIVED, DENY), False),
     ],
@@ -82,7 +83,18 @@ def test_json_is_plain_and_whole() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("ada", "`ada`"), ("a\nb", "`a?b`"), ("a`b", "`a?b`"), ("\u202eada", "`?ada`"), ("x" * 81, f"`{'x' * 80}…`")],
+    [
+        ("ada", "`ada`"),
+        ("a\nb", "`a?b`"),
+        ("a`b", "`a?b`"),
+        ("\u202eada", "`?ada`"),
+        ("x" * 81, f"`{'x' * 80}…`"),
+        ("x" * 80, f"`{'x' * 80}`"),
+    ],
 )
 def test_text_from_outside_stays_on_its_line(text: str, shown: str) -> None:
     assert quoted(text) == shown
+
+
+def test_names_are_listed_each_in_backticks() -> None:
+    assert [listed([]), listed(["a"]), listed(("a", "b`"))] == ["", "`a`", "`a`, `b?`"]
