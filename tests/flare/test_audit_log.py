@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.abstract.fl_model import FLModel
@@ -19,11 +22,23 @@ from cloister.errors import AuditError
 from cloister.flare import admission, site_job
 from cloister.flare import executor as executor_module
 from cloister.flare.admission import Admission
-from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start, sentence
+from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_policy, record_start, sentence
 from cloister.flare.controller import AdapterController
-from cloister.flare.exchange import Refusal, Reply, TaskName, Update, digest_of, read_reply, received_bytes, reply_of
+from cloister.flare.exchange import (
+    MAXIMUM_MESSAGE_BYTES,
+    Refusal,
+    Reply,
+    TaskName,
+    Update,
+    content_of,
+    digest_of,
+    read_reply,
+    received_bytes,
+    reply_of,
+)
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.job_folder import SITE_APP
+from cloister.flare.not_recorded import NOT_RECORDED, NOT_RECORDED_DIGEST
 from cloister.flare.rounds import Rounds
 from cloister.flare.state import SiteSettings, State
 from cloister.provisioning import read_certificate
@@ -32,6 +47,7 @@ from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, sig
 from tests.flare.site_folder import make_site, open_job
 from tests.flare.test_executor import PREPARED, JobInMemory, task
 from tests.flare.test_site_job import TrainerInMemory, train
+from tests.governance.asking import ask
 
 BROKEN = AuditError("the audit log cannot be written: on purpose")
 
@@ -243,6 +259,59 @@ def test_what_came_is_recorded_whether_or_not_it_counts(controller: AdapterContr
     assert second["digest"] == digest_of_model(model_of(late, b"xyz"))
 
 
+TOO_LONG = b" " * (MAXIMUM_MESSAGE_BYTES + 1)
+
+
+def raw(message: Any, tensors: Any = b"xyz") -> FLModel:
+    """A model that no site of Cloister's sends."""
+    model = FLModel(params_type="FULL", params={"message": message, "adapter": tensors})
+    model.meta["client_name"] = SITE
+    return model
+
+
+@pytest.mark.parametrize(
+    ("message", "tensors", "facts"),
+    [
+        (b"not json", b"xyz", {"digest": digest_of(b"not json", b"xyz"), "bytes": 3}),
+        (TOO_LONG, b"", {"digest": digest_of(TOO_LONG, b""), "bytes": 0}),
+        ("text", b"xyz", {}),
+        (b"{}", [1, 2], {}),
+    ],
+    ids=["no reply", "too long", "a message of text", "tensors of numbers"],
+)
+def test_what_cannot_be_read_is_recorded_before_it_is_refused(
+    controller: AdapterController, message: Any, tensors: Any, facts: dict[str, Any]
+) -> None:
+    assert not controller._received(raw(message, tensors))
+    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "unreadable"} | facts]
+    assert controller.rounds.progress()["sites"][SITE]["state"] == "refused"
+
+
+def test_an_error_code_of_nvflare_s_is_recorded(controller: AdapterController) -> None:
+    controller._current_failed_clients = set()
+    result = make_reply(ReturnCode.EXECUTION_EXCEPTION)
+    assert not controller._accept_train_result(SITE, result, FLContext())
+    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "error"}]
+    assert controller.rounds.progress()["sites"][SITE]["state"] == "refused"
+    assert not controller._accept_train_result(SITE, result, FLContext(), is_unknown_task=True)
+    assert len(facts_of(controller._audit, Kind.RECEIVE)) == 2
+
+
+def test_what_is_no_model_is_recorded_and_nobody_waits_for_it(controller: AdapterController) -> None:
+    assert not controller._accept_train_result(SITE, Shareable(), FLContext())
+    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "unreadable"}]
+    assert controller._waiting == {"beta"}
+
+
+def test_an_answer_that_comes_too_late_is_recorded_and_one_in_time_not_twice(controller: AdapterController) -> None:
+    assert controller._accept_train_result(SITE, reply_of(PREPARED), FLContext())
+    assert not controller._audit.path.exists()
+    assert controller._accept_train_result(SITE, reply_of(PREPARED), FLContext(), is_unknown_task=True)
+    (fact,) = facts_of(controller._audit, Kind.RECEIVE)
+    assert fact["digest"] == digest_of_model(model_of(PREPARED))
+    assert controller._waiting == {SITE, "beta"}
+
+
 @pytest.mark.parametrize("error", [broken, stumbling])
 def test_what_the_server_cannot_record_does_not_count(
     controller: AdapterController, monkeypatch: pytest.MonkeyPatch, error: Any
@@ -303,6 +372,27 @@ def test_a_policy_is_recorded_once(root: Path) -> None:
     for seed in (7, 8):
         assert deploy(root, signed_app(training={"seed": seed}), job_id()) == ""
     assert kinds(site_log(root)) == [Kind.POLICY, Kind.DECISION, Kind.DECISION]
+
+
+def test_a_policy_that_another_officer_signs_as_it_is_is_recorded_anew(root: Path) -> None:
+    in_force = ask(root)
+    log = site_log(root)
+    changes = [
+        {},
+        {"signed": replace(in_force.signed, by="somebody.else")},
+        {"baseline_signed": replace(in_force.baseline_signed, by="somebody.else")},
+        {"until": in_force.until - timedelta(days=1)},
+    ]
+    for each in changes:
+        for _ in range(2):
+            record_policy(log, replace(in_force, **each))
+    assert kinds(log) == [Kind.POLICY] * 4
+
+
+def test_the_answer_of_a_site_that_cannot_write_has_the_digest_that_compare_knows() -> None:
+    reply = reply_of(NOT_RECORDED)
+    assert digest_of(*content_of(reply)) == NOT_RECORDED_DIGEST
+    assert content_of(reply)[1] == b""
 
 
 def test_a_sentence_fits_a_fact() -> None:

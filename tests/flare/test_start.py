@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from cloister import file_lock
+from cloister.audit import FILE, Kind, entries
 from cloister.errors import CloisterError, FederationError, InvalidDocumentsError, ProvisioningError, UsageError
 from cloister.flare.kit import server_files, site_files, write_kit
 from cloister.flare.start import main, prepare
@@ -159,3 +163,37 @@ def test_the_process_itself_ends_before_nvflare_begins(root: Path) -> None:
     assert done.returncode == 1
     assert "does not hold what was written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SIGNALLED = """
+import os, signal, sys, time
+from pathlib import Path
+from cloister.audit import Kind, Log
+from cloister.flare.start import _record_signals
+
+log = Log(Path(sys.argv[1]), "alpha")
+log.append(Kind.START)
+_record_signals(log)
+with log._open():
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    time.sleep(0.5)  # as one who writes into the log while the signal comes
+print("let go", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_that_comes_while_the_log_is_held_is_recorded_and_ends_the_process(tmp_path: Path, name: str) -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(tmp_path / "audit"), name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-getattr(signal, name), "let go\n")
+    assert time.monotonic() - begun < file_lock.WAIT_SECONDS + 5
+    found = [entry.event for entry in entries(tmp_path / "audit" / FILE)]
+    assert [event.kind for event in found] == [Kind.START, Kind.STOP]
+    assert found[1].facts["reason"] == f"the process was asked to end ({name})"
