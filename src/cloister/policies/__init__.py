@@ -8,7 +8,6 @@ from cloister.policies.model import BASELINE, LANGUAGE, Policy
 from cloister.policies.pair import Policies
 from cloister.policies.request import Leaving, Request, Submitter, ViewFacts
 from cloister.policies.rules import RULES
-from cloister.policies.sections import SandboxMode
 
 __all__ = [
     "BASELINE",
@@ -22,7 +21,6 @@ __all__ = [
     "Policy",
     "Request",
     "Rule",
-    "SandboxMode",
     "Submitter",
     "ViewFacts",
     "decide",

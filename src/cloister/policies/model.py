@@ -23,7 +23,7 @@ from cloister.policies.sections import (
     DatasetGrant,
     MayLeave,
     Methods,
-    SandboxMode,
+    SandboxDemand,
     Section,
     Submitters,
     TrainingLimits,
@@ -76,7 +76,7 @@ class Policy(Section):
     methods: Methods | None = None
     training: TrainingLimits | None = None
     code: Code | None = None
-    sandbox: SandboxMode | None = None
+    sandbox: SandboxDemand | None = None
     may_leave: MayLeave | None = None
     aggregation: Aggregation | None = None
     privacy: Privacy | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cloister.documents import Document
 from cloister.files import canonical_json, sha256_of
 from cloister.policies.model import Policy
-from cloister.policies.sections import SandboxMode
+from cloister.policies.sections import SandboxDemand
 from cloister.policies.terms import Release
 
 
@@ -34,7 +34,7 @@ class Policies:
         return sha256_of(canonical_json(said))
 
     @property
-    def sandbox(self) -> SandboxMode:
+    def sandbox(self) -> SandboxDemand:
         """`unsafe-none` where the site says so and the baseline says so too or nothing; else `required`."""
         unsafe = self.site.value.sandbox == "unsafe-none" and self.baseline.value.sandbox in ("unsafe-none", None)
         return "unsafe-none" if unsafe else "required"

@@ -16,7 +16,7 @@ from cloister.names import ColumnName, Line, ModulePath, PersonName, Sha256, Wor
 from cloister.roster import Role
 
 Metric = Literal["accuracy", "macro_f1", "loss", "train_loss"]
-SandboxMode = Literal["required", "unsafe-none"]
+SandboxDemand = Literal["required", "unsafe-none"]
 TensorPart = Literal["adapter", "head"]
 
 
