@@ -16,7 +16,7 @@ def judge(check: Check) -> Outcomes:
     if digest is None:
         return check.not_applicable("the job brings no code of its own")
     if granted is None and check.of_baseline:
-        return check.silent("code", job=_ASKED)
+        return check.silent("code")
     if not isinstance(granted, CodeGrant):
         said = "forbids" if granted else "has no section `code`, which forbids"
         message = f"the {_whose(check)} {said} code that jobs bring{_way_out(check)}"
