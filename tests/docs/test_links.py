@@ -70,7 +70,7 @@ def test_every_decision_has_its_four_parts(path: Path) -> None:
 
 
 def test_every_package_has_its_line_in_the_architecture() -> None:
-    rows = re.findall(r"^\| `([a-z]+)` \|", text_of("docs/architecture.md").split("\n## Layers\n")[1], re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+)` \|", text_of("docs/architecture.md").split("\n## Layers\n")[1], re.MULTILINE)
     there = {path.stem for path in (ROOT / "src" / "cloister").iterdir() if not path.name.startswith(("_", "py.typed"))}
     assert set(rows) == there
     assert len(rows) == len(set(rows))
