@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from cloister.audit import FACTS, Entry, Event, Kind
+from cloister.audit import ERROR, FACTS, FOLDER, UNREADABLE, Entry, Event, Kind, Verdict
 from cloister.audit.event import FIRST, MAXIMUM_LINE_BYTES
 from cloister.audit.export import to_cef
+from cloister.audit.last_checkpoint import path_of
 from cloister.audit.log import CHECKPOINT_EVERY
 from cloister.audit.verify import Fault
 from tests.docs.pages import sections, text_of
@@ -48,8 +50,20 @@ def test_every_fault_is_named() -> None:
     assert set(re.findall(r"\*([^*]+)\*", said.replace("\n", " "))) == {fault.value for fault in Fault}
 
 
+def test_every_verdict_is_explained_and_every_contradiction_named() -> None:
+    section = sections(PAGE, 2)["To compare two logs"]
+    said = dict(re.findall(r"^\| `([^`]+)` \| (\S.*) \|$", section, re.MULTILINE))
+    assert set(said) == set(Verdict)
+    assert {word for word, text in said.items() if "contradiction" in text} == {
+        verdict for verdict in Verdict if verdict.is_contradiction
+    }
+
+
 def test_numbers_and_fields_are_the_code_s() -> None:
     assert CHECKPOINT_EVERY == 100
+    assert f"`{UNREADABLE}` where" in PAGE
+    assert f"`{ERROR}` for" in PAGE
+    assert f"`{path_of(Path(FOLDER))}`" in PAGE
     assert "every hundredth entry" in PAGE
     said = sections(PAGE, 2)["For a SIEM"]
     line = to_cef(entry(), "1")
