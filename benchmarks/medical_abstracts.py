@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.medical_abstracts import JOB, federation, find, read, split
 
 from cloister.demo import compare
+from cloister.flare.state import State
+from cloister.records import split_key
 from cloister.reports import Comparison
 from cloister.repository import load_repository
 
@@ -65,9 +67,13 @@ def run(seed: int, rounds: int, steps: int) -> Comparison:
         print(f"  federated run took {time.monotonic() - begun:.0f} s", flush=True)
         adapter = Path(json.loads(done.stdout)["folder"]) / "adapter" / "adapter_model.safetensors"
         repo = load_repository(root)
-        return compare(
-            repo, repo.jobs[JOB], adapter.read_bytes(), test, lambda text: print(text, flush=True), pooled=True
-        )
+        keys = {site: split_key(State(root).site(site)) for site in sites}
+        return compare(repo, repo.jobs[JOB], adapter.read_bytes(), test, say, keys=keys, pooled=True)
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

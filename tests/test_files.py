@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from cloister import files
-from cloister.files import canonical_json, json_text, private_folder, sha256_of, sha256_of_file, write_atomically
+from cloister.files import (
+    canonical_json,
+    json_text,
+    private_folder,
+    sha256_of,
+    sha256_of_file,
+    write_atomically,
+    write_once,
+)
 
 
 def _mode(path: Path) -> int:
@@ -63,6 +71,16 @@ def test_what_fails_half_way_leaves_the_old_file_and_no_draft(tmp_path: Path, mo
     with pytest.raises(OSError, match="no space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_written_once_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    write_once(path, b"first")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        write_once(path, b"second")
+    assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
 
 

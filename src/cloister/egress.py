@@ -70,7 +70,7 @@ def read_adapter(blob: bytes, layout: AdapterLayout) -> Arrays:
         EgressError: where a tensor is missing, extra, of another shape or type, or holds a value that is not finite.
     """
     if len(blob) > maximum_blob_bytes(layout):
-        raise EgressError(f"the adapter has {len(blob)} bytes, more than the job's tensors take")
+        raise EgressError("the adapter has more bytes than the job's tensors take")
     expected = layout.shapes()
     _check_header(blob, expected)
     try:
@@ -102,9 +102,9 @@ def _check_header(blob: bytes, expected: Mapping[str, tuple[int, ...]]) -> None:
         raise EgressError("the adapter is not a safetensors file") from error
     if missing := sorted(expected.keys() - found.keys()):
         raise EgressError(f"tensor `{missing[0]}` is missing")
-    if extra := len(found.keys() - expected.keys()):
-        # The trainer chose these names, so they stay unsaid: a name could carry a record.
-        raise EgressError(f"{extra} tensors are not part of this job")
+    if found.keys() - expected.keys():
+        # The trainer chose these names and their number, so they stay unsaid: either could carry a record.
+        raise EgressError("some tensors are not part of this job")
     for name, shape in expected.items():
         if found[name] != ("F32", shape):
             raise EgressError(f"tensor `{name}` is not float32 of shape {list(shape)}")

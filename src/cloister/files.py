@@ -47,6 +47,21 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
     sync_folder(path.parent)
 
 
+def write_once(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Make a file that must not exist yet: it appears whole and durable, or not at all, and replaces nothing.
+
+    A rename would replace a file that another process made in the meantime; link(2) refuses.
+
+    Raises:
+        FileExistsError: where there is something at ``path`` already.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder) / path.name
+        write_atomically(draft, content, mode=mode)
+        os.link(draft, path)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in ``path`` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -12,7 +12,7 @@ from cloister.demo import compare
 from cloister.egress import write_adapter
 from cloister.jobs import initial_adapter, layout_of
 from cloister.repository import load_repository
-from tests.federation_folder import JOB, base_model, make_federation, records_of
+from tests.federation_folder import JOB, SITES, base_model, make_federation, records_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +36,6 @@ def test_whoever_interrupts_a_comparison_does_not_wait_for_its_trainers(tmp_path
 
     threading.Thread(target=interrupt_soon, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        compare(repo, document, adapter, records_of("alpha"), lambda _: None)
+        compare(repo, document, adapter, records_of("alpha"), lambda _: None, keys=dict.fromkeys(SITES, bytes(32)))
     assert time.monotonic() - interrupted[0] < 10
     assert trainers() == []

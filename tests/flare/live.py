@@ -19,7 +19,7 @@ from cloister.documents import load
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import JobView, PersonSession, connect
 from cloister.roster import Federation
-from tests.federation_folder import JOB, PERSON
+from tests.federation_folder import JOB, PERSON, SITES, fix_splits
 
 CLOISTER = Path(sys.executable).with_name("cloister")
 SECONDS = 240
@@ -36,6 +36,8 @@ class Live:
         done = subprocess.run(
             [str(CLOISTER), *arguments], cwd=self.root, capture_output=True, text=True, timeout=SECONDS, check=False
         )
+        if arguments[0] == "provision":
+            fix_splits(self.root, SITES)
         if expect is not None:
             assert done.returncode == expect, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -23,7 +23,7 @@ from cloister.jobs import Code, Job
 from cloister.policies import Submitter
 from cloister.repository import load_site
 from cloister.sandbox import SandboxMode
-from tests.federation_folder import PERSON, make_federation, merged
+from tests.federation_folder import PERSON, fix_splits, make_federation, merged
 from tests.flare.signed_jobs import authority_file, job_id, job_of
 
 SITE = "alpha"
@@ -72,6 +72,7 @@ def settings_of(root: Path) -> SiteSettings:
     settings = SiteSettings(SITE, root, workspace, state.folder)
     shutil.copy(authority_file(), private_folder(workspace / "startup") / "rootCA.pem")
     settings.write(private_folder(workspace / "local"))
+    fix_splits(root, [SITE])
     return settings
 
 

@@ -162,7 +162,6 @@ def test_whatever_goes_wrong_becomes_a_refusal_without_its_text(
         (EgressError("tensor `x` is missing"), False),
         (RecordsError("the dataset is empty"), False),
         (SandboxError("no bubblewrap"), False),
-        (TrainerError("the trainer died"), False),
         (JobError("no"), False),
         (CloisterError("no", hint="try again"), False),
     ],
@@ -170,6 +169,33 @@ def test_whatever_goes_wrong_becomes_a_refusal_without_its_text(
 def test_errors_of_cloisters_own_are_told(monkeypatch: pytest.MonkeyPatch, error: CloisterError, denied: bool) -> None:
     reply = refused(executor_of(monkeypatch, JobInMemory(error)), "prepare", task(0, b""))
     assert (reply.denied, reply.reason) == (denied, str(error))
+
+
+CHOSEN_BY_CODE = (
+    TrainerError("the trainer died twice over one request"),
+    TrainerError("the trainer used more than 4.0 GiB memory", hint="its own words are in the site's trainer log"),
+)
+
+
+@pytest.mark.parametrize("error", [*CHOSEN_BY_CODE, SandboxError("the sandbox cannot be started")])
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_how_a_trainer_failed_stays_at_the_site(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, error: CloisterError
+) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    ask(executor, "prepare", task(0, b""))
+    job.error = error
+    assert refused(executor, name) == Refusal(denied=False, reason=module.TRAINER_FAILED)
+    assert error.message in caplog.text
+
+
+@pytest.mark.parametrize("error", CHOSEN_BY_CODE)
+def test_how_a_trainer_failed_to_get_ready_stays_at_the_site(
+    monkeypatch: pytest.MonkeyPatch, error: CloisterError
+) -> None:
+    executor = executor_of(monkeypatch, JobInMemory(error))
+    assert refused(executor, "prepare", task(0, b"")).reason == module.TRAINER_FAILED
 
 
 def test_a_long_reason_is_cut_to_what_a_refusal_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +278,7 @@ def test_an_abort_stops_a_round_that_is_under_way(monkeypatch: pytest.MonkeyPatc
     fl_ctx = FLContext()
     reply, _ = read_reply(FLModelUtils.from_shareable(executor.execute("train", task(), fl_ctx, abort)))
     assert isinstance(reply, Refusal)
-    assert reply.reason == "the trainer was closed"
+    assert reply.reason == module.TRAINER_FAILED
 
 
 # --- the job as it lies in NVFlare's workspace

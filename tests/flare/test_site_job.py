@@ -259,7 +259,7 @@ def test_a_policy_revoked_meanwhile_stops_the_trainer_and_removes_the_view(
     gates = {
         "train": lambda: job.train(1, b"", {}),
         "evaluate": lambda: job.evaluate(3, b""),
-        "release": lambda: job._release({}, None),
+        "release": lambda: job._release({}, None, None),
     }
     with pytest.raises(DeniedError, match="was revoked"):
         gates[gate]()
@@ -330,7 +330,7 @@ def test_a_check_of_revocations_that_throws_stops_a_job(
         raise RuntimeError("on purpose")
 
     monkeypatch.setattr(standing, "check_not_revoked", stumble)
-    for gate in (lambda: job.train(1, b"", {}), lambda: job.evaluate(3, b""), lambda: job._release({}, None)):
+    for gate in (lambda: job.train(1, b"", {}), lambda: job.evaluate(3, b""), lambda: job._release({}, None, None)):
         with pytest.raises(RuntimeError):  # the executor makes a refusal of it; nothing was asked, nothing leaves
             gate()
     assert job._sent == 0

@@ -21,6 +21,7 @@ NUMBERS: list[tuple[str, int, int | None]] = [
     ("version", 1, None),
     ("datasets.clinical-notes.minimum_records", 1, MANY),
     ("datasets.clinical-notes.minimum_per_class", 1, MANY),
+    ("datasets.clinical-notes.minimum_validation_records", 1, MANY),
     ("methods.lora.maximum_rank", 1, 256),
     ("training.maximum_rounds", 1, 1000),
     ("training.maximum_batch_size", 1, 4096),

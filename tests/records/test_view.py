@@ -18,13 +18,16 @@ from pyarrow import parquet
 from cloister.errors import RecordsError
 from cloister.files import sha256_of_file
 from cloister.records import ViewManifest, ViewRequest, write_view
-from cloister.records.view import held_back
+from cloister.records.split import held_back
 from cloister.silos import Dataset
 from tests.records.writers import LABELS, WRITERS, Row, dataset, rows
 
+KEY = b"k" * 32
 REQUEST = ViewRequest(text="note", label="triage", labels=LABELS, validation_share=0.25, seed=7)
 KINDS = tuple(WRITERS)
-FIRST_64_BITS_OF_NOTE = 0xAA4A2AF4BECE9773  # printf '7\0note' | sha256sum
+FIRST_64_BITS_OF_NOTE = (
+    0x6067820E906CF2C4  # printf '7\0note' | openssl dgst -sha256 -hmac kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
+)
 
 
 def view(
@@ -32,7 +35,7 @@ def view(
 ) -> ViewManifest:
     WRITERS[kind](folder / "notes.x", content)
     declaration = dataset(kind, "notes.x", **declared)  # type: ignore[arg-type]
-    return write_view(declaration, request, root=folder, folder=folder / "job" / "view", name="notes")
+    return write_view(declaration, request, key=KEY, root=folder, folder=folder / "job" / "view", name="notes")
 
 
 def refusal(folder: Path, content: list[Row], **changed: object) -> RecordsError:
@@ -89,7 +92,7 @@ def test_a_filters_column_is_read_and_not_copied(tmp_path: Path) -> None:
     declared = {"connector": {"kind": "csv", "path": "notes.csv"}, "columns": columns, "maximum_rejected_share": 0.5}
     declaration = Dataset.model_validate_json(json.dumps(declared))
     request = replace(REQUEST, rows=(("ward", frozenset({"north"})),), validation_share=0.01)
-    manifest = write_view(declaration, request, root=tmp_path, folder=tmp_path / "job" / "view", name="notes")
+    manifest = write_view(declaration, request, key=KEY, root=tmp_path, folder=tmp_path / "job" / "view", name="notes")
     assert records(tmp_path, "train") == [("a cough", "soon")]
     # The share of rejected rows is of those that the filter lets through: one of two.
     assert (manifest.rows, manifest.filtered, manifest.rejected) == (4, 2, 1)
@@ -142,6 +145,7 @@ class TestWhatMayBeAsked:
             write_view(
                 dataset("csv", "nothing.csv"),
                 replace(REQUEST, **changes),  # type: ignore[arg-type]
+                key=KEY,
                 root=Path("/nowhere"),
                 folder=Path("/nowhere/view"),
                 name="notes",
@@ -273,13 +277,24 @@ class TestSplit:
     @given(st.text(), st.integers(0, 2**31 - 1), st.floats(0, 1), st.floats(0, 1))
     def test_a_larger_share_keeps_what_a_smaller_one_kept(self, text: str, seed: int, one: float, two: float) -> None:
         small, large = sorted((one, two))
-        assert held_back(text, seed, large) or not held_back(text, seed, small)
-        assert not held_back(text, seed, 0.0)
-        assert held_back(text, seed, 1.0)
+        assert held_back(KEY, text, seed, large) or not held_back(KEY, text, seed, small)
+        assert not held_back(KEY, text, seed, 0.0)
+        assert held_back(KEY, text, seed, 1.0)
 
     def test_the_rule_is_the_published_one(self) -> None:
-        assert not held_back("note", 7, (FIRST_64_BITS_OF_NOTE - 4096) / 2**64)
-        assert held_back("note", 7, (FIRST_64_BITS_OF_NOTE + 4096) / 2**64)
+        assert not held_back(KEY, "note", 7, (FIRST_64_BITS_OF_NOTE - 4096) / 2**64)
+        assert held_back(KEY, "note", 7, (FIRST_64_BITS_OF_NOTE + 4096) / 2**64)
+
+    def test_the_sites_key_decides_and_not_the_job(self, tmp_path: Path) -> None:
+        WRITERS["csv"](tmp_path / "notes.x", rows(200))
+        declared: Dataset = dataset("csv", "notes.x")
+        sides = []
+        for name, key in (("a", KEY), ("b", KEY), ("c", b"l" * 32)):
+            folder = tmp_path / name / "job" / "view"
+            write_view(declared, REQUEST, key=key, root=tmp_path, folder=folder, name="notes")
+            sides.append(records(tmp_path / name, "validation"))
+        assert sides[0] == sides[1]
+        assert sides[0] != sides[2]
 
 
 class TestWholeOrNotAtAll:
@@ -302,7 +317,7 @@ class TestWholeOrNotAtAll:
     def test_a_store_that_is_missing_leaves_nothing(self, tmp_path: Path) -> None:
         missing: Dataset = dataset("parquet", "nothing.parquet")
         with pytest.raises(RecordsError, match="does not exist"):
-            write_view(missing, REQUEST, root=tmp_path, folder=tmp_path / "view", name="notes")
+            write_view(missing, REQUEST, key=KEY, root=tmp_path, folder=tmp_path / "view", name="notes")
         assert list(tmp_path.iterdir()) == []
 
 
@@ -319,7 +334,7 @@ def test_memory_does_not_grow_with_the_rows(kind: str, tmp_path: Path, monkeypat
         WRITERS[kind](folder / "notes.x", [(str(n), "p", f"{n} " * 30, "soon") for n in range(count)])
         arrow = pa.total_allocated_bytes()
         tracemalloc.start()
-        write_view(dataset(kind, "notes.x"), REQUEST, root=folder, folder=folder / "view", name="notes")
+        write_view(dataset(kind, "notes.x"), REQUEST, key=KEY, root=folder, folder=folder / "view", name="notes")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert pa.total_allocated_bytes() - arrow < 1 << 20

@@ -40,7 +40,9 @@ def test_every_silo_document_finds_its_records(site: SiteRecords, root: Path, tm
     silo = load(ROOT / "silos" / f"{site.site}.yaml", Silo).value
     asked = job_of(site.kind).dataset
     request = ViewRequest(asked.text, asked.label, asked.labels, asked.validation_share, seed=7)
-    manifest = write_view(silo.datasets[asked.name], request, root=root, folder=tmp_path / "view", name=asked.name)
+    manifest = write_view(
+        silo.datasets[asked.name], request, key=bytes(32), root=root, folder=tmp_path / "view", name=asked.name
+    )
     assert (manifest.rows, manifest.rejected, manifest.cut) == (sum(site.counts), 0, 0)
     counts = [sum(sides.values()) for sides in manifest.classes.values()]
     assert counts == [site.counts[list(WORDINGS[site.kind].reasons).index(label)] for label in asked.labels]

@@ -33,6 +33,7 @@ WHOLE: dict[str, Any] = {
             "columns": ["note", "triage"],
             "minimum_records": 101,
             "minimum_per_class": 11,
+            "minimum_validation_records": 13,
             "purposes": ["care"],
             "rows": {"ward": ["north"]},
             "approval": {"kind": "ethics", "reference": "EC 7", "until": "2026-12-31"},

@@ -14,6 +14,7 @@ from cloister.cli.run import run_job
 from cloister.demo import compare, make_material
 from cloister.errors import CloisterError, UsageError
 from cloister.jobs import Job
+from cloister.records import split_key
 from cloister.reference.generator import WORDINGS, Kind, pooled_test
 from cloister.reports import Comparison, write_report
 from cloister.repository import find_root
@@ -56,8 +57,10 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
     test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)
+    state = federation_of(repo).state
+    keys = {site: split_key(state.site(site)) for site in repo.sites_of(document.value)}
     with out.busy("training and measuring, two at once"):
-        comparison = compare(repo, document, adapter, test, out.say)
+        comparison = compare(repo, document, adapter, test, out.say, keys=keys)
     write_report(finished.folder, finished.result, comparison)
     out.say(_table(comparison))
     out.say(f"adapter, model card and result page: {finished.folder.relative_to(federation_of(repo).root)}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +49,7 @@ class _Bench:
         base_model: where it lies.
         layout: the adapter's tensors.
         folder: private, for views.
+        keys: by site, the secret that it splits its records with.
         trainers: all that were made.
     """
 
@@ -57,16 +58,18 @@ class _Bench:
     base_model: Path
     layout: AdapterLayout
     folder: Path
+    keys: Mapping[str, bytes]
     trainers: list[Trainer] = field(default_factory=list)
 
 
-def compare(
+def compare(  # noqa: PLR0913 - what was run, and what it is measured with
     repo: Repository,
     document: Document[Job],
     adapter: bytes,
     test: Records,
     say: Callable[[str], None],
     *,
+    keys: Mapping[str, bytes],
     pooled: bool = False,
 ) -> Comparison:
     """Train each of the job's sites alone and measure all on ``test``.
@@ -77,6 +80,7 @@ def compare(
         adapter: its result, as safetensors.
         test: records that no site holds.
         say: told of each measurement as it comes.
+        keys: by site, the secret that it splits its records with, so that each trains on the same ones as in the job.
         pooled: whether to train on all views together as well.
 
     Raises:
@@ -89,7 +93,7 @@ def compare(
     silo = repo.silos[sites[0]].value
     base_model = (repo.root / silo.base_models[job.base_model.name].path).resolve()
     with tempfile.TemporaryDirectory(prefix="comparison-") as name:
-        bench = _Bench(repo, job, base_model, layout_of(base_model, job), private_folder(Path(name)))
+        bench = _Bench(repo, job, base_model, layout_of(base_model, job), private_folder(Path(name)), keys)
         records = {site: _write_view(bench, site, test) for site in sites}
         with ThreadPoolExecutor(_AT_ONCE) as pool, _ended_upon_failure(bench, pool):
             futures = {site: pool.submit(_trained_on, bench, site, 1) for site in sites}
@@ -134,8 +138,9 @@ def _write_view(bench: _Bench, site: str, test: Records) -> int:
         validation_share=wanted.validation_share,
         seed=bench.job.training.seed,
     )
-    folder = bench.folder / site
-    manifest = write_view(silo.datasets[wanted.name], request, root=bench.repo.root, folder=folder, name=wanted.name)
+    folder, key = bench.folder / site, bench.keys[site]
+    dataset, root = silo.datasets[wanted.name], bench.repo.root
+    manifest = write_view(dataset, request, key=key, root=root, folder=folder, name=wanted.name)
     texts, labels = zip(*test, strict=True)
     table = pa.table({wanted.text: pa.array(texts, pa.string()), wanted.label: pa.array(labels, pa.string())})
     (folder / "validation.parquet").unlink()

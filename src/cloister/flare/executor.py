@@ -3,8 +3,8 @@
 
 `prepare` checks the base model, writes the governed view, asks the policy again now that the records are counted, and
 starts the trainer in its sandbox. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
-Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here, and so
-does how it failed, which code that a job brings can choose.
+Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here, and
+so does how it failed, which code that a job brings can choose.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class TrainingExecutor(Executor):
 
 
 def _told(error: CloisterError, task_name: str) -> str:
-    """What leaves the site of an error: one sentence for all that a trainer can do, so that it cannot choose among them.
+    """What leaves the site of an error: one sentence for all that a trainer can do, so that none is its choice.
 
     A sandbox that cannot be made before there is a trainer is the site's own matter, and is told.
     """

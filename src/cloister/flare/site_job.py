@@ -19,10 +19,10 @@ from cloister import egress
 from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
-from cloister.errors import DeniedError, EgressError, RecordsError
-from cloister.files import private_folder, sha256_of_file
+from cloister.errors import DeniedError, EgressError, JobError, RecordsError
+from cloister.files import canonical_json, private_folder, sha256_of, sha256_of_file
 from cloister.flare.admitted import Admitted
-from cloister.flare.audit_log import facts_of_decision, log_of_site
+from cloister.flare.audit_log import facts_of_decision, log_of_site, sentence
 from cloister.flare.exchange import Prepared, Update
 from cloister.flare.job_folder import App
 from cloister.flare.site_trainer import SiteTrainer
@@ -32,10 +32,15 @@ from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.messages import Evaluate, Train
 from cloister.policies import Leaving, Request, ViewFacts, decide
-from cloister.records import TRAINING, ViewManifest, ViewRequest, write_view
+from cloister.records import TRAINING, VALIDATION, ViewManifest, ViewRequest, split_key, write_view
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer
 from cloister.silos import Silo
+
+MAXIMUM_RESTARTS = 3
+"""How often the trainer may die in one job: each time tells whoever wrote its code one thing more."""
+
+_RECORDED_CLASSES, _RECORDED_CHARACTERS = 50, 100  # as many as fit into a line of the audit log
 
 _log = logging.getLogger(__name__)
 
@@ -156,14 +161,14 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        self.trainer.running()
+        self._check_restarts()
         self._check_standing()
         self._take_turn(number, range(1, self.job.federation.rounds + 1))
         begun = time.monotonic()
         done, blob = self.trainer.ask(Train(round=number), adapter)
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
         update = egress.difference(egress.read_adapter(blob, self.layout), received)
-        released = self._release(done.metrics, update)
+        released = self._release(done.metrics, update, done.records)
         return self._update(number, done.records, dict(released.metrics)), released.tensors
 
     def evaluate(self, number: int, adapter: bytes) -> Update:
@@ -172,17 +177,23 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        self.trainer.running()
+        self._check_restarts()
         self._check_standing()
         after = self.job.federation.rounds + 1
         self._take_turn(number, range(after, after + 1))
         done, _ = self.trainer.ask(Evaluate(), adapter)
-        released = self._release(done.metrics, None)
+        released = self._release(done.metrics, None, None)
         return self._update(number, done.records, dict(released.metrics))
 
     def close(self) -> None:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
         self.trainer.close()
+
+    def _check_restarts(self) -> None:
+        """See that the trainer may be asked again: one that dies so often is broken, or tells something by it."""
+        if self.trainer.running().restarts >= MAXIMUM_RESTARTS:
+            message = f"the trainer died {MAXIMUM_RESTARTS} times in this job, so the site does no further round of it"
+            raise JobError(message)
 
     def _take_turn(self, number: int, due: range) -> None:
         """Count a round. The policy limits how many there are, so a server may neither add any nor repeat one."""
@@ -208,20 +219,21 @@ class SiteJob:
             rows=self.site.policies.row_filters(wanted.name),
         )
         self._decide()
-        manifest = write_view(dataset, request, root=self.settings.root, folder=self.trainer.view, name=wanted.name)
-        classes = {label: counts[TRAINING] for label, counts in manifest.classes.items()}
-        self._view = ViewFacts(manifest.training, classes)
-        facts: dict[str, Fact] = {"dataset": wanted.name, "digest": manifest.digest, "rejected": manifest.rejected}
-        facts |= {"training": manifest.training, "validation": manifest.validation, "filtered": manifest.filtered}
-        facts |= {"labels": tuple(classes), "classes": tuple(classes.values())}
-        self._record(Kind.VIEW, facts)
+        key, root = split_key(self.settings.workspace), self.settings.root
+        manifest = write_view(dataset, request, key=key, root=root, folder=self.trainer.view, name=wanted.name)
+        classes, kept = (
+            {label: counts[side] for label, counts in manifest.classes.items()} for side in (TRAINING, VALIDATION)
+        )
+        self._view = ViewFacts(manifest.training, classes, manifest.validation, kept)
+        self._record(Kind.VIEW, _facts_of_view(wanted.name, manifest))
         self._decide()
         return manifest
 
-    def _release(self, metrics: Mapping[str, float], update: Arrays | None) -> Release:
+    def _release(self, metrics: Mapping[str, float], update: Arrays | None, records: int | None) -> Release:
         """The egress gate: what is left is what the job's tensors and metrics can be, and the policy lets it out."""
         released = egress.release(self.layout, self.site.policies.allowed_metrics, metrics, update)
-        self._decide(Leaving(released.bytes, self._sent, released.norm, released.metrics, released.parts))
+        size, norm = released.bytes, released.norm
+        self._decide(Leaving(size, self._sent, norm, released.metrics, released.parts, records))
         self._sent += released.bytes
         self.norm = released.norm
         return released
@@ -260,6 +272,16 @@ class SiteJob:
         )
         if not decision.allowed:
             raise DeniedError(decision.sentence())
+
+
+def _facts_of_view(name: str, manifest: ViewManifest) -> dict[str, Fact]:
+    """What the audit log says of a view: counts, by class those of the first classes, and the digest of them all."""
+    facts: dict[str, Fact] = {"dataset": name, "digest": manifest.digest, "rejected": manifest.rejected}
+    facts |= {"training": manifest.training, "validation": manifest.validation, "filtered": manifest.filtered}
+    first = list(manifest.classes.items())[:_RECORDED_CLASSES]
+    facts |= {"labels": tuple(sentence(label)[:_RECORDED_CHARACTERS] for label, _ in first)}
+    facts |= {"classes": tuple(counts[TRAINING] for _, counts in first)}
+    return facts | {"classes_digest": sha256_of(canonical_json(manifest.classes))}
 
 
 def _base_model(root: Path, silo: Silo, job: Job) -> Path:

@@ -34,14 +34,15 @@ class DatasetRef(Model):
         text: column with the text.
         label: column with the class.
         labels: the classes, in the order of their numbers; every site must list the same.
-        validation_share: share of each site's records kept from training for its own measurements, 0 to 1.
+        validation_share: share of each site's records kept from training for its own measurements; not so
+            small that one could know which records those are.
     """
 
     name: Word
     text: ColumnName
     label: ColumnName
     labels: tuple[Line, ...] = Field(min_length=2, max_length=1000)
-    validation_share: float = Field(default=0.2, gt=0, lt=0.9)
+    validation_share: float = Field(default=0.2, ge=0.05, lt=0.9)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -45,10 +45,14 @@ class CaseView(Model):
     Attributes:
         records: those to train on.
         classes: the same by label.
+        validation: those kept from training.
+        validation_classes: the same by label.
     """
 
     records: int = Field(ge=0)
     classes: dict[Line, int] = Field(default_factory=dict)
+    validation: int = Field(default=0, ge=0)
+    validation_classes: dict[Line, int] = Field(default_factory=dict)
 
 
 class CaseLeaving(Model):
@@ -60,6 +64,7 @@ class CaseLeaving(Model):
         norm: Euclidean (L2) norm of the update.
         metrics: numbers by name.
         tensors: parts of the update.
+        records: those that the round trained on.
     """
 
     bytes: int = Field(ge=0)
@@ -67,6 +72,7 @@ class CaseLeaving(Model):
     norm: float | None = None
     metrics: dict[Line, float] = Field(default_factory=dict)
     tensors: tuple[Line, ...] = ()
+    records: int | None = Field(default=None, ge=0)
 
 
 def _kind_of_submitter(value: Any) -> str:
@@ -216,11 +222,13 @@ def _leads_to(tree: Any, path: KeyPath) -> Any:
 
 def facts(case: Case) -> tuple[ViewFacts | None, Leaving | None]:
     """What ``case`` says of view and update, as rules are given it."""
-    view = None if case.view is None else ViewFacts(case.view.records, case.view.classes)
-    out = case.leaving
+    said, out = case.view, case.leaving
+    view = None
+    if said is not None:
+        view = ViewFacts(said.records, said.classes, said.validation, said.validation_classes)
     if out is None:
         return view, None
-    return view, Leaving(out.bytes, out.bytes_before, out.norm, out.metrics, out.tensors)
+    return view, Leaving(out.bytes, out.bytes_before, out.norm, out.metrics, out.tensors, out.records)
 
 
 def stranger(submitter: CaseSubmitter) -> Submitter:

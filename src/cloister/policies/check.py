@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from cloister.documents import Document, KeyPath
@@ -70,6 +70,10 @@ class Check:
     def deny(self, message: str, *, policy: KeyPath = (), job: KeyPath | None = None) -> Outcomes:
         """Answer that this rule forbids it."""
         return (self._outcome(Effect.DENY, message, policy, job),)
+
+    def unstated(self, message: str, *, policy: KeyPath = (), job: KeyPath | None = None) -> Outcomes:
+        """Answer that this rule forbids it because the policy states no limit for it, which no waiver can stretch."""
+        return tuple(replace(outcome, stated=False) for outcome in self.deny(message, policy=policy, job=job))
 
     def not_applicable(self, message: str) -> Outcomes:
         """Answer that the rule has nothing to say here."""

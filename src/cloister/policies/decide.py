@@ -6,7 +6,7 @@
 3. An error inside a rule denies (unlike Cedar, which skips the policy that errs), as does an answer that is empty or
    not an answer.
 4. A waiver sets aside denials of one rule by the very document that it stands in: a site cannot waive the baseline's.
-   It covers neither an error nor a section that was never written, for there is nothing there to stretch.
+   It covers neither an error nor a section or limit that was never written, for there is nothing there to stretch.
 5. Nothing is read but the arguments: the same values give the same decision in explain, at every gate and in tests.
 """
 
@@ -83,7 +83,7 @@ def _with_waivers(rule: Rule, check: Check, outcomes: Outcomes) -> Outcomes:
             said = f"waived until {waiver.until} by {quoted(waiver.by)} ({place}): {quoted(waiver.reason)}"
             return tuple(
                 replace(outcome, effect=Effect.WAIVED, message=f"{outcome.message}; {said}")
-                if outcome.effect is Effect.DENY
+                if outcome.effect is Effect.DENY and outcome.stated
                 else outcome
                 for outcome in outcomes
             )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Outcome:
         policy_at: `file:line` of the policy that it rests on; empty where it rests on none.
         job_at: `file:line` of what the job asks for; empty where it is not about the job.
         document: which of the two documents was asked.
+        stated: whether it rests on what the document states; no waiver covers a denial for want of a limit.
     """
 
     rule: str
@@ -44,6 +45,7 @@ class Outcome:
     policy_at: str = ""
     job_at: str = ""
     document: Which = "site"
+    stated: bool = field(default=True, compare=False)
 
     def sentence(self) -> str:
         """Rule, reason and places as one line."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloister.documents import Document
 from cloister.jobs import Job
@@ -33,10 +33,14 @@ class ViewFacts:
     Attributes:
         records: those to train on.
         classes: the same by label.
+        validation: those kept from training, to measure on.
+        validation_classes: the same by label.
     """
 
     records: int
     classes: Mapping[str, int]
+    validation: int = 0
+    validation_classes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Leaving:
         norm: Euclidean (L2) norm of the update over all its tensors; None where no tensors leave.
         metrics: numbers by name.
         tensors: the parts of the update that leave, `adapter` and `head`; empty where no tensors do.
+        records: those that the round trained on, as the trainer says; None where it trained on none.
     """
 
     bytes: int
@@ -56,6 +61,7 @@ class Leaving:
     norm: float | None
     metrics: Mapping[str, float]
     tensors: tuple[str, ...]
+    records: int | None = None
 
 
 @dataclass(frozen=True)

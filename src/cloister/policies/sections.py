@@ -63,14 +63,21 @@ class Approval(Section):
     until: date
 
 
+MINIMUM_VALIDATION_RECORDS = 10
+"""What counts where a site's policy states no `minimum_validation_records`."""
+
+
 class DatasetGrant(Section):
     """One dataset that may be trained on.
 
     Attributes:
         columns: those a job may read; no other is copied into its view.
         minimum_records: a view with fewer records to train on is refused; counted after `rows` has filtered.
-        minimum_per_class: a view in which some class has fewer records to train on than this, and more than none, is
-            refused; counted as `minimum_records` is.
+        minimum_per_class: a view in which some class has fewer records to train on than this, or fewer at all, and more
+            than none, is refused; counted as `minimum_records` is.
+        minimum_validation_records: a view that keeps fewer records for validation than this, and more than none, is
+            refused: metrics of a handful of records tell of each; `MINIMUM_VALIDATION_RECORDS` where a site's policy
+            does not say.
         purposes: limits this dataset to some of the policy's purposes; all of them where not given.
         rows: by column, the values that a row may have there; other rows never enter a view.
         approval: on what ground the records may be used.
@@ -79,6 +86,7 @@ class DatasetGrant(Section):
     columns: tuple[ColumnName, ...] = Field(max_length=1000)
     minimum_records: int = Field(ge=1, le=10**12)
     minimum_per_class: int | None = Field(default=None, ge=1, le=10**12)
+    minimum_validation_records: int | None = Field(default=None, ge=1, le=10**12)
     purposes: tuple[Word, ...] | None = Field(default=None, max_length=100)
     rows: dict[ColumnName, RowValues] | None = Field(default=None, min_length=1, max_length=100)
     approval: Approval | None = None

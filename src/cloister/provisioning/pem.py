@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from cloister import files
 from cloister.errors import ProvisioningError
-from cloister.files import sync_folder, write_atomically
 
 MAXIMUM_BYTES = 64 * 1024
 
@@ -47,21 +46,15 @@ def read(path: Path) -> tuple[bytes, int]:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 that must not exist yet: it appears whole, or not at all, and replaces nothing.
-
-    A rename would replace a file that another process made in the meantime; link(2) refuses.
+    """Write a file of mode 0600 that must not exist yet; see `cloister.files.write_once`.
 
     Raises:
         ProvisioningError: if there is something at ``path`` already.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder) / path.name
-        write_atomically(draft, content)
-        try:
-            os.link(draft, path)
-        except FileExistsError as error:
-            raise ProvisioningError(f"`{path}` exists already and is never overwritten") from error
-    sync_folder(path.parent)
+    try:
+        files.write_once(path, content)
+    except FileExistsError as error:
+        raise ProvisioningError(f"`{path}` exists already and is never overwritten") from error
 
 
 def remove_drafts(path: Path) -> None:

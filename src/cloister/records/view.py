@@ -10,8 +10,9 @@
 5. A row is rejected, and counted, where its text is null, empty or white space, or its class is null or unknown. Above
    the dataset's share of rejected rows, among those that the filter lets through, there is no view at all.
 6. A text longer than the column allows is cut, and counted.
-7. A record is kept for validation by the SHA-256 of the seed and its text, so the same text always falls on the same
-   side, however often it occurs and wherever the rows lie. (Records of one person may fall on both sides.)
+7. A record is kept for validation by the site's secret, the seed and its text, see `cloister.records.split`. So the
+   same text always falls on the same side, however often it occurs and wherever the rows lie, and nobody outside the
+   site can tell on which. (Records of one person may fall on both sides.)
 8. The folder appears whole or not at all. It holds `train.parquet`, `validation.parquet` and `manifest.json`.
 
 Memory does not grow with the number of rows.
@@ -20,7 +21,6 @@ Memory does not grow with the number of rows.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -34,6 +34,7 @@ from pyarrow import parquet
 
 from cloister.errors import RecordsError
 from cloister.files import PRIVATE_FILE, PRIVATE_FOLDER, sha256_of_file, sync_folder, write_json
+from cloister.records.split import held_back
 from cloister.records.stores import open_store
 from cloister.records.view_manifest import TRAINING, VALIDATION, ViewManifest
 from cloister.silos import Column, ColumnKind, Dataset
@@ -68,12 +69,15 @@ class ViewRequest:
         return tuple(dict.fromkeys((self.text, self.label, *(column for column, _ in self.rows))))
 
 
-def write_view(dataset: Dataset, request: ViewRequest, *, root: Path, folder: Path, name: str) -> ViewManifest:
+def write_view(
+    dataset: Dataset, request: ViewRequest, *, key: bytes, root: Path, folder: Path, name: str
+) -> ViewManifest:
     """Write the view of ``dataset`` that ``request`` asks for into ``folder``.
 
     Args:
         dataset: as the silo document declares it.
         request: what the job asks for.
+        key: the site's secret that the split is made with; see `cloister.records.split.split_key`.
         root: the federation's folder, where relative paths start.
         folder: to be made, readable by the owner alone; may not exist yet.
         name: the dataset's name, for messages.
@@ -92,7 +96,7 @@ def write_view(dataset: Dataset, request: ViewRequest, *, root: Path, folder: Pa
         tally = _Tally(request.labels)
         with _Writers(temporary, request) as writers:
             for batch in store.batches(request.read):
-                writers.write(_split(batch, column, request, tally))
+                writers.write(_split(batch, column, request, key, tally))
         _check_tally(tally, dataset.maximum_rejected_share, name)
         manifest = tally.manifest(temporary, request)
         write_json(temporary / MANIFEST, manifest.to_json())
@@ -206,7 +210,9 @@ def _check_tally(tally: _Tally, maximum_rejected_share: float, name: str) -> Non
 Records = list[tuple[str, str]]
 
 
-def _split(batch: pa.RecordBatch, column: Column, request: ViewRequest, tally: _Tally) -> dict[str, Records]:
+def _split(
+    batch: pa.RecordBatch, column: Column, request: ViewRequest, key: bytes, tally: _Tally
+) -> dict[str, Records]:
     sides: dict[str, Records] = {TRAINING: [], VALIDATION: []}
     text_at, label_at = request.read.index(request.text), request.read.index(request.label)
     filters = [(request.read.index(filtered_by), allowed) for filtered_by, allowed in request.rows]
@@ -221,16 +227,10 @@ def _split(batch: pa.RecordBatch, column: Column, request: ViewRequest, tally: _
             tally.rejected += 1
             continue
         tally.cut += len(kept) < len(text)
-        side = VALIDATION if held_back(kept, request.seed, request.validation_share) else TRAINING
+        side = VALIDATION if held_back(key, kept, request.seed, request.validation_share) else TRAINING
         tally.classes[label][side] += 1
         sides[side].append((kept, label))
     return sides
-
-
-def held_back(text: str, seed: int, share: float) -> bool:
-    """Whether a record is kept for validation: the first 64 bits of SHA-256 of seed and text, as a share of 2**64."""
-    digest = hashlib.sha256(f"{seed}\0{text}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
 def _make_durable(stream: BinaryIO) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cloister.policies import Policy
-from cloister.policies.sections import Bounds, DatasetGrant
+from cloister.policies.sections import MINIMUM_VALIDATION_RECORDS, Bounds, DatasetGrant
 from cloister.policies.terms import CodeGrant
 
 _EFFECT_OF_SILENCE = {
@@ -120,15 +120,19 @@ def _purposes(policy: Policy) -> Iterable[str]:
 
 def _datasets(policy: Policy) -> Iterable[str]:
     for name, grant in (policy.datasets or {}).items():
-        yield from _dataset(name, grant)
+        yield from _dataset(name, grant, of_baseline=policy.is_baseline)
 
 
-def _dataset(name: str, grant: DatasetGrant) -> Iterable[str]:
+def _dataset(name: str, grant: DatasetGrant, *, of_baseline: bool) -> Iterable[str]:
     yield f"Of the dataset `{name}` a job may read {_names(grant.columns)}."
     yield f"It must find at least {_number(grant.minimum_records)} records of `{name}` to train on."
     if grant.minimum_per_class is not None:
         least = _number(grant.minimum_per_class)
         yield f"Every class of `{name}` that has any must have at least {least} records to train on."
+        yield f"No class of `{name}` may have fewer than {least} records that are all kept for validation."
+    kept = grant.minimum_validation_records or (0 if of_baseline else MINIMUM_VALIDATION_RECORDS)
+    if kept:
+        yield f"Where records of `{name}` are kept for validation, they must be at least {_number(kept)}."
     if grant.purposes is not None:
         yield f"`{name}` is granted for {_names(grant.purposes, joint='or')} only."
     for column, values in (grant.rows or {}).items():

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`classes`: no class of the view has so few records to train on that they stand out.
+"""`classes`: no class of the view has so few records, to train on or at all, that they stand out.
 
 A class that no record has says nothing about anybody, so none is enough; one to `minimum_per_class` - 1 are too few.
+The job chooses how many are kept for validation; a small class that lies there as a whole would show in the metrics.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from cloister.policies.decision import quoted
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow where every class has `minimum_per_class` records to train on, or none; asked when the view is written."""
+    """Allow where every class has `minimum_per_class` records to train on, or none; and so on both sides together.
+
+    It is asked when the view is written.
+    """
     view = check.request.view
     if view is None:
         return check.not_applicable("is checked when the view is written")
@@ -23,9 +27,15 @@ def judge(check: Check) -> Outcomes:
         return check.not_applicable("the policy states no `minimum_per_class`")
     path = ("datasets", check.job.dataset.name, "minimum_per_class")
     refusals: Outcomes = ()
-    for label, records in sorted(view.classes.items()):
-        if records != 0 and not records >= least:
-            message = f"class {quoted(label)} has fewer than {least} records to train on in the view"
+    for label in sorted(view.classes.keys() | view.validation_classes.keys()):
+        training, validation = view.classes.get(label, 0), view.validation_classes.get(label, 0)
+        few = f"class {quoted(label)} has fewer than {least} records"
+        message = ""
+        if training != 0 and not training >= least:
+            message = f"{few} to train on in the view"
+        elif training + validation != 0 and not training + validation >= least:
+            message = f"{few} in the view, all of them kept for validation"
+        if message:
             refusals += check.deny(message, policy=path, job=("dataset", "labels"))
     return refusals or check.allow(f"every class has {least} records to train on or more, or none", policy=path)
 

@@ -24,7 +24,7 @@ def judge(check: Check) -> Outcomes:
             continue
         if limit is None:
             message = f"`{asked_at[-1]}` is asked for, and the policy states no `{key}`"
-            refusals += check.deny(message, policy=("training",), job=asked_at)
+            refusals += check.unstated(message, policy=("training",), job=asked_at)
         elif asked > limit:
             message = f"`{asked_at[-1]}` of {asked} is above the maximum of {limit}"
             refusals += check.deny(message, policy=("training", key), job=asked_at)
