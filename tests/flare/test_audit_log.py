@@ -232,6 +232,7 @@ def test_what_is_not_recorded_does_not_leave(
     assert isinstance(refusal, Refusal)
     assert tensors == b""
     assert "audit log cannot be written" in refusal.reason
+    assert digest_of(*content_of(reply)) == NOT_RECORDED_DIGEST
     assert memory.closed == 1
 
 
