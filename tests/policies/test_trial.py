@@ -72,14 +72,16 @@ def test_a_case_asks_for_its_job_with_its_changes() -> None:
 
 def test_what_a_case_says_of_view_and_update_is_what_rules_are_given() -> None:
     leaving = {"bytes": 5, "bytes_before": 7, "norm": 1.5, "metrics": {"loss": 0.25}, "tensors": ["head"]}
+    leaving["records"] = 3
+    view = {"records": 9, "classes": {"urgent": 4, "routine": 5}, "validation": 2, "validation_classes": {"urgent": 2}}
     plain, full, least = tried(
         {},
-        {"case": "two", "view": {"records": 9, "classes": {"urgent": 4, "routine": 5}}, "leaving": leaving},
+        {"case": "two", "view": view, "leaving": leaving},
         {"case": "three", "view": {"records": 0}, "leaving": {"bytes": 0}},
     )
     assert (plain.request.view, plain.request.leaving) == (None, None)
-    assert full.request.view == ViewFacts(9, {"urgent": 4, "routine": 5})
-    assert full.request.leaving == Leaving(5, 7, 1.5, {"loss": 0.25}, ("head",))
+    assert full.request.view == ViewFacts(9, {"urgent": 4, "routine": 5}, 2, {"urgent": 2})
+    assert full.request.leaving == Leaving(5, 7, 1.5, {"loss": 0.25}, ("head",), 3)
     assert least.request.view == ViewFacts(0, {})
     assert least.request.leaving == Leaving(0, 0, None, {}, ())
 
@@ -240,7 +242,7 @@ def test_a_changed_value_stands_in_the_case_and_every_other_in_the_job() -> None
     ):
         assert job.source.at(*path) == f"{FILE}:{lines[here + path]}"
     # What lies below a changed value lies where that is.
-    assert job.source.at("purpose", "of", "all") == job.source.at("purpose")
+    assert job.source.at("purpose", "of") == job.source.at("purpose", "of", "all") == job.source.at("purpose")
     # A mapping that the case only passes through is the job's.
     for path in ((), ("method",), ("method", "lora"), ("method", "lora", "targets", 0), ("dataset",), ("training",)):
         assert job.source.at(*path) == plain.source.at(*path)
