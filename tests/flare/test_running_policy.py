@@ -92,7 +92,7 @@ def test_a_tightened_policy_denies_the_next_job_by_its_rule(running: Live):
         said = refused(running)
     assert "`purpose`" in said
     assert "policies/alpha.yaml:" in said
-    assert "job.yaml:" in said
+    assert f"jobs/{JOB}.yaml:" in said
 
 
 def test_revoking_stops_a_running_job_at_its_next_gate(running: Live):

@@ -12,7 +12,7 @@ Where the document names training code, that lies in the site's app as one file 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +165,14 @@ def read_app(app: str, files: Mapping[str, bytes]) -> App:
     if files[f"config/{name}"] != json_text(configuration):
         hint = "submit it with the same version of `cloister` as the site runs"
         raise DeniedError(f"the job's `{name}` is not the one that Cloister writes", hint=hint)
-    job = parse(files[f"config/{JOB_DOCUMENT}"], Job, name=f"jobs/{JOB_DOCUMENT}")
+    job = _named(parse(files[f"config/{JOB_DOCUMENT}"], Job, name=f"jobs/{JOB_DOCUMENT}"))
     listed = {path: files[path] for path in sorted(found - {MANIFEST})}
     return App(job, files[MANIFEST], listed, _code(listed, job.value) if app == SITE_APP else None)
+
+
+def _named(job: Document[Job]) -> Document[Job]:
+    """``job`` with the file's name that its submitter knows: a job's document bears the job's name."""
+    return replace(job, source=replace(job.source, file=f"jobs/{job.value.job}.yaml"))
 
 
 def _code(files: Mapping[str, bytes], job: Job) -> Code | None:
