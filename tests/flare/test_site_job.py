@@ -14,16 +14,19 @@ import pytest
 import safetensors.numpy
 from pyarrow import parquet
 
+from cloister.audit import Kind, entries
 from cloister.egress import read_adapter, write_adapter
 from cloister.errors import CloisterError, DeniedError, EgressError, JobError, RecordsError, TrainerError
+from cloister.files import canonical_json, sha256_of
 from cloister.flare import site_job, standing
 from cloister.flare.exchange import Prepared
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.policies import Rule
+from cloister.records.split import held_back
 from cloister.sandbox import Enclosure, SandboxMode
-from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
+from tests.federation_folder import LABELS, SPLIT_KEY, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of, officers_keys
 from tests.flare.site_folder import NOW, admitted_job, app_of, make_site, open_job
 from tests.signed_policies import revoke_policy
@@ -541,6 +544,98 @@ def test_a_class_of_few_records_stops_the_job_and_its_view_is_gone(
     with pytest.raises(DeniedError, match="`classes`: class `"):
         job.prepare()
     assert not view(job).exists()
+
+
+def test_a_class_that_lies_in_validation_as_a_whole_stops_the_job(
+    tmp_path: Path, trainer: type[TrainerInMemory]
+) -> None:
+    """With this key the one note of its class is kept for validation, and nothing of the class is trained on."""
+    records = [(note, "routine") for note, _ in records_of("alpha")]
+    rare = next(text for text in map(str, range(1000)) if held_back(SPLIT_KEY, text, 7, 0.25))
+    policy = {"datasets": {"clinical-notes": {"minimum_per_class": 2}}}
+    job = open_job(make_site(tmp_path, records=[*records, (rare, "urgent")], policy=policy))
+    with pytest.raises(DeniedError, match="class `urgent` has fewer than 2 records in the view, all of them kept"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+@pytest.mark.parametrize(("least", "allowed"), [(6, True), (7, False), (None, False)])
+def test_metrics_of_a_handful_of_records_never_come_to_be(
+    tmp_path: Path, trainer: type[TrainerInMemory], least: int | None, allowed: bool
+) -> None:
+    root = make_site(tmp_path, policy={"datasets": {"clinical-notes": {"minimum_validation_records": least}}})
+    job = open_job(root)
+    if allowed:
+        assert job.prepare().validation == 6
+        return
+    with pytest.raises(DeniedError, match=f"`records`: the view keeps fewer than {least or 10} records for validation"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_the_split_is_made_with_the_sites_own_key(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job = open_job(root)
+    (job.settings.workspace / "split.key").unlink()
+    job.prepare()
+    key = (job.settings.workspace / "split.key").read_bytes()
+    kept = set(parquet.read_table(view(job) / "validation.parquet").column("note").to_pylist())
+    assert kept == {note for note, _ in records_of("alpha") if held_back(key, note, 7, 0.25)}
+
+
+def test_no_record_is_read_where_the_sites_key_is_none(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job = open_job(root)
+    (job.settings.workspace / "split.key").write_bytes(b"short")
+    with pytest.raises(RecordsError, match="is not a key of 32 bytes"):
+        job.prepare()
+    assert not view(job).exists()
+
+
+def test_a_round_of_fewer_records_than_the_policy_demands_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    job = open_job(make_site(tmp_path, policy={"training": {"minimum_records_per_round": 4}}))
+    job.prepare()
+    trainer.last.records = 3
+    with pytest.raises(DeniedError, match="`round-records`: the round trained on fewer than 4 records"):
+        train(job)
+    assert job._sent == 0
+    trainer.last.records = 4
+    assert train(job, 2)[0].records == 4
+    assert job.evaluate(3, b"").records == 0  # nothing is trained there, and only metrics leave
+
+
+def test_a_trainer_that_dies_again_and_again_is_asked_no_more(root: Path, trainer: type[TrainerInMemory]) -> None:
+    job, _ = prepare(root)
+    trainer.last.restarts = 2
+    assert train(job)[0].restarts == 2
+    trainer.last.restarts = 3
+    asked: list[bytes] = []
+    trainer.last.answer = lambda blob: asked.append(blob) or blob  # type: ignore[func-returns-value]
+    with pytest.raises(JobError, match="died 3 times in this job"):
+        train(job, 2)
+    with pytest.raises(JobError, match="died 3 times in this job"):
+        job.evaluate(3, b"")
+    assert asked == []
+
+
+ODD_LABELS = ("routine\u00a0case", *(f"{number:04d} {'x' * 95}" for number in range(799)))
+
+
+def test_a_job_with_many_and_odd_labels_is_recorded_and_runs(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    records = [(note, ODD_LABELS[0]) for note, _ in records_of("alpha")]
+    columns = {"triage": {"kind": "category", "values": list(ODD_LABELS)}}
+    root = make_site(
+        tmp_path,
+        records=records,
+        silo={"datasets": {"clinical-notes": {"columns": columns}}},
+        job={"dataset": {"labels": list(ODD_LABELS)}},
+    )
+    job = open_job(root)
+    prepared = job.prepare()
+    (recorded,) = [entry.event for entry in entries(job.log.path) if entry.event.kind is Kind.VIEW]
+    assert recorded.facts["labels"][:2] == ("routine case", ODD_LABELS[1])
+    assert recorded.facts["classes"] == (18, *[0] * 49)
+    counts = {label: {"training": 0, "validation": 0} for label in ODD_LABELS}
+    counts[ODD_LABELS[0]] = {"training": prepared.training, "validation": prepared.validation}
+    assert recorded.facts["classes_digest"] == sha256_of(canonical_json(counts))
 
 
 @pytest.mark.parametrize("gate", ["start", "view", "egress"])

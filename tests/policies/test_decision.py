@@ -68,6 +68,7 @@ def test_json_is_plain_and_whole() -> None:
                 "policy_at": "",
                 "job_at": "",
                 "document": "site",
+                "stated": True,
             },
             {
                 "rule": "purpose",
@@ -76,6 +77,7 @@ def test_json_is_plain_and_whole() -> None:
                 "policy_at": "policies/hospital-north.yaml:12",
                 "job_at": "jobs/x.yaml:3",
                 "document": "site",
+                "stated": True,
             },
         ],
     }

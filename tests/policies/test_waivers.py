@@ -92,6 +92,20 @@ def test_a_section_that_was_never_written_cannot_be_waived(world: World) -> None
     assert {"training", "update-size", "update-norm", "records"} <= {refusal.rule for refusal in decision.refusals}
 
 
+@pytest.mark.parametrize("unit", ["steps", "epochs"])
+def test_a_limit_that_was_never_written_cannot_be_waived(world: World, unit: str) -> None:
+    world.silence_baseline()
+    world.waive("training")
+    world.job["training"] = {**world.job["training"], "batch_size": 65}
+    del world.job["training"]["steps"]
+    world.job["training"][unit] = 16
+    world.site["training"]["maximum_epochs_per_round"] = 5
+    assert set(world.effects("training")) == {"waived", "not-applicable"}
+    del world.site["training"][f"maximum_{unit}_per_round"]
+    assert world.effects("training") == ["deny", "waived", "not-applicable"]
+    assert [refusal.rule for refusal in world.decide().refusals] == ["training"]
+
+
 def test_what_is_allowed_is_not_waived(world: World) -> None:
     for rule in WAIVABLE:
         world.waive(rule)

@@ -51,6 +51,7 @@ _GRANTS: Tree = {
             "columns": ["note", "triage"],
             "minimum_records": 100,
             "minimum_per_class": 10,
+            "minimum_validation_records": 12,
             "purposes": ["care-improvement", "research"],
             "rows": {"ward": ["north", "south"]},
             "approval": {"kind": "ethics", "reference": "EC 2026/17", "until": "2099-12-31"},
@@ -93,7 +94,13 @@ _JOB: Tree = {
     "purpose": "care-improvement",
     "task": "text-classification",
     "base_model": {"name": "all-minilm-l6-v2", "sha256": SHA256, "licence": "apache-2.0"},
-    "dataset": {"name": "clinical-notes", "text": "note", "label": "triage", "labels": ["routine", "urgent"]},
+    "dataset": {
+        "name": "clinical-notes",
+        "text": "note",
+        "label": "triage",
+        "labels": ["routine", "urgent"],
+        "validation_share": 0.2,
+    },
     "method": {"lora": {"rank": 8, "alpha": 16, "targets": ["query", "value"]}},
     "training": {"steps": 8, "batch_size": 16, "learning_rate": 0.002},
     "federation": {"rounds": 3, "minimum_sites": 2},
@@ -125,7 +132,7 @@ def view_of(records: int) -> ViewFacts:
 def leaving(**changes: Any) -> Leaving:
     """What leaves in a common round, with changes."""
     metrics = {"accuracy": 0.5}
-    common = Leaving(bytes=1000, bytes_before=0, norm=1.5, metrics=metrics, tensors=("adapter", "head"))
+    common = Leaving(1000, bytes_before=0, norm=1.5, metrics=metrics, tensors=("adapter", "head"), records=1000)
     return dataclasses.replace(common, **changes)
 
 
@@ -189,7 +196,8 @@ class World:
     def ask(self, changes: Tree, *, which: str = "site") -> None:
         """Change what is asked, as docs/policies.md and outcomes.yaml write it; a key that is not known is the job's.
 
-        `policy` is the document ``which``, `brings` the digest of code, `view` how many records, in all or by class.
+        `policy` is the document ``which``, `brings` the digest of code, `view` how many records, in all or by class,
+        and `validation` the same of those kept from training, in a view that is there already.
         """
         for key, value in changes.items():
             if key == "policy":
@@ -200,6 +208,10 @@ class World:
                 self.now = datetime.fromisoformat(value).replace(tzinfo=UTC)
             elif key == "view":
                 self.view = view_of(value) if isinstance(value, int) else value and of_classes(value)
+            elif key == "validation":
+                assert self.view is not None
+                kept = view_of(value) if isinstance(value, int) else of_classes(value)
+                self.view = dataclasses.replace(self.view, validation=kept.records, validation_classes=kept.classes)
             elif key == "leaving":
                 self.leaving = value and leaving(**value)
             elif key == "brings":

@@ -49,3 +49,20 @@ def test_can_be_waived(world: World) -> None:
     world.waive("classes")
     assert world.effects("classes") == ["waived", "not-applicable"]
     assert world.decide().allowed
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "effect"),
+    [(0, 10, "allow"), (0, 9, "deny"), (0, 1, "deny"), (0, 0, "allow"), (10, 1, "allow"), (9, 5, "deny")],
+)
+def test_a_small_class_cannot_lie_in_validation_as_a_whole(
+    world: World, training: int, validation: int, effect: str
+) -> None:
+    kept = {"routine": 100, "urgent": validation}
+    world.view = ViewFacts(1000, {"routine": 900, "urgent": training}, 100 + validation, kept)
+    assert world.effects("classes") == [effect, effect]
+
+
+def test_a_class_that_only_validation_knows_is_counted(world: World) -> None:
+    world.view = ViewFacts(1000, {"routine": 1000}, 109, {"routine": 100, "urgent": 9})
+    assert world.effects("classes") == ["deny", "deny"]

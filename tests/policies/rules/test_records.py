@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.policies.world import World, view_of
@@ -48,3 +50,34 @@ def test_can_be_waived(world: World) -> None:
     world.waive("records")
     assert world.effects("records") == ["waived", "not-applicable"]
     assert world.decide().allowed
+
+
+@pytest.mark.parametrize(("kept", "effect"), [(0, "allow"), (12, "allow"), (11, "deny"), (1, "deny"), (-1, "deny")])
+def test_metrics_are_of_enough_records_or_of_none(world: World, kept: int, effect: str) -> None:
+    world.view = replace(view_of(100), validation=kept)
+    assert world.effects("records") == [effect, effect]
+
+
+@pytest.mark.parametrize(("kept", "effect"), [(0, "allow"), (10, "allow"), (9, "deny"), (1, "deny"), (-1, "deny")])
+def test_a_site_that_states_no_minimum_has_one(world: World, kept: int, effect: str) -> None:
+    for tree in (world.site, world.baseline):
+        del tree["datasets"]["clinical-notes"]["minimum_validation_records"]
+    world.view = replace(view_of(100), validation=kept)
+    assert world.effects("records") == [effect, "allow"]
+
+
+def test_a_site_may_state_a_smaller_minimum(world: World) -> None:
+    world.silence_baseline()
+    world.site["datasets"]["clinical-notes"]["minimum_validation_records"] = 1
+    world.view = replace(view_of(100), validation=1)
+    assert world.decide().allowed
+
+
+def test_a_minimum_that_was_never_written_cannot_be_waived(world: World) -> None:
+    world.silence_baseline()
+    world.waive("records")
+    world.view = replace(view_of(99), validation=9)
+    assert world.effects("records") == ["waived", "waived", "not-applicable"]
+    del world.site["datasets"]["clinical-notes"]["minimum_validation_records"]
+    assert world.effects("records") == ["waived", "deny", "not-applicable"]
+    assert not world.decide().allowed

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policies.world import World, view_of
+from tests.policies.world import World, leaving, view_of
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,18 @@ def test_can_be_waived(world: World) -> None:
     world.waive("round-records")
     assert world.effects("round-records") == ["waived", "not-applicable"]
     assert world.decide().allowed
+
+
+@pytest.mark.parametrize(
+    ("told", "effect"), [(16, "allow"), (15, "deny"), (0, "deny"), (-1, "deny"), (None, "allow"), (10**9, "allow")]
+)
+def test_what_the_trainer_says_a_round_used_is_held_against_the_minimum(
+    world: World, told: int | None, effect: str
+) -> None:
+    world.leaving = leaving(records=told)
+    assert world.effects("round-records") == [effect, effect]
+
+
+def test_how_many_the_trainer_says_is_not_repeated(world: World) -> None:
+    world.leaving = leaving(records=13)
+    assert "13" not in world.outcomes("round-records")[0].message
