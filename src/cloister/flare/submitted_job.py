@@ -121,8 +121,7 @@ def _files_in(name: str, job_data: bytes | str) -> dict[str, bytes]:
                 raise DeniedError("the job is larger than a job may be")
             files[path] = archive.read(entry)
     needed = {str(parent) for path in files for parent in PurePosixPath(f"{name}/{path}").parents}
-    if empty := sorted(
-        folders - needed
-    ):  # NVFlare judges by folders, such as `custom`, whether anything is in them or not
+    # NVFlare judges by folders, such as `custom`, whether anything is in them or not.
+    if empty := sorted(folders - needed):
         raise DeniedError(f"the job carries an empty folder `{empty[0][:200]}`", hint=_HINT)
     return files
