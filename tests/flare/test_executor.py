@@ -305,8 +305,12 @@ def unpacked(tmp_path: Path) -> tuple[FLContext, Path]:
     return fl_ctx, app
 
 
-def test_the_job_is_opened_from_the_workspace_and_what_lay_there_before_is_removed(unpacked: Any) -> None:
+def test_the_job_is_opened_from_the_workspace_and_what_lay_there_before_is_removed(
+    unpacked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fl_ctx, app = unpacked
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(module, "check_start", lambda *about: asked.append(about))  # this app's manifest says nothing
     old = app.parent / "private" / "view"
     old.mkdir(parents=True)
     (old / "train.parquet").write_bytes(b"left behind by a crash")
@@ -314,6 +318,16 @@ def test_the_job_is_opened_from_the_workspace_and_what_lay_there_before_is_remov
     assert job.job.job == "tiny-triage"
     assert not old.exists()
     assert job.private.stat().st_mode & 0o777 == 0o700
+    assert [about[2] for about in asked] == [job.admitted]
+
+
+def test_a_job_that_may_no_longer_start_is_refused_when_it_is_opened(unpacked: Any) -> None:
+    """The record was made without asking for a manifest that counts; the start asks for it."""
+    fl_ctx, _ = unpacked
+    reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
+    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    assert isinstance(refusal, Refusal)
+    assert "signed statement" in refusal.reason
 
 
 def test_code_beside_the_job_is_refused_when_it_is_opened(unpacked: Any) -> None:

@@ -44,6 +44,7 @@ from cloister.flare.job_folder import SITE_APP, read_app
 from cloister.flare.not_recorded import NOT_RECORDED
 from cloister.flare.reason import reason_of
 from cloister.flare.site_job import SiteJob
+from cloister.flare.standing import check_start
 from cloister.flare.state import SiteSettings
 
 _log = logging.getLogger(__name__)
@@ -167,7 +168,9 @@ def _open(fl_ctx: FLContext) -> SiteJob:
     workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
     job_id = str(fl_ctx.get_job_id())
     settings = SiteSettings.read(Path(workspace.get_root_dir()))
-    app = files_in(Path(workspace.get_app_dir(job_id)))
+    app = read_app(SITE_APP, files_in(Path(workspace.get_app_dir(job_id))))
     private = Path(workspace.get_run_dir(job_id)) / "private"
     shutil.rmtree(private, ignore_errors=True)
-    return SiteJob.open(settings, job_id, read_app(SITE_APP, app), private, lambda: datetime.now(UTC))
+    job = SiteJob.open(settings, job_id, app, private, lambda: datetime.now(UTC))
+    check_start(settings, app, job.admitted, datetime.now(UTC))
+    return job
