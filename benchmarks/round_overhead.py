@@ -80,7 +80,7 @@ def cloister(root: Path, rounds: int) -> dict[int, list[Span]]:
     }
     make_federation(root, job=job, policy={"training": {"maximum_rounds": 1000}})
     program = str(Path(sys.executable).with_name("cloister"))
-    for command in (["provision"], ["policy", "sign"], ["run", JOB]):
+    for command in (["provision"], ["policy", "sign", "--untested"], ["run", JOB]):
         subprocess.run([program, *command], cwd=root, check=True, stdout=subprocess.DEVNULL)
     spans: dict[int, list[Span]] = {}
     line = re.compile(r"^(\S+ \S+) INFO .*round (\d+): the trainer took ([0-9.]+) s$")

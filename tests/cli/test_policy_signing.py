@@ -41,11 +41,16 @@ def signed(root: Path) -> list[str]:
     return sorted(path.name.removesuffix(".yaml.sig") for path in (root / "policies").glob("*.sig"))
 
 
+def entry(name: str, version: int, untested: str = "") -> dict[str, object]:
+    """What the JSON value says of a policy that was signed."""
+    return {"policy": name, "version": version, "by": OFFICER, "untested": untested}
+
+
 def test_sign_signs_all_that_the_keys_here_may(root: Path) -> None:
     done = cloister("policy", "sign", "-C", root, "--json")
-    assert done.value == {"signed": [{"policy": name, "version": 1, "by": OFFICER} for name in ALL]}
+    assert done.value == {"signed": [entry(name, 1) for name in ALL], "refused": []}
     assert signed(root) == ALL
-    assert cloister("policy", "sign", "-C", root, "--json").value == {"signed": []}, "they are signed as they stand"
+    assert cloister("policy", "sign", "-C", root, "--json").value["signed"] == [], "they are signed as they stand"
     verdicts = cloister("policy", "verify", "-C", root, "--json").value
     assert [(each["policy"], each["by"], each["problem"]) for each in verdicts] == [
         (name, OFFICER, None) for name in ALL
@@ -66,9 +71,7 @@ def test_a_changed_policy_is_signed_under_a_higher_version_alone(root: Path) -> 
         assert "policies/beta.yaml:" in done.err
         assert "raise the version with every change" in done.err
     change_document(root, "policies/beta.yaml", {"version": 2})
-    assert cloister("policy", "sign", "-C", root, "--json").value["signed"] == [
-        {"policy": "beta", "version": 2, "by": OFFICER}
-    ]
+    assert cloister("policy", "sign", "-C", root, "--json").value["signed"] == [entry("beta", 2)]
 
 
 def test_who_may_not_sign_cannot(root: Path) -> None:
@@ -167,8 +170,98 @@ def test_without_names_what_was_revoked_or_has_ended_is_not_signed_again(root: P
 
 def test_without_names_what_begins_later_is_signed_once(root: Path) -> None:
     change_document(root, "policies/alpha.yaml", {"valid_from": "2099-01-01"})
-    assert [each["policy"] for each in cloister("policy", "sign", "-C", root, "--json").value["signed"]] == ALL
-    assert cloister("policy", "sign", "-C", root, "--json").value == {"signed": []}
+    done = cloister("policy", "sign", "--untested", "-C", root)
+    assert "it counts from 2099-01-01, and until then the site takes no jobs" in done.out
+    assert signed(root) == ALL
+    assert cloister("policy", "sign", "--untested", "-C", root, "--json").value == {"signed": [], "refused": []}
+    told = cloister("policy", "verify", "alpha", "-C", root).err
+    assert "the policy counts from 2099-01-01" in told
+    assert "wait until then" in told
+    assert "renew" not in told
+
+
+def test_what_was_revoked_or_has_ended_is_not_signed_though_it_is_named(root: Path) -> None:
+    cloister("policy", "revoke", "alpha", "--reason", "a complaint", "-C", root)
+    change_document(root, "policies/beta.yaml", {"valid_until": "2026-01-02"})
+    for name, why in (
+        ("alpha", f"version 1 of the policy of `alpha` was revoked by `{OFFICER}`: a complaint (raise `version`"),
+        ("beta", "the policy ended on 2026-01-02"),
+    ):
+        done = cloister("policy", "sign", name, "--untested", "-C", root)
+        assert (done.status, why in done.err, signed(root)) == (3, True, []), done.err
+    change_document(root, "policies/alpha.yaml", {"version": 2})
+    assert cloister("policy", "sign", "alpha", "-C", root).status == 0
+
+
+def test_a_version_is_revoked_once(root: Path) -> None:
+    cloister("policy", "revoke", "alpha", "--reason", "the first", "-C", root)
+    file = root / "policies" / "revoked" / "alpha-v1.json"
+    before = file.read_bytes()
+    done = cloister("policy", "revoke", "alpha", "--reason", "the second", "-C", root)
+    assert (done.status, file.read_bytes() == before) == (3, True)
+    assert f"is already revoked by `{OFFICER}`: the first" in done.err
+    file.write_text("nothing that can be verified", encoding="utf-8")
+    assert cloister("policy", "revoke", "alpha", "--reason", "the third", "-C", root).status == 0
+
+
+@pytest.mark.parametrize("what", ["folder", "certificate"])
+def test_a_folder_under_an_officers_name_is_not_taken_for_the_officer(root: Path, what: str) -> None:
+    theirs, mine = State(root).person(OFFICER) / "startup", State(root).person(PERSON) / "startup"
+    for name in ("client.key", "client.crt") if what == "folder" else ("client.key",):
+        shutil.copy(mine / name, theirs / name)
+    commands = [("sign", "alpha"), ("revoke", "alpha", "--reason", "x")]
+    for command in commands:
+        done = cloister("policy", *command, "-C", root)
+        assert (done.status, signed(root)) == (3, []), done.err
+        assert what == "certificate" or f"is of `{PERSON}` and not of `{OFFICER}`" in done.err
+        assert not (root / "policies" / "revoked").exists()
+
+
+def test_a_policy_that_no_case_tries_is_signed_only_if_somebody_says_so(root: Path) -> None:
+    (root / "policies" / "cases" / "purpose.yaml").unlink()
+    done = cloister("policy", "sign", "alpha", "-C", root)
+    assert (done.status, signed(root)) == (4, [])
+    assert "no case that holds makes the rule `purpose` of `alpha` deny" in done.err
+    done = cloister("policy", "sign", "alpha", "--untested", "-C", root)
+    assert (done.status, signed(root)) == (0, ["alpha"])
+    assert "UNTESTED: 1 problem in the documents" in done.out
+
+
+def test_a_policy_whose_case_fails_is_signed_only_if_somebody_says_so(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"methods": {"lora": {"maximum_rank": 64}}})
+    done = cloister("policy", "sign", "alpha", "-C", root)
+    assert (done.status, signed(root)) == (1, [])
+    assert "policies/alpha.yaml: 1 case does not hold: `denied` (policies/cases/method.yaml:" in done.err
+    assert "see cloister policy test alpha" in done.err
+    (told,) = cloister("policy", "sign", "alpha", "--untested", "-C", root, "--json").value["signed"]
+    assert "1 case does not hold" in told["untested"]
+
+
+def test_without_names_the_others_are_signed_and_the_refused_told_at_the_end(root: Path) -> None:
+    cloister("policy", "sign", "beta", "-C", root)
+    change_document(root, "policies/beta.yaml", {"owner": "somebody else"})
+    change_document(root, "policies/alpha.yaml", {"methods": {"lora": {"maximum_rank": 64}}})
+    done = cloister("policy", "sign", "-C", root, "--json")
+    assert done.status == 3, "the highest status of those refused"
+    assert [each["policy"] for each in done.value["signed"]] == ["baseline", "gamma"]
+    assert [each["policy"] for each in done.value["refused"]] == ["alpha", "beta"]
+    assert "not signed: policies/alpha.yaml: 1 case does not hold" in done.err
+    assert "policies/beta.yaml:2: version 1 was signed with other content" in done.err
+
+
+def test_a_lower_version_than_the_signed_one_is_told_as_that(root: Path) -> None:
+    change_document(root, "policies/alpha.yaml", {"version": 7})
+    cloister("policy", "sign", "alpha", "-C", root)
+    change_document(root, "policies/alpha.yaml", {"version": 2})
+    done = cloister("policy", "sign", "alpha", "-C", root)
+    assert (done.status, "version 2 is below 7, which was signed" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize("names", [(), ("alpha",)])
+def test_somebody_who_is_not_in_the_roster_is_told_whom_they_may_mean(root: Path, names: tuple[str, ...]) -> None:
+    done = cloister("policy", "sign", *names, "--as", f"x{OFFICER}", "-C", root)
+    assert done.status == 2
+    assert f"`x{OFFICER}` is not in the roster (did you mean `{OFFICER}`?)" in done.err
 
 
 def test_a_strangers_signature_of_a_higher_version_does_not_hinder(root: Path) -> None:
@@ -176,7 +269,7 @@ def test_a_strangers_signature_of_a_higher_version_does_not_hinder(root: Path) -
     sign_policies(root, "alpha", by=PERSON)
     change_document(root, "policies/alpha.yaml", {"version": 1})
     done = cloister("policy", "sign", "alpha", "-C", root, "--json")
-    assert done.value["signed"] == [{"policy": "alpha", "version": 1, "by": OFFICER}]
+    assert done.value["signed"] == [entry("alpha", 1)]
 
 
 def test_verify_says_when_the_signature_lapses(root: Path) -> None:
@@ -211,9 +304,11 @@ def test_check_and_status_warn_of_a_signature_that_lapses_soon(root: Path, monke
     assert told() == (False, False), "the policy ends then anyway"
 
 
-def test_run_stops_before_anything_is_started(root: Path) -> None:
+def test_run_stops_before_anything_is_started_and_names_all_that_is_unsigned(root: Path) -> None:
+    cloister("policy", "sign", "beta", "-C", root)
     done = cloister("run", JOB, "--as", PERSON, "-C", root)
     assert done.status == 3
+    assert "`policies/alpha.yaml`, `policies/gamma.yaml`, `policies/baseline.yaml` are not signed" in done.err
     assert "cloister policy sign" in done.err
     assert not federation_of(repository(root)).running()
 

@@ -206,8 +206,29 @@ def test_the_baselines_denial_is_none_by_the_site(root: Path) -> None:
 
 def test_a_case_that_fails_tries_nothing(root: Path) -> None:
     change_document(root, "policies/alpha.yaml", {"training": {"maximum_rounds": 1}})
-    found = coverage_problems(load_repository(root), frozenset({"alpha"}))
-    assert any("`training` of `alpha` allow" in problem.message for problem in found)
+    (found,) = coverage_problems(load_repository(root), frozenset({"alpha"}))
+    assert (found.file, found.hint) == ("policies/alpha.yaml", "see cloister policy test alpha")
+    assert "cases do not hold, such as `allowed` (policies/cases/validity.yaml:" in found.message
+    assert "denied by `training` (policies/alpha.yaml:" in found.message
+    assert coverage_problems(load_repository(root), frozenset({"beta", "baseline"})) == []
+
+
+def test_cases_that_fail_by_the_baseline_are_told_of_it_and_of_each_site(root: Path) -> None:
+    change_document(root, "policies/baseline.yaml", {"purposes": ["research"]})
+    found = [each for each in coverage_problems(load_repository(root)) if "not hold" in each.message]
+    assert [each.file for each in found] == [f"policies/{name}.yaml" for name in ("alpha", "baseline", "beta", "gamma")]
+    assert all("denied by `purpose` (policies/baseline.yaml:" in each.message for each in found)
+
+
+def test_a_denial_that_is_missing_is_told_though_every_rule_is_tried(root: Path) -> None:
+    changes = {"expect": "deny", "rules": ["method"]}
+    everywhere = {"sites": ["alpha", "beta", "gamma"], "with": {"method": {"lora": {"rank": 9}}}}
+    within = {"with": {"method": {"lora": {"rank": 8}}}}
+    cases = json.loads(json.dumps([case(case="loosened", **changes, **within), case(**{**changes, **everywhere})]))
+    write_document(root, "policies/cases/method.yaml", {"now": "2026-06-01T12:00:00Z", "cases": cases})
+    (found,) = coverage_problems(load_repository(root), frozenset({"alpha"}))
+    place = "1 case does not hold: `loosened` (policies/cases/method.yaml:3) at alpha"
+    assert found.message == f"{place}: expected deny by `method`, came allow"
 
 
 def test_a_folder_without_cases_loads_and_tries_nothing(root: Path) -> None:

@@ -13,7 +13,7 @@ from cloister.cli.officers import authority_of, key_of, officer_for
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.cli.policy_names import policy_of
 from cloister.cli.policy_sign import OfficerOption
-from cloister.errors import UsageError
+from cloister.errors import DeniedError, UsageError
 from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.governance.revocation import (
     MAXIMUM_REASON_CHARACTERS,
@@ -21,6 +21,7 @@ from cloister.governance.revocation import (
     is_reason,
     read_revocation,
     revocation_file,
+    revoked_already,
     sign_revocation,
 )
 
@@ -51,10 +52,14 @@ def revoke(
         raise UsageError(f"{policy.source.at('version')}: there is no version {version} yet")
     number = version or current
     by = officer_for(local, name, officer)
+    authority = authority_of(local)
+    if before := revoked_already(repo.root, name, number, authority):
+        message = f"version {number} of the policy of `{name}` is already revoked by `{before.by}`: {before.reason}"
+        raise DeniedError(message, hint="a revocation stays as it was signed")
     revocation = Revocation(name, number, sha256_of(policy.text) if number == current else None, text)
     path = revocation_file(repo.root, name, number)
     content = sign_revocation(revocation, *key_of(local, by), now)
-    read_revocation(content, path.name, authority_of(local))  # one that no site could read would stop every version
+    read_revocation(content, path.name, authority)  # one that no site could read would stop every version
     private_folder(path.parent)
     write_atomically(path, content, mode=0o644)
     out = output()

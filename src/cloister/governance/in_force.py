@@ -132,7 +132,8 @@ def check_dates(policy: Document[Policy], now: datetime) -> None:
     """
     if found := outside_dates(policy.value, now.date()):
         said, key = found
-        hint = "renew it under a higher version"
+        ended = "renew it under a higher version"
+        hint = ended if key == "valid_until" else "wait until then, or sign a higher version that begins earlier"
         raise DeniedError(f"`validity`: {said} ({policy.source.at(key)})", hint=hint)
 
 

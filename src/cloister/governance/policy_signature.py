@@ -140,7 +140,10 @@ def check_may_follow(policy: Document[Policy], content: bytes, federation: Feder
         return
     if signer.kind != "person" or signer.name not in officers_of(federation, name):
         return
-    if version < stated["version"] or (version == stated["version"] and stated["sha256"] != sha256_of(policy.text)):
+    if version < stated["version"]:
+        message = f"{at}: version {version} is below {stated['version']}, which was signed"
+        raise DeniedError(message, hint="raise the version with every change")
+    if version == stated["version"] and stated["sha256"] != sha256_of(policy.text):
         message = f"{at}: version {stated['version']} was signed with other content"
         raise DeniedError(message, hint="raise the version with every change")
 

@@ -34,6 +34,7 @@ from cloister.provisioning import keys, profile
 KIND = "application/vnd.cloister.policy-revocation+json"
 FOLDER = "policies/revoked"
 MAXIMUM_REASON_CHARACTERS = 200
+AGAIN = "raise `version` and sign it: the site takes jobs again under a higher version"
 
 _NAME = re.compile(r"(.+)-v([1-9][0-9]{0,8})\.json")
 _KEYS = {"policy", "version", "sha256", "reason", "revoked_at"}
@@ -120,6 +121,15 @@ def read_revocation(content: bytes, file_name: str, authority: x509.Certificate)
     return Revoked(stated["version"], stated["reason"], str(names[0].value) if names else "?")
 
 
+def revoked_already(root: Path, name: str, version: int, authority: x509.Certificate) -> Revoked | None:
+    """What takes a policy's version back already, if that can be verified."""
+    path = revocation_file(root, name, version)
+    try:
+        return read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, authority)
+    except (CloisterError, OSError):
+        return None
+
+
 def check_not_revoked(
     root: Path, policy: Document[Policy], authority: x509.Certificate, versions: PolicyVersions | None = None
 ) -> None:
@@ -146,7 +156,7 @@ def check_not_revoked(
             if versions is not None:
                 versions.remember_revoked(policy)
             message = f"version {version} of the policy of `{name}` was revoked by `{found.by}`: {found.reason}"
-            raise DeniedError(message, hint="the site takes jobs again under a higher version")
+            raise DeniedError(message, hint=AGAIN)
     if unverified is not None:  # told last: what is verified is remembered, whatever lies beside it
         raise unverified
     if versions is not None:

@@ -2,7 +2,8 @@
 """Which rules of which policies no case has ever made allow, or deny: what nobody has tried, nobody knows.
 
 A case counts where it comes out as it expects; of a rule, what counts is the outcome in the very document, so that a
-denial by the baseline is none by the site's policy.
+denial by the baseline is none by the site's policy. A case that does not is told by `cloister.policies.failures`, and
+the rules that it would try are not told here as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from cloister.errors import Problem
 from cloister.policies.cases import CASES
 from cloister.policies.check import Rule
 from cloister.policies.decision import Effect
+from cloister.policies.failures import would_try
 from cloister.policies.model import Policy
 from cloister.policies.rules import RULES
 from cloister.policies.sections import DatasetGrant
@@ -61,12 +63,15 @@ _NEVER_DENIES: Mapping[str, Asked] = {
 
 def uncovered(policies: Mapping[str, Document[Policy]], results: Iterable[Result]) -> list[Problem]:
     """One problem for each effect that no case shows of a rule that a policy uses, or of a rule that it waives."""
+    asked = tuple(results)
     seen = {
         (_name_of(result, outcome.document), outcome.rule, outcome.effect)
-        for result in results
+        for result in asked
         if result.passed
         for outcome in result.decision.outcomes
     }
+    for name in policies:
+        seen |= would_try(name, asked)
     return [
         _problem(document, name, rule, effect, path)
         for name, document in policies.items()
