@@ -194,6 +194,18 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
         ),
         Attempt("another-jobs-manifest", "the manifest of another job of the same person", _MANIFEST, _LISTED),
         Attempt(
+            "two-documents",
+            "one job document for the sites to judge and another for the server to run",
+            _MANIFEST,
+            ("lists two job documents that differ",),
+        ),
+        Attempt(
+            "anothers-job-as-ones-own",
+            "another's signed job, sent before they send it, for its result",
+            f"server's check of a submission; {_MANIFEST}",
+            ("and another person sends it", "says another `submitter"),
+        ),
+        Attempt(
             "two-manifests",
             "one manifest for the server and another for the sites",
             _MANIFEST,
@@ -389,7 +401,7 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
             "padded-tensor-file",
             "text around the tensors",
             _FORM,
-            ("more than the job's tensors take", "is not a safetensors file"),
+            ("more bytes than the job's tensors take", "is not a safetensors file"),
         ),
         Attempt(
             "stray-keys-headers-and-meta",

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from cloister.envelope import seal, unseal
-from cloister.files import canonical_json
+from cloister.files import canonical_json, sha256_of
 from cloister.flare.job_folder import MANIFEST, SERVER_APP, SITE_APP
 from cloister.flare.state import State
 from cloister.governance.job_manifest import KIND
@@ -176,6 +176,27 @@ def _(scene: Scene) -> list[str]:
     other = scene.job(training={"seed": 8}).files[f"{SITE_APP}/{MANIFEST}"]
     files = {path: other if path.endswith(MANIFEST) else text for path, text in scene.job().files.items()}
     return scene.both(signed_anew(scene, files))
+
+
+@TRIES("two-documents")
+def _(scene: Scene) -> list[str]:
+    """Sites would judge one document and the server do the other; one person signs for both."""
+    files = dict(scene.job().files)
+    for_server = f"{SERVER_APP}/config/job.yaml"
+    files[for_server] = files[for_server].replace(b"minimum_sites: 2", b"minimum_sites: 1")
+    stated = unseal(KIND, files[f"{SITE_APP}/{MANIFEST}"]).value()
+    stated["files"][for_server] = sha256_of(files[for_server])
+    startup = State(scene.root).person(PERSON) / "startup"
+    key, certificate = PrivateKey.load(startup / "client.key"), read_certificate(startup / "client.crt")
+    sealed = seal(KIND, canonical_json(stated), key, certificate)
+    files |= {f"{SERVER_APP}/{MANIFEST}": sealed, f"{SITE_APP}/{MANIFEST}": sealed}
+    return scene.both(signed_anew(scene, files))
+
+
+@TRIES("anothers-job-as-ones-own")
+def _(scene: Scene) -> list[str]:
+    """NVFlare gives the result to whoever sent the job."""
+    return scene.both(Job(scene.job().files, EVE))
 
 
 @TRIES("two-manifests")
