@@ -28,6 +28,7 @@ def test_the_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     record = _admitted(job_id())
     record.write(tmp_path)
     assert Admitted.take(tmp_path, record.job_id) == record
+    assert list((tmp_path / "admitted").iterdir()) == []
 
 
 @pytest.mark.parametrize(

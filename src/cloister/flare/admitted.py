@@ -69,6 +69,7 @@ class Admitted:
             taken = written.rename(written.with_suffix(".taken"))
             sync_folder(taken.parent)  # else a power cut could bring the record back, and the job start a second time
             value = json.loads(taken.read_text(encoding="utf-8"))
+            taken.unlink()  # the audit log keeps what was decided; these would pile up
             submitter = Submitter(**value["submitter"])
             mode = SandboxMode(value["sandbox"])
             site = _site(value["documents"])
