@@ -237,7 +237,10 @@ def test_an_answer_that_is_none_denies(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(MODULE, "RULES", (*RULES[:-1], broken))
     decision = world.decide()
     assert not decision.allowed
-    assert {refusal.rule for refusal in decision.refusals} == {"selection-metric"}
+    assert decision.refusals == tuple(
+        Outcome("selection-metric", Effect.DENY, "the rule gave no answer", document=which)
+        for which in ("site", "baseline")
+    )
 
 
 def test_no_rules_allow_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
