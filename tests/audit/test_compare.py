@@ -54,7 +54,7 @@ def test_what_was_released_was_received(two):
         (lambda two: two.released(1), Verdict.NOT_RECEIVED, False),
         (lambda two: two.received(1), Verdict.NOT_RELEASED, True),
         (lambda two: two.received(1, OTHER, two.released(1)), Verdict.DIFFERENT, True),
-        (lambda two: (two.released(1), two.received(1, head=OTHER)), Verdict.LOG_REWRITTEN, True),
+        (lambda two: (two.released(1), two.received(1, head=OTHER)), Verdict.HEADS_DISAGREE, True),
     ],
 )
 def test_what_does_not_agree_is_told(two, act, verdict, contradiction):
@@ -120,4 +120,4 @@ def test_an_error_code_of_nvflare_s_is_no_message_and_an_unreadable_one_is(two):
 
 def test_every_verdict_but_three_leaves_both_logs_believable():
     wrong = {verdict for verdict in Verdict if verdict.is_contradiction}
-    assert wrong == {Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.LOG_REWRITTEN}
+    assert wrong == {Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.HEADS_DISAGREE}

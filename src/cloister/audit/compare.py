@@ -2,7 +2,8 @@
 """One job in two logs: what a site says it released against what the server says it received.
 
 The server also notes the end of the site's log that came with an update. That entry must be in the site's log: where it
-is not, the log was rewritten or cut off after the update had left. Whoever compares has verified each log before.
+is not, either the site's log was rewritten or cut off after the update had left, or the server noted another entry than
+came. Whoever compares has verified each log before.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Verdict(StrEnum):
     DIFFERENT = "different"
     NOT_RECEIVED = "not received"
     NOT_RELEASED = "not released"
-    LOG_REWRITTEN = "site's log rewritten"
+    HEADS_DISAGREE = "heads disagree"
     NOT_RECORDED = "site could not record"
     ERROR_CODE = "error code"
     NO_LOG = "no log"
@@ -35,7 +36,7 @@ class Verdict(StrEnum):
     @property
     def is_contradiction(self) -> bool:
         """Whether one of the two logs must be wrong; a message that was lost on its way is none."""
-        return self in (Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.LOG_REWRITTEN)
+        return self in (Verdict.DIFFERENT, Verdict.NOT_RELEASED, Verdict.HEADS_DISAGREE)
 
 
 @dataclass(frozen=True, order=True)
@@ -115,7 +116,7 @@ def _rows(site: str, released: list[Entry], received: list[Entry], heads: set[st
             continue
         left.remove(match)
         known = not _has_head(match) or str(match.event.facts["site_head"]) in heads
-        rows.append(_row(site, entry, match, Verdict.SAME if known else Verdict.LOG_REWRITTEN))
+        rows.append(_row(site, entry, match, Verdict.SAME if known else Verdict.HEADS_DISAGREE))
     for entry in alone:
         match = next((each for each in left if _key(each) == _key(entry)), None)
         if match is not None:
