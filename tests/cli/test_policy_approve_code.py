@@ -68,7 +68,9 @@ def test_approves_exactly_this_code_in_exactly_this_policy(root: Path) -> None:
 def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
     done = approve(root, "--yes")
     for line in (
-        "--- trainer.py",
+        "2 files, sha256",
+        "--- trainer.py, 2 lines\n",
+        "--- loss/focal.py, 1 line\n",
         "    1  class Trainer:",
         "    2      '''everywhere'''",
         "--- loss/focal.py",
@@ -78,6 +80,35 @@ def test_shows_every_line_and_says_what_is_next(root: Path) -> None:
     assert digest(root) in done.out
     assert "policies/cases/code.yaml" in done.out
     assert "cloister policy sign alpha" in done.out
+
+
+@pytest.mark.parametrize("site", ["alpha", "baseline"])
+def test_the_case_that_it_prints_is_the_one_to_write(root: Path, site: str) -> None:
+    cases = root / "policies" / "cases" / "code.yaml"
+    for site_of_case in ("alpha", "beta", "gamma") if site == "baseline" else ():
+        assert approve(root, "--yes", site=site_of_case).status == 0
+    done = approve(root, "--yes", site=site)
+    printed = done.out.split("policies/cases/code.yaml:\n\n")[1].split("\nthen:")[0]
+    assert printed.startswith("now: ")
+    cases.write_text(printed, encoding="utf-8")
+    tested = cloister("policy", "test", site, "-C", root, "--json")
+    (mine, *_) = [each for each in tested.value["results"] if each["at"].startswith("policies/cases/code.yaml")]
+    assert (mine["passed"], mine["expected"], digest(root)[:12] in mine["case"]) == (True, "allow", True)
+    approve(root, "--yes", site=site, until="2098-07-01")
+    again = approve(root, "--yes", site=site, until="2098-07-02").out
+    assert "code.yaml:\n\n  - case: " in again, "there is a file already, whose end it goes to"
+
+
+def test_a_folder_in_the_officers_name_with_another_s_certificate_is_not_believed(root: Path) -> None:
+    cloister("provision", "-C", root)
+    people = root / ".cloister" / "people"
+    (theirs,) = people.glob(f"{OFFICER}/startup/client.crt")
+    (mine,) = people.glob(f"{PERSON}/startup/client.crt")
+    theirs.write_bytes(mine.read_bytes())
+    before = text_of(root)
+    done = approve(root, "--yes")
+    assert (done.status, text_of(root)) == (3, before)
+    assert f"is of `{PERSON}` and not of `{OFFICER}`" in done.err
 
 
 def test_shows_the_code_character_for_character(root: Path) -> None:
@@ -91,16 +122,20 @@ def test_shows_the_code_character_for_character(root: Path) -> None:
     done = approve(root, "--yes")
     assert done.status == 0, done.err
     shown: dict[str, list[str]] = {}
+    ends: dict[str, str] = {}
+    counts: dict[str, int] = {}
     for line in done.out.split("\n"):
-        if heading := re.fullmatch(r"--- (\S+), \d+ lines", line):
-            shown[heading[1]] = []
+        if heading := re.fullmatch(r"--- (\S+), (\d+) lines?(, the last without an end of line)?", line):
+            shown[heading[1]], ends = [], ends | {heading[1]: "" if heading[3] else "\n"}
+            counts[heading[1]] = int(heading[2])
         elif numbered := re.fullmatch(r" *(\d+)  (.*)", line):
             lines = list(shown.values())[-1]
             lines.append(numbered[2])
             assert int(numbered[1]) == len(lines)
-    assert {path: "\n".join(lines) for path, lines in shown.items()} == dict(
+    assert {path: "\n".join(lines) + ends[path] for path, lines in shown.items()} == dict(
         read_code(root / "code" / "focal-loss").files
     )
+    assert counts == {path: len(lines) for path, lines in shown.items()}
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 3), ("", 3), ("\n", 3)])
@@ -147,7 +182,7 @@ REFUSED = {
     "a word for a date": ({"until": "soon"}, (), 2, "is no date"),
     "a day that is past": ({"until": "2026-01-01"}, (), 2, "is past"),
     "a scientist as officer": ({}, ("--as", PERSON), 3, "may not sign the policy of `alpha`"),
-    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 3, "may not sign the policy of"),
+    "a stranger as officer": ({}, ("--as", "eve@bank.example"), 2, "is not in the roster"),
 }
 
 
@@ -176,7 +211,7 @@ def test_the_policys_file_is_as_good_as_its_name(root: Path) -> None:
 
 def test_refuses_a_job_without_code(tmp_path: Path) -> None:
     done = approve(make_federation(tmp_path), "--yes")
-    assert done.status == 1
+    assert done.status == 2
     assert "brings no training code" in done.err
 
 

@@ -109,6 +109,19 @@ def test_verify_knows_what_the_site_remembers(root: Path) -> None:
     assert cloister("policy", "verify", "baseline", "-C", root).status == 0
 
 
+def test_verify_says_of_a_site_what_is_wrong_with_the_baseline(root: Path) -> None:
+    cloister("policy", "sign", "alpha", "-C", root)
+    done = cloister("policy", "verify", "alpha", "-C", root)
+    said = (
+        "a site takes jobs only under the baseline as well, which does not hold: `policies/baseline.yaml` is not signed"
+    )
+    assert (done.status, said in done.out) == (0, True)
+    (value,) = cloister("policy", "verify", "alpha", "-C", root, "--json").value
+    assert "`policies/baseline.yaml` is not signed" in value["baseline"]
+    cloister("policy", "sign", "baseline", "-C", root)
+    assert "baseline" not in cloister("policy", "verify", "alpha", "-C", root).out
+
+
 def test_revoke_is_told_by_verify_and_status(root: Path) -> None:
     cloister("policy", "sign", "-C", root)
     done = cloister("policy", "revoke", "alpha", "--reason", "a complaint", "-C", root, "--json")

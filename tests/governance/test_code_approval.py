@@ -73,7 +73,7 @@ def test_ends_files_as_people_expect() -> None:
 @pytest.mark.parametrize("word", ["forbidden", "'forbidden'", '"forbidden"'])
 def test_takes_the_place_of_forbidden(word: str) -> None:
     text = f"{HEAD}code: {word}   # until the board has met\n{TAIL}"
-    expected = [f"-code: {word}   # until the board has met", "+code:   # until the board has met", "+  approved:"]
+    expected = [f"-code: {word}   # until the board has met", "+code:", "+  approved:"]
     assert changes(text) == [*VERSION, *expected, *ENTRY]
 
 

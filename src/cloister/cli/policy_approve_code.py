@@ -9,15 +9,19 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.officers import officer_of
-from cloister.cli.options import FolderOption, JobArgument, JsonOption, job_of, output, repository
+from cloister.cli.officers import check_is_theirs, officer_of
+from cloister.cli.options import FolderOption, JobArgument, JsonOption, federation_of, job_of, output, repository
 from cloister.cli.policy_names import policy_of
 from cloister.documents import Document
-from cloister.errors import DeniedError, JobError, UsageError
+from cloister.errors import DeniedError, UsageError
 from cloister.files import write_atomically
 from cloister.governance.code_approval import CodeApproved, with_approval
-from cloister.jobs import Code, code_of
+from cloister.jobs import Code, Job, code_of
 from cloister.policies import BASELINE, Policy
+from cloister.policies.cases import CASES
+from cloister.repository import Repository
+
+_CASES_FILE = f"{CASES}/code.yaml"
 
 
 def approve_code(
@@ -44,8 +48,10 @@ def approve_code(
     code = code_of(repo.root, document.value)
     if code is None:
         hint = "only a job with `code` needs its code approved"
-        raise JobError(f"job `{document.value.job}` brings no training code", hint=hint)
-    approval = CodeApproved(code.digest, officer_of(repo.federation.value, site, person), _last_day(until))
+        raise UsageError(f"job `{document.value.job}` brings no training code", hint=hint)
+    officer = officer_of(repo.federation.value, site, person)
+    check_is_theirs(federation_of(repo), officer)
+    approval = CodeApproved(code.digest, officer, _last_day(until))
     _check_open(policy, approval)
     text = with_approval(policy, approval)
     _show(code, f"{document.value.job} ({document.value.code})")
@@ -62,8 +68,9 @@ def approve_code(
     out.say(f"{policy.source.file} approves {code.digest} until {approval.until}; it is version {version} now")
     if site != BASELINE and repo.policies[BASELINE].value.code is not None:
         out.say(f"{repo.policies[BASELINE].source.at('code')} has a say as well: both must approve it")
-    out.say("try it in policies/cases/code.yaml, with a case that brings this code and expects `allow`, then:")
-    out.say(f"  cloister policy check\n  cloister policy sign {site}")
+    out.say(f"try it with this case in {_CASES_FILE}:\n")
+    out.say(_case(repo, document.value, site, approval))
+    out.say(f"then:\n  cloister policy check {site}\n  cloister policy sign {site}")
     out.result(
         {
             "policy": policy.source.file,
@@ -76,6 +83,20 @@ def approve_code(
             "files": sorted(code.files),
         }
     )
+
+
+def _case(repo: Repository, job: Job, site: str, approval: CodeApproved) -> str:
+    """The case that shows the approval, as it stands in its file; with the file's beginning where there is no file."""
+    said = [
+        f"  - case: the code {approval.sha256[:12]} of {job.job}",
+        f"    sites: [{', '.join(repo.sites_of(job) if site == BASELINE else [site])}]",
+        f"    job: {job.job}",
+        f'    code: "{approval.sha256}"',  # some digests are numbers to YAML
+        "    expect: allow",
+    ]
+    if "code" not in repo.cases:
+        said[:0] = [f"now: {datetime.now(UTC):%Y-%m-%d}T12:00:00Z", "", "cases:"]
+    return "\n".join((*said, ""))
 
 
 def _agreed(question: str) -> bool:
@@ -115,10 +136,17 @@ def _check_open(policy: Document[Policy], approval: CodeApproved) -> None:
 
 def _show(code: Code, name: str) -> None:
     out = output()
-    out.say(f"training code of {name}: {len(code.files)} files, sha256 {code.digest}")
+    out.say(f"training code of {name}: {_counted(len(code.files), 'file')}, sha256 {code.digest}")
     for path, text in code.files.items():
-        lines = text.split("\n")
-        out.say(f"\n--- {path}, {len(lines)} lines")
+        *lines, rest = text.split("\n")
+        if rest:
+            lines.append(rest)
+        ending = ", the last without an end of line" if rest else ""
+        out.say(f"\n--- {path}, {_counted(len(lines), 'line')}{ending}")
         for number, line in enumerate(lines, start=1):
             out.say(f"{number:5d}  {line}")
     out.say()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"

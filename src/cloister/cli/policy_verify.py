@@ -32,7 +32,11 @@ def verify(names: PoliciesArgument = None, folder: FolderOption = Path(), as_jso
     repo = repository(folder)
     local = federation_of(repo)
     authority, now = authority_of(local), datetime.now(UTC)
-    verdicts = [verdict(repo, local, repo.policies[name], authority, now) for name in policy_names(repo, names)]
+    wanted = policy_names(repo, names)
+    verdicts = [verdict(repo, local, repo.policies[name], authority, now) for name in wanted]
+    if BASELINE not in wanted:
+        baseline = verdict(repo, local, repo.policies[BASELINE], authority, now)["problem"]
+        verdicts = [each | {"baseline": baseline} for each in verdicts]
     table = Table("policy", "version", "signed by", "until", "holds", box=None, pad_edge=False)
     for each in verdicts:
         holds = "no" if each["problem"] else "yes"
@@ -41,6 +45,8 @@ def verify(names: PoliciesArgument = None, folder: FolderOption = Path(), as_jso
     out.say(table)
     out.result(verdicts)
     failed = [each for each in verdicts if each["problem"]]
+    if BASELINE not in wanted and (lacking := verdicts[0]["baseline"]):
+        out.say(f"a site takes jobs only under the baseline as well, which does not hold: {lacking}")
     for each in failed[1:]:
         out.say(f"{each['policy']}: {each['problem']}")
     if failed:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the approval of a job's training code into a policy's text, and changes nothing else in it.
 
-1. The text is edited line by line, so that comments, order and spelling stay as their owner wrote them.
+1. The text is edited line by line, so that comments, order and spelling stay as their owner wrote them; but a comment
+   behind `code: forbidden` goes with it, because it says what is no longer so.
 2. `version` is raised by one, because signatures and the audit log tell policies apart by it.
 3. What came out is read again. It must differ from what was there in the new version and the one new approval, and in
    nothing else; otherwise nothing is written, and the message says what to add by hand.
@@ -19,7 +20,7 @@ from cloister.errors import CloisterError, InvalidDocumentsError
 from cloister.policies import Policy
 
 _VERSION = re.compile(r"(version:[ \t]+)(\d+)([ \t]*(?:#.*)?\r?)")
-_FORBIDDEN = re.compile(r"code:[ \t]+(?:forbidden|'forbidden'|\"forbidden\")([ \t]+#.*)?\r?")
+_FORBIDDEN = re.compile(r"code:[ \t]+(?:forbidden|'forbidden'|\"forbidden\")(?:[ \t]+#.*)?\r?")
 _ENTRY = re.compile(r"([ ]*)-[ ].*")
 
 
@@ -74,10 +75,9 @@ def _add(policy: Document[Policy], approval: CodeApproved, lines: list[str]) -> 
         return [*kept, end, *(line + end for line in block), ""]
     at = policy.source.line(("code",)) - 1
     if granted == "forbidden":
-        found = _FORBIDDEN.fullmatch(lines[at])
-        if found is None:
+        if not _FORBIDDEN.fullmatch(lines[at]):
             return None
-        block = [f"code:{found[1] or ''}", "  approved:", *approval.lines("    ")]
+        block = ["code:", "  approved:", *approval.lines("    ")]
         return [*lines[:at], *(line + end for line in block), *lines[at + 1 :]]
     last = ("code", "approved", len(granted.approved) - 1)
     first = _ENTRY.fullmatch(lines[policy.source.line(last) - 1].rstrip("\r"))
