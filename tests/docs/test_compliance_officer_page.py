@@ -36,8 +36,9 @@ def make_lasting(folder: Path) -> None:
 
 
 def normalised(text: str, folder: Path) -> list[str]:
-    """Lines without what differs from run to run: dates, digests, paths, padding, and what ends soon by now."""
+    """Lines without what differs from run to run: dates, days, digests, paths, padding, and what ends soon by now."""
     text = text.replace(str(folder), "FOLDER").replace(str(ROOT), "ROOT")
+    text = re.sub(r"\b\d+ days left", "DAYS left", text)
     text = re.sub(r"\d{4}-\d\d-\d\d", "DATE", re.sub(r"[0-9a-f]{16,64}", "HASH", text))
     lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
     return [line for line in lines if line and not re.search(r" (ends|ended) on DATE", line)]
