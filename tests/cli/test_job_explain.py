@@ -74,7 +74,7 @@ def test_too_few_sites_are_a_denial(root: Path) -> None:
     done = cloister("job", "explain", "tiny-triage", "-C", root)
     assert done.status == 3
     assert "1 of 3 sites would accept" in done.out
-    assert done.err.startswith("cloister: 1 sites would accept the job, and it needs 2")
+    assert done.err.startswith("cloister: 1 site would accept the job, and it needs 2")
 
 
 def test_a_denial_as_json_is_still_one_value(root: Path) -> None:

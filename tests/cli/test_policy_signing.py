@@ -326,6 +326,15 @@ def test_run_stops_before_anything_is_started_and_names_all_that_is_unsigned(roo
     assert not federation_of(repository(root)).running()
 
 
+def test_explain_says_where_a_policy_is_not_in_force_here(root: Path) -> None:
+    cloister("policy", "sign", "beta", "baseline", "-C", root)
+    done = cloister("job", "explain", JOB, "--as", PERSON, "-C", root)
+    said = "alpha: whatever its policy says, it is not in force here: `policies/alpha.yaml` is not signed"
+    assert (done.status, said in done.out, "beta: whatever" in done.out) == (0, True, False)
+    value = cloister("job", "explain", JOB, "--as", PERSON, "-C", root, "--json").value
+    assert (bool(value["alpha"]["not_in_force"]), value["beta"]["not_in_force"]) == (True, None)
+
+
 def test_the_demonstration_signs_what_is_unsigned_and_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cloister("policy", "sign", "beta", "-C", root)
     before = (root / "policies" / "beta.yaml.sig").read_bytes()

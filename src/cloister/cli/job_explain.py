@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cloister.cli.in_force_here import not_in_force_here
 from cloister.cli.options import (
     FolderOption,
     JobArgument,
     JsonOption,
     PersonOption,
+    federation_of,
     job_of,
     output,
     person_of,
@@ -49,12 +51,21 @@ def explain(
         for outcome in (*decision.refusals, *decision.waived):
             places = "; ".join(place for place in (outcome.policy_at, outcome.job_at) if place)
             out.say(f"{site}: {outcome.rule}: {outcome.message}" + (f" ({places})" if places else ""))
+    local, now = federation_of(repo), datetime.now(UTC)
+    here = {site: not_in_force_here(repo, local, site, now) for site in decisions}
+    for site, why in here.items():
+        if why:
+            out.say(f"{site}: whatever its policy says, it is not in force here: {why}")
     allowed = sum(decision.allowed for decision in decisions.values())
-    out.say(f"{allowed} of {len(decisions)} sites would accept {document.value.job} from {name}")
-    out.result({site: decision.to_json() for site, decision in decisions.items()})
+    count = "1 site" if len(decisions) == 1 else f"{len(decisions)} sites"
+    out.say(f"{allowed} of {count} would accept {document.value.job} from {name}")
+    out.result(
+        {site: decision.to_json() | {"not_in_force": here[site] or None} for site, decision in decisions.items()}
+    )
     needed = document.value.federation.minimum_sites
     if allowed < needed:
-        raise DeniedError(f"{allowed} sites would accept the job, and it needs {needed}")
+        sites = "1 site" if allowed == 1 else f"{allowed} sites"
+        raise DeniedError(f"{sites} would accept the job, and it needs {needed}")
 
 
 def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[str, Decision]:
