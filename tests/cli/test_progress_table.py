@@ -37,7 +37,7 @@ def test_on_a_terminal_each_site_has_a_row(result: dict[str, Any]) -> None:
     assert lines[3].split()[:3] == ["alpha", "done", "18"]
     assert "sandbox: unsafe-none" in lines[4]
     assert "unsafe-none" not in lines[3]
-    assert lines[5].startswith("gamma  refused: `purpose`: not granted (policies/gamma.yaml:12)")
+    assert lines[5].startswith("gamma  denied: `purpose`: not granted (policies/gamma.yaml:12)")
 
 
 def test_a_wait_after_the_last_round_is_explained(result: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def test_elsewhere_each_line_is_said_once_it_can_be(result: dict[str, Any]) -> N
     assert lines[0] == "tiny-triage: running"
     assert "  alpha: 18 training and 6 validation records" in lines
     assert "  beta: 36 training and 6 validation records, sandbox: unsafe-none" in lines
-    assert "  gamma: refused: `purpose`: not granted (policies/gamma.yaml:12)" in lines
+    assert "  gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)" in lines
     assert lines[-1].startswith("  round 2 of 2: 2 of 3 sites; came in with accuracy 0.625")
 
 

@@ -25,7 +25,9 @@ def show(
     name: NameArgument,
     *,
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Only events of this kind.")] = "",
-    job: Annotated[str, typer.Option("--job", metavar="JOB_ID", help="Only events of this job.")] = "",
+    job: Annotated[
+        str, typer.Option("--job", metavar="JOB_ID", help="Only events of this job; its first digits will do.")
+    ] = "",
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="Only from then on, such as 2026-11-20.")] = "",
     last: Annotated[int, typer.Option("--last", min=1, help="Only so many, the latest.")] = 1000,
     folder: FolderOption = Path(),
@@ -45,8 +47,10 @@ def show(
             unreadable += 1
             continue
         event = entry.event
-        if wanted in (None, event.kind) and job in ("", event.job) and (begin is None or event.time >= begin):
+        if wanted in (None, event.kind) and event.job.startswith(job) and (begin is None or event.time >= begin):
             found.append(entry)
+    if job and not found:
+        raise UsageError(f"no such event of a job `{job}`", hint="see `cloister job list`")
     out = output()
     table = Table("entry", "time (UTC)", "kind", "job", "round", "facts", box=None, pad_edge=False)
     for entry in found:

@@ -65,7 +65,7 @@ def lines_of(view: JobView) -> list[str]:
             counts = f"{site['training']} training and {site['validation']} validation records"
             lines.append(f"  {name}: {counts}{_unsafe(site)}")
         if site["reason"]:
-            lines.append(f"  {name}: {site['state']}: {site['reason']}")
+            lines.append(f"  {name}: {_word(site)}: {site['reason']}")
         if site["restarts"]:
             lines.append(f"  {name}: its trainer died and was started again ({site['restarts']})")
     for entry in progress["history"]:
@@ -98,8 +98,13 @@ def size_of(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def _word(site: dict[str, Any]) -> str:
+    """A site's state in a word; a policy that says no is told from something that is broken."""
+    return "denied" if site["state"] == "refused" and site.get("denied") is True else str(site["state"])
+
+
 def _state(site: dict[str, Any]) -> str:
-    return f"{site['state']}: {site['reason']}" if site["reason"] else f"{site['state']}{_unsafe(site)}"
+    return f"{_word(site)}: {site['reason']}" if site["reason"] else f"{site['state']}{_unsafe(site)}"
 
 
 def _unsafe(site: dict[str, Any]) -> str:
