@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cloister.cli.options import FolderOption, JsonOption, federation_of, job_of, output, person_of, repository
 from cloister.cli.run import run_job
-from cloister.demo import compare, make_material
+from cloister.demo import compare, fix_splits, make_material
 from cloister.errors import CloisterError, UsageError
 from cloister.jobs import Job
 from cloister.records import split_key
@@ -53,11 +53,12 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     repo = repository(root)
     document = job_of(repo, job)
     kind = _kind_of(document.value)
+    state = federation_of(repo).state
+    fix_splits({site: state.site(site) for site in repo.sites_of(document.value)})
     finished = run_job(repo, job, person_of(repo, ""), out, sign=True)
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
     test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)
-    state = federation_of(repo).state
     keys = {site: split_key(state.site(site)) for site in repo.sites_of(document.value)}
     with out.busy("training and measuring, two at once"):
         comparison = compare(repo, document, adapter, test, out.say, keys=keys)

@@ -2,6 +2,6 @@
 """The reference federation on one machine: its invented records, and what each site would reach alone."""
 
 from cloister.demo.comparison import compare
-from cloister.demo.material import make_material
+from cloister.demo.material import fix_splits, make_material
 
-__all__ = ["compare", "make_material"]
+__all__ = ["compare", "fix_splits", "make_material"]
