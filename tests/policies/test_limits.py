@@ -43,6 +43,7 @@ EDGES: list[tuple[str, list[Any], list[Any]]] = [
     ("may_leave.metric_bounds.loss", [{"minimum": 0}, {"maximum": 0}, {"minimum": 1, "maximum": 1}], [{}]),
     ("may_leave.metric_bounds.loss", [{"minimum": -1, "maximum": 1}], [{"minimum": 1, "maximum": 0.999}]),
     ("hours.from", ["00:00", "06:59", "19:59", "20:00", "23:59"], ["24:00", "12:60", "7:00", "07:00:00", "07:00\n"]),
+    ("release", [{"minimum_sites": 1}, {"minimum_records": 1}, {"approved_by": ["nora@north.example"]}], [{}]),
     ("valid_until", ["2026-01-01", "9999-12-31"], ["2025-12-31"]),
 ]
 # Key, one entry (`#` becomes a number), least and most entries; None where there is no most.
