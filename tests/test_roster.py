@@ -49,11 +49,11 @@ def test_what_is_not_said_is_safe() -> None:
     [
         ("name: north", "name: coordinator", "names `coordinator` twice"),
         ("name: north", "name: server", "reserved word `server`"),
-        ("name: north", "name: North", "federation.yaml:4: `sites.0.name` should match pattern"),
-        ("name: north", "name: ../x", "federation.yaml:4: `sites.0.name` should match pattern"),
-        ("name: north", "name: " + "a" * 64, "federation.yaml:4: `sites.0.name` should match pattern"),
-        ("name: ada@x.example", "name: ada", "federation.yaml:6: `people.0.name` should match pattern"),
-        ("role: data-scientist", "role: lead", "federation.yaml:6: `people.0.role` should be 'data-scientist'"),
+        ("name: north", "name: North", "federation.yaml:4: `sites.name` must be 1 to 63 lower-case letters"),
+        ("name: north", "name: ../x", "federation.yaml:4: `sites.name` must be 1 to 63 lower-case letters"),
+        ("name: north", "name: " + "a" * 64, "federation.yaml:4: `sites.name` must be 1 to 63 lower-case letters"),
+        ("name: ada@x.example", "name: ada", "federation.yaml:6: `people.name` must be written like a mail address"),
+        ("role: data-scientist", "role: lead", "federation.yaml:6: `people.role` should be 'data-scientist'"),
         ("organisation: o }\nsites", "organisation: o, port: 80 }\nsites", "`server.port` should be greater"),
         (
             "organisation: o }\nsites",

@@ -61,3 +61,25 @@ def test_what_ends_soon_is_told(root: Path, days: int, said: str) -> None:
     warnings = cloister("policy", "check", "alpha", "-C", root, "--json").value["warnings"]
     assert len(warnings) == bool(said)
     assert all(said in each["message"] and "`clinical-notes`" in each["message"] for each in warnings)
+
+
+def test_a_sandbox_that_is_switched_off_is_told(root: Path) -> None:
+    change_document(root, "policies/baseline.yaml", {"sandbox": None})
+    change_document(root, "policies/alpha.yaml", {"sandbox": "unsafe-none"})
+    (warning,) = cloister("policy", "check", "alpha", "-C", root, "--json").value["warnings"]
+    assert warning["message"] == "sandbox: unsafe-none: training code runs there without isolation"
+    assert warning["line"] > 1
+
+
+@pytest.mark.parametrize("command", [("check",), ("policy", "check"), ("policy", "check", "alpha")])
+def test_cases_that_fail_are_told_once_with_one_of_them(root: Path, command: tuple[str, ...]) -> None:
+    change_document(root, "policies/alpha.yaml", {"methods": {"lora": {"maximum_rank": 1}}})
+    done = cloister(*command, "-C", root, "--json")
+    (problem,) = done.error["problems"]
+    assert (done.status, problem["file"], problem["hint"]) == (
+        4,
+        "policies/alpha.yaml",
+        "see cloister policy test alpha",
+    )
+    assert "cases do not hold, such as `allowed` (policies/cases/validity.yaml:" in problem["message"]
+    assert "at alpha: denied by `method` (policies/alpha.yaml:" in problem["message"]

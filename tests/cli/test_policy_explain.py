@@ -71,3 +71,10 @@ def test_a_waived_denial_is_said_to_be_one(root: Path) -> None:
 )
 def test_what_cannot_be_explained(root: Path, arguments: tuple[str, ...]) -> None:
     assert cloister("policy", "explain", *arguments, "-C", root).status == 2
+
+
+def test_a_page_that_cannot_be_written_is_named_as_it_was_given(root: Path, tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "x.html"
+    done = cloister("policy", "explain", "alpha", "--html", page, "-C", root)
+    assert done.status == 2
+    assert f"`{page}` cannot be written" in done.err

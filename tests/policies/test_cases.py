@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
         ({"with": {"purpose": None}}, "missing key `purpose`", ""),
         ({"now": "2026-06-01T12:00:00"}, "must be a moment in UTC", ""),
         ({"now": "2026-06-01T12:00:00+02:00"}, "must be a moment in UTC", ""),
-        ({"code": "abc"}, "`cases.0.code`", ""),
+        ({"code": "abc"}, "`cases.code`", ""),
         ({"cases": 1}, "unknown key `cases`", ""),
     ],
 )

@@ -52,7 +52,11 @@ def test_the_baseline_extends_nothing(world: World) -> None:
 
 def test_a_policy_begins_before_it_ends(world: World) -> None:
     world.site["valid_until"] = "2025-12-31"
-    assert one_problem(world).message == "ends on 2025-12-31, before it begins on 2026-01-01"
+    problem = one_problem(world)
+    assert problem.message == "`valid_until` is 2025-12-31, before `valid_from`, which is 2026-01-01"
+    assert problem.line == document({**world.site, "valid_until": "2026-01-01"}, Policy, "x").source.line(
+        ("valid_until",)
+    )
     world.site["valid_until"] = "2026-01-01"
     assert (
         document(world.site, Policy, "site.yaml").value.valid_until
@@ -116,26 +120,28 @@ def test_a_key_that_is_left_empty_is_a_mistake_and_not_an_absent_section(world: 
     [
         (("submiters",), {}, "unknown key `submiters` (did you mean `submitters`?)"),
         (("submitters", "person"), ["ada@x"], "unknown key `person` (did you mean `people`?)"),
-        (("submitters", "roles"), ["doctor"], "`submitters.roles.0` should be 'data-scientist'"),
-        (("submitters", "people"), ["ada"], "should match pattern"),
+        (("submitters", "roles"), ["doctor"], "an entry of `submitters.roles` should be 'data-scientist'"),
+        (("submitters", "people"), ["ada"], "must be written like a mail address"),
         (("datasets",), {}, "at least 1 item"),
         (("datasets", "clinical-notes", "minimum_records"), 0, "greater than or equal to 1"),
         (("datasets", "clinical-notes", "minimum_records"), "100", "must be a whole number, not text"),
         (("datasets", "clinical-notes", "minimum_records"), None, "must be a whole number, not empty"),
         (("datasets", "clinical-notes", "minimum_record"), 5, "did you mean `minimum_records`?"),
-        (("base_models", 0, "sha256"), "abc", "should match pattern"),
+        (("base_models", 0, "sha256"), "abc", "must be a SHA-256: 64 digits"),
         (("methods", "full"), {}, "unknown key `full`"),
         (("training", "maximum_rounds"), 0, "greater than or equal to 1"),
         (("sandbox",), "none", "should be 'required' or 'unsafe-none'"),
-        (("may_leave", "metrics"), ["accuracy", "acuracy"], "`may_leave.metrics.1` should be 'accuracy'"),
+        (("may_leave", "metrics"), ["accuracy", "acuracy"], "an entry of `may_leave.metrics` should be 'accuracy'"),
         (("may_leave", "maximum_bytes_per_round"), 1.5, "must be a whole number"),
         (("valid_until",), 20271231, "should be a valid date"),
         (("valid_until",), "2027-12-31T12:00:00", "date"),
+        (("purposes",), ["care improvement"], "an entry of `purposes` must be 1 to 63 lower-case letters, digits"),
+        (("valid_until",), "2027-06-31", "`valid_until` is a day that there is not: `2027-06-31`"),
         (("valid_until",), "soon", "must be a date such as 2027-01-31, not text"),
         (("language",), 0, "greater than or equal to 1"),
         (("language",), "1", "must be a whole number, not text"),
-        (("hours", "from"), "7:00", "should match pattern"),
-        (("hours", "from"), "24:00", "should match pattern"),
+        (("hours", "from"), "7:00", "must be a time of day from 00:00 to 23:59"),
+        (("hours", "from"), "24:00", "must be a time of day from 00:00 to 23:59"),
         (("hours", "until"), "07:00", "begins and ends at the same time"),
         (("hours", "days"), ["Monday"], "should be 'monday'"),
         (("datasets", "clinical-notes", "rows"), {}, "at least 1 item"),
@@ -143,7 +149,7 @@ def test_a_key_that_is_left_empty_is_a_mistake_and_not_an_absent_section(world: 
         (("datasets", "clinical-notes", "rows"), {"ward": "north"}, "must be a list, not text"),
         (("datasets", "clinical-notes", "approval", "kind"), "none", "should be 'ethics' or 'consent'"),
         (("code",), "allowed", "should be 'forbidden'"),
-        (("code", "approved", 0, "sha256"), "C" * 64, "should match pattern"),
+        (("code", "approved", 0, "sha256"), "C" * 64, "must be a SHA-256: 64 digits"),
         (("code", "approve"), [], "did you mean `approved`?"),
         (("may_leave", "tensors"), ["adapter", "body"], "should be 'adapter' or 'head'"),
         (("may_leave", "metric_bounds"), {"f1": {"minimum": 0}}, "should be 'accuracy'"),
@@ -154,9 +160,9 @@ def test_a_key_that_is_left_empty_is_a_mistake_and_not_an_absent_section(world: 
         (("privacy",), {"unit": "row", "epsilon": 1, "delta": 0}, "should be 'record' or 'person'"),
         (("release",), {}, "states none of"),
         (("waivers",), [{"rule": "silo", "reason": "x", "by": "y", "until": "2026-01-01"}], "should be 'hours'"),
-        (("waivers",), [{"rule": "hours", "reason": "x", "by": "y"}], "missing key `waivers.0.until`"),
+        (("waivers",), [{"rule": "hours", "reason": "x", "by": "y"}], "missing key `waivers.until`"),
         (("version",), 0, "greater than or equal to 1"),
-        (("owner",), "two\nlines", "should match pattern"),
+        (("owner",), "two\nlines", "must be one line of text"),
     ],
 )
 def test_names_what_is_wrong(world: World, path: tuple[str | int, ...], value: Any, said: str) -> None:
@@ -225,7 +231,7 @@ def test_a_section_that_is_written_is_written_whole(world: World, path: tuple[st
         inner = inner[key]
     del inner[path[-1]]
     (problem,) = problems(world.baseline)
-    assert problem.message == f"missing key `{'.'.join(map(str, path))}`"
+    assert problem.message == f"missing key `{'.'.join(part for part in path if isinstance(part, str))}`"
 
 
 def test_a_policy_of_a_newer_language_is_told_as_that_alone(world: World) -> None:

@@ -187,13 +187,14 @@ def test_a_case_holds_with_exactly_its_answer_and_its_rules(
     [
         ([], "holds no cases"),
         ([{}, {"case": "two"}, {}], "has two cases called `one`"),
-        ([{"expect": "deny"}], "`cases.0` expects `deny` and names no `rules` that deny"),
+        ([{"expect": "deny"}], "an entry of `cases` expects `deny` and names no `rules` that deny"),
         (
             [{"now": "2026-06-01T12:00:00+01:00"}],
-            "`cases.0.now` must be a moment in UTC, such as 2026-06-01T12:00:00Z",
+            "`cases.now` must be a moment in UTC, such as 2026-06-01T12:00:00Z",
         ),
-        ([{"submitter": 3}], "`cases.0.submitter` must be text, not a number"),
-        ([{"submitter": {"name": "Eve", "role": "nurse"}}], "missing key `cases.0.submitter.organisation`"),
+        ([{"now": "2026-06-01"}], "`cases.now` must be a moment such as 2026-06-01T12:00:00Z, not text"),
+        ([{"submitter": 3}], "`cases.submitter` must be text, not a number"),
+        ([{"submitter": {"name": "Eve", "role": "nurse"}}], "missing key `cases.submitter.organisation`"),
     ],
 )
 def test_a_mistake_is_told_in_these_words(cases: list[Tree], said: str) -> None:

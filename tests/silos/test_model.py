@@ -55,14 +55,14 @@ def test_what_is_not_said_is_strict() -> None:
     [
         ("values: [a, b]", "values: [a]", "needs two or more different `values`"),
         ("values: [a, b]", "values: [a, a]", "needs two or more different `values`"),
-        ("values: [a, b]", "values: [a, 1]", "`datasets.notes.columns.triage.values.1` must be text, not a number"),
+        ("values: [a, b]", "values: [a, 1]", "entry of `datasets.notes.columns.triage.values` must be text, not a num"),
         ("{ kind: text }", "{ kind: text, values: [a, b] }", "may not list `values`, because it is of kind text"),
         ("{ kind: text }", "{ kind: txt }", "`datasets.notes.columns.note.kind` should be"),
         ("table: notes }", "tabel: notes }", "unknown key `tabel` (did you mean `table`?)"),
-        ("table: notes }", "table: 'a; DROP TABLE b' }", "`datasets.notes.connector.table` should match pattern"),
+        ("table: notes }", "table: 'a; DROP TABLE b' }", "`datasets.notes.connector.table` must be 1 to 63 letters"),
         ("kind: sqlite", "kind: oracle", "`datasets.notes.connector` is of an unknown kind `oracle`"),
-        ("path: notes.db", 'path: "a\\0b"', "`datasets.notes.connector.path` should match pattern"),
-        ("who: {", '"who\\"": {', "should match pattern"),
+        ("path: notes.db", 'path: "a\\0b"', "`datasets.notes.connector.path` must be one line of text"),
+        ("who: {", '"who\\"": {', "must be 1 to 63 letters, digits and underscores"),
         ("site: north", "site: all", "reserved word `all`"),
     ],
 )

@@ -30,6 +30,7 @@ def check(names: NamesArgument = None, folder: FolderOption = Path(), as_json: J
         raise InvalidDocumentsError(problems)
     today = datetime.now(UTC).date()
     warnings = [warning for name in wanted for warning in _endings(repo.policies[name], today)]
+    warnings += [warning for name in wanted for warning in _unsafe(repo.policies[name])]
     warnings += [warning for name in wanted for warning in _lapsing(repo, repo.policies[name])]
     out = output()
     for warning in warnings:
@@ -48,6 +49,13 @@ def _endings(document: Document[Policy], today: date) -> list[Problem]:
         said = f"{what} ended on {until}" if days < 0 else f"{what} ends on {until}, in {days} days"
         found.append(Problem(document.source.file, document.source.line(path), said, "renew it, or take it out"))
     return found
+
+
+def _unsafe(document: Document[Policy]) -> list[Problem]:
+    if document.value.sandbox != "unsafe-none":
+        return []
+    said = "sandbox: unsafe-none: training code runs there without isolation"
+    return [Problem(document.source.file, document.source.line(("sandbox",)), said, "write `sandbox: required`")]
 
 
 def _lapsing(repo: Repository, document: Document[Policy]) -> list[Problem]:

@@ -60,7 +60,10 @@ def explain(
             out.say(f"  - {sentence}")
         out.say()
     if html is not None:
-        write_atomically(html, policy_page(document, baseline).encode(), mode=0o644)
+        try:
+            write_atomically(html, policy_page(document, baseline).encode(), mode=0o644)
+        except OSError as error:  # it would name the temporary file
+            raise UsageError(f"`{html}` cannot be written: {error.strerror}", hint="name a file in a folder") from error
         out.say(f"written to {html}")
     value = [{"title": each.title, "at": place, "sentences": each.sentences} for each, place in sections]
     out.result({"policy": known, "sections": value})

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cloister.documents.patterns import words_of
 from cloister.documents.source import KeyPath, Source, dotted, printable, quoted
 from cloister.documents.yaml_tree import MAXIMUM_PROBLEMS
 from cloister.errors import Problem
@@ -17,6 +19,8 @@ NEWER_LANGUAGE = "newer_language"
 """Type of the mistake of a document in a language that this version does not read; it is told alone, because the
 unknown keys that come with it are no mistakes of whoever wrote it."""
 
+_MOMENT = "a moment such as 2026-06-01T12:00:00Z"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -29,6 +33,9 @@ _EXPECTED = {
     "model_type": "a mapping of keys to values",
     "date_from_datetime_parsing": "a date such as 2027-01-31",
     "date_parsing": "a date such as 2027-01-31",
+    "datetime_type": _MOMENT,
+    "datetime_parsing": _MOMENT,
+    "datetime_from_date_parsing": _MOMENT,
 }
 
 
@@ -40,7 +47,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], source: Source) 
 
 
 def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) -> Problem:
-    kind, message = str(item["type"]), str(item["msg"])
+    kind = str(item["type"])
     path = _existing(tuple(item["loc"]), source)
     line = source.line(path)
     key = str(item["loc"][-1]) if item["loc"] else ""
@@ -49,17 +56,28 @@ def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) ->
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(key, _known_keys(model, tuple(item["loc"][:-1])), n=1, cutoff=0.5)
         return Problem(source.file, line, f"unknown key {quoted(key)}", f"did you mean `{near[0]}`?" if near else "")
-    where = dotted(path)
-    if kind in _EXPECTED:
-        return Problem(source.file, line, f"{where} must be {_EXPECTED[kind]}, not {_kind_of(item.get('input'))}")
-    context = item.get("ctx", {})
     if kind == "union_tag_not_found":
-        return Problem(source.file, line, f"missing key {dotted((*path, context['discriminator'].strip(chr(39))))}")
+        tag = item["ctx"]["discriminator"].strip("'")
+        return Problem(source.file, line, f"missing key {dotted((*path, tag))}")
+    said, hint = _about_value(item, kind, dotted(path) if path else "")
+    return Problem(source.file, line, said, hint)
+
+
+def _about_value(item: dict[str, Any], kind: str, where: str) -> tuple[str, str]:
+    """What is wrong with a value that is there, and how to mend it."""
+    written, context, at = item.get("input"), item.get("ctx", {}), where or "the document"
+    if kind.startswith("date_") and isinstance(written, str) and _DAY.fullmatch(written):
+        return f"{at} is a day that there is not: {quoted(written)}", ""
+    if kind == "string_pattern_mismatch":
+        return f"{at} must be {words_of(context['pattern'])}", ""
+    if kind in _EXPECTED:
+        return f"{at} must be {_EXPECTED[kind]}, not {_kind_of(written)}", ""
     if kind == "union_tag_invalid":
         known = context["expected_tags"].replace("'", "`")
-        return Problem(source.file, line, f"{where} is of an unknown kind {quoted(context['tag'])}", f"known: {known}")
-    sentence = printable(message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String "))
-    return Problem(source.file, line, f"{where} {sentence[:1].lower()}{sentence[1:]}" if path else sentence)
+        return f"{at} is of an unknown kind {quoted(context['tag'])}", f"known: {known}"
+    message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    sentence = printable(message)
+    return f"{where} {sentence[:1].lower()}{sentence[1:]}" if where else sentence, ""
 
 
 def _existing(path: KeyPath, source: Source) -> KeyPath:

@@ -46,5 +46,9 @@ def printable(text: str) -> str:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """A key path as people write it."""
-    return quoted(".".join(str(part) for part in path)) if path else "the document"
+    """A key path as people write it; of a list's entries the line tells which one is meant."""
+    parts = tuple(path)
+    if not parts:
+        return "the document"
+    keys = quoted(".".join(part for part in parts if isinstance(part, str)))
+    return f"an entry of {keys}" if isinstance(parts[-1], int) else keys

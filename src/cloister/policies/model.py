@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cloister.documents import NEWER_LANGUAGE
@@ -104,8 +104,10 @@ class Policy(Section):
             raise ValueError("must say `extends: baseline`, because it is a site's policy")
         return self
 
-    @model_validator(mode="after")
-    def _dates_in_order(self) -> Self:
-        if self.valid_until < self.valid_from:
-            raise ValueError(f"ends on {self.valid_until}, before it begins on {self.valid_from}")
-        return self
+    @field_validator("valid_until")
+    @classmethod
+    def _dates_in_order(cls, value: date, info: ValidationInfo) -> date:
+        begin = info.data.get("valid_from")
+        if begin is not None and value < begin:
+            raise ValueError(f"is {value}, before `valid_from`, which is {begin}")
+        return value

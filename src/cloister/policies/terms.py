@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
+from cloister.documents.patterns import in_words
 from cloister.names import Line, PersonName, Sha256, Word
 from cloister.policies.sections import Section
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+_TIME = in_words(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "a time of day from 00:00 to 23:59, such as 08:30")
+TimeOfDay = Annotated[str, StringConstraints(pattern=_TIME)]
 WaivableRule = Literal["hours", "records", "classes", "training", "round-records", "update-size", "update-norm"]
 
 
