@@ -123,3 +123,4 @@ def test_what_denies_is_the_first_rule_that_was_not_expected() -> None:
 def test_what_a_case_would_try_if_it_held(failed: Result, tried: set[tuple[str, Effect]]) -> None:
     assert would_try(NORTH, [failed]) == {(NORTH, *each) for each in tried}
     assert would_try(RIVER, [failed]) == set()
+    assert would_try(NORTH, [MISSING, failed]) == would_try(NORTH, [MISSING]) | would_try(NORTH, [failed])
