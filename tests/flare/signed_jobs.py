@@ -32,7 +32,7 @@ from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
 from cloister.provisioning import PrivateKey, provision
 from cloister.repository import load_repository
-from tests.federation_folder import JOB, OFFICER, PERSON, SITES, make_federation, merged
+from tests.federation_folder import JOB, OFFICER, PERSON, SITES, fix_splits, make_federation, merged
 from tests.signed_policies import sign_policies
 
 SITE = "alpha"
@@ -94,6 +94,7 @@ def provisioned(folder: Path, which: str = "ours") -> Path:
     files = site_files(load_repository(root).federation.value, SITE, _PORT)
     write_json(State(root).port, {"port": _PORT})
     write_kit(workspace, files, SiteSettings(SITE, root, workspace, State(root).folder))
+    fix_splits(root, [SITE])
     return root
 
 

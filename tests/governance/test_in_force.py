@@ -223,7 +223,7 @@ def test_a_lapsed_officers_signature_still_forbids_and_a_strangers_never_does(ro
         key, certificate = PrivateKey.load(startup / "client.key"), read_certificate(startup / "client.crt")
         return sign_policy("alpha", higher.text, 999, key, certificate, when)
 
-    with pytest.raises(DeniedError, match="version 999 was signed"):
+    with pytest.raises(DeniedError, match="version 1 is below 999, which was signed"):
         follow(root, policy_of(root), signed_by(OFFICER, root))
     follow(root, policy_of(root), signed_by(PERSON, root))  # certified, and no officer
     follow(root, policy_of(root), signed_by(OFFICER, provisioned(tmp_path / "other", "theirs")))

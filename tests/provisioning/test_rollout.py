@@ -274,9 +274,9 @@ def test_who_left_is_reported_and_not_touched(state: Path, roster: Federation, n
 def test_the_reference_federation_is_provisioned_whole(tmp_path: Path, now: datetime) -> None:
     reference = load(REFERENCE, Federation).value
     issued = provision(reference, tmp_path / "state", now)
-    assert len(issued) == 10
+    assert len(issued) == len(identities(reference)) == 16
     assert all(each.created for each in issued)
-    assert len({each.fingerprint for each in issued}) == 10
-    assert len(set(private_keys(tmp_path / "state").values())) == 11
+    assert len({each.fingerprint for each in issued}) == len(identities(reference)) == 16
+    assert len(set(private_keys(tmp_path / "state").values())) == 17
     for each in identities(reference):
         check_kit(startup_folder(tmp_path / "state", each), each, now)
