@@ -89,7 +89,10 @@ CASES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
     ),
     "a role that does not exist": (
         change(NORTH, "submitters", "roles", to=["scientist"]),
-        [f"{NORTH}: [- scientist] an entry of `submitters.roles` should be 'data-scientist', 'compliance-officer' or 'it-admin'"],
+        [
+            f"{NORTH}: [- scientist] an entry of `submitters.roles` should be "
+            "'data-scientist', 'compliance-officer' or 'it-admin'"
+        ],
     ),
     "a job's dataset that no site has": (
         change(JOB, "dataset", "name", to="clinical-nots"),
