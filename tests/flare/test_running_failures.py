@@ -75,7 +75,7 @@ def test_a_job_whose_server_side_dies_fails_in_words(slow: Live):
     job_id = slow.submit()
     with slow.session() as session:
         slow.wait(session, job_id, in_round(1))
-        slow.process_of("runner_process").kill()
+        slow.process_of("server_process").kill()
     done = slow.cli("job", "watch", job_id, expect=1)
     assert "ended without a result" in done.stderr
 
