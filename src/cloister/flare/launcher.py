@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,12 @@ class _Handle(JobHandleSpec):
             (self._run_folder / FLMetaKey.PROCESS_RC_FILE).unlink(missing_ok=True)
 
 
-class _Launcher(JobLauncherSpec):
+class _Launcher(JobLauncherSpec, ABC):
     forgiving: bool
 
+    @abstractmethod
     def arguments(self) -> list[str]:
         """Names of NVFlare's arguments for the process."""
-        raise NotImplementedError
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> JobHandleSpec:
         """Start the process. Nothing in ``job_meta`` but the job's id has any effect."""
