@@ -16,7 +16,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cloister.documents import Model
 from cloister.errors import TrainerError
-from cloister.jobs import Lora, Training
+from cloister.jobs import DatasetRef, Imaging, Method, Task, Training
+from cloister.jobs.architecture import Architecture
+from cloister.jobs.statistics import FeatureStatistics
+from cloister.names import ColumnName
+from cloister.silos import ColumnKind
 
 MAXIMUM_MESSAGE_BYTES = 1 << 20
 
@@ -28,12 +32,18 @@ class Setup(Model):
     """The first message: everything about the job that the trainer needs, and no more.
 
     Attributes:
-        view: folder with `train.parquet` and `validation.parquet`, as the trainer sees it.
-        base_model: folder with the base model, as the trainer sees it.
-        text: column with the text.
-        label: column with the class.
-        labels: classes in the order of their numbers.
-        shapes: shape of each tensor of the adapter, by name; the trainer refuses to start where its own differ.
+        view: folder with `train.parquet` and `validation.parquet`, as the trainer sees it; where there are images, each
+            cell of such a column names a NIfTI file below it.
+        base_model: folder with the base model, as the trainer sees it; None where the job declares an architecture.
+        task: what is learnt.
+        dataset: which column is what.
+        columns: the kind of each column of the view.
+        method: how it is trained.
+        architecture: the network, where the job declares one.
+        imaging: the form that images are brought to.
+        training: what is done in a round.
+        statistics: of the features, over all sites; None where the task needs none.
+        shapes: shape of each tensor that is exchanged, by name; the trainer refuses to start where its own differ.
         head_modules: modules that are trained whole, beside the low-rank factors.
         threads: CPU threads to use.
         code: folder with the job's own training code, as the trainer sees it; None for the built-in trainer.
@@ -41,16 +51,24 @@ class Setup(Model):
 
     kind: Literal["setup"] = "setup"
     view: str
-    base_model: str
-    text: str
-    label: str
-    labels: tuple[str, ...]
-    lora: Lora
+    base_model: str | None = None
+    task: Task
+    dataset: DatasetRef
+    columns: dict[ColumnName, ColumnKind]
+    method: Method
+    architecture: Architecture | None = None
+    imaging: Imaging | None = None
     training: Training
+    statistics: FeatureStatistics | None = None
     shapes: dict[str, tuple[int, ...]]
-    head_modules: tuple[str, ...]
+    head_modules: tuple[str, ...] = ()
     threads: int
     code: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of their numbers."""
+        return self.dataset.labels
 
 
 class Train(Model):
@@ -87,10 +105,10 @@ class Progress(Model):
 
 
 class Done(Model):
-    """The answer to `Train` (blob: the trained adapter) and to `Evaluate` (no blob).
+    """The answer to `Train` (blob: the trained tensors) and to `Evaluate` (no blob).
 
     Attributes:
-        metrics: by name: `accuracy`, `macro_f1` and `loss` of the adapter as it came; `train_loss` of the round.
+        metrics: by name: those of the weights as they came, see `cloister.jobs.FORMS`; `train_loss` of the round.
         records: training records that the round used.
     """
 

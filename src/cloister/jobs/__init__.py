@@ -1,20 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trained (`jobs/*.yaml`), and the adapter that such a job exchanges."""
 
-from cloister.jobs.adapter import AdapterLayout, TensorSpec, adapter_config, initial_adapter, layout_of
+from cloister.jobs.adapter import AdapterLayout, TensorSpec, adapter_config, initial_adapter
+from cloister.jobs.architecture import Architecture
 from cloister.jobs.code import Code, code_of
-from cloister.jobs.model import BaseModelRef, DatasetRef, FederationPlan, Job, Lora, Method, Selection, Training
+from cloister.jobs.dataset import DatasetRef
+from cloister.jobs.imaging import Imaging
+from cloister.jobs.layout import layout_of
+from cloister.jobs.method import Full, Lora, Method
+from cloister.jobs.metrics import METRICS, Metric
+from cloister.jobs.model import BaseModelRef, FederationPlan, Job, Selection, Training
+from cloister.jobs.tasks import FORMS, ROLE_KINDS, Task
 
 __all__ = [
+    "FORMS",
+    "METRICS",
+    "ROLE_KINDS",
     "AdapterLayout",
+    "Architecture",
     "BaseModelRef",
     "Code",
     "DatasetRef",
     "FederationPlan",
+    "Full",
+    "Imaging",
     "Job",
     "Lora",
     "Method",
+    "Metric",
     "Selection",
+    "Task",
     "TensorSpec",
     "Training",
     "adapter_config",

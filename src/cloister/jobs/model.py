@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from cloister.documents import Model
-from cloister.names import ColumnName, Line, ModulePath, Sha256, SiteName, Word
+from cloister.errors import JobError
+from cloister.jobs.architecture import Architecture
+from cloister.jobs.dataset import DatasetRef
+from cloister.jobs.imaging import Imaging
+from cloister.jobs.method import Method
+from cloister.jobs.metrics import METRICS, Metric
+from cloister.jobs.tasks import FORMS, Task, TaskForm
+from cloister.names import Line, Sha256, SiteName, Word
 
 
 class BaseModelRef(Model):
@@ -26,55 +34,6 @@ class BaseModelRef(Model):
     licence: Line
 
 
-class DatasetRef(Model):
-    """The records asked for.
-
-    Attributes:
-        name: what sites call the dataset in their silo documents.
-        text: column with the text.
-        label: column with the class.
-        labels: the classes, in the order of their numbers; every site must list the same.
-        validation_share: share of each site's records kept from training for its own measurements; not so
-            small that one could know which records those are.
-    """
-
-    name: Word
-    text: ColumnName
-    label: ColumnName
-    labels: tuple[Line, ...] = Field(min_length=2, max_length=1000)
-    validation_share: float = Field(default=0.2, ge=0.05, lt=0.9)
-
-    @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("lists a label twice in `labels`")
-        if self.text == self.label:
-            raise ValueError("names one column as both `text` and `label`")
-        return self
-
-
-class Lora(Model):
-    """Low-rank adaptation (Hu et al., https://arxiv.org/abs/2106.09685).
-
-    Attributes:
-        rank: r, the inner dimension of each pair of factors.
-        alpha: the update is scaled by alpha / rank.
-        dropout: on the adapter's input while training.
-        targets: names of the linear layers that are adapted, matched at the end of the layer's path.
-    """
-
-    rank: int = Field(ge=1, le=256)
-    alpha: int = Field(ge=1, le=1024)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: tuple[ModulePath, ...] = Field(min_length=1, max_length=32)
-
-
-class Method(Model):
-    """How the base model is adapted."""
-
-    lora: Lora
-
-
 class Training(Model):
     """What each site does in one round.
 
@@ -86,6 +45,8 @@ class Training(Model):
         head_learning_rate: AdamW's, on the classification head; `learning_rate` where not given.
         weight_decay: AdamW's.
         maximum_tokens: longer texts are cut after this many tokens.
+        packing: whether a language model is given several short records in one sequence.
+        precision: of the network's arithmetic while training; weights and what leaves are float32 in any case.
         seed: of the initial adapter, the split and the order of records.
     """
 
@@ -96,6 +57,8 @@ class Training(Model):
     head_learning_rate: float | None = Field(default=None, gt=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     maximum_tokens: int = Field(default=128, ge=8, le=8192)
+    packing: bool = False
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_validator(mode="after")
@@ -110,13 +73,13 @@ class FederationPlan(Model):
 
     Attributes:
         sites: who is asked; every site whose silo has the dataset where not given.
-        rounds: how many.
+        rounds: how many; of a job that trains, it must be said.
         minimum_sites: fewer updates than this by the deadline fail the job.
         round_deadline_seconds: updates that come later are not waited for.
     """
 
     sites: tuple[SiteName, ...] = ()
-    rounds: int = Field(ge=1, le=1000)
+    rounds: int = Field(default=1, ge=1, le=1000)
     minimum_sites: int = Field(default=2, ge=1, le=200)
     round_deadline_seconds: int = Field(default=600, ge=5, le=7 * 24 * 3600)
 
@@ -129,22 +92,32 @@ class FederationPlan(Model):
         return self
 
 
+def _best_of(data: Mapping[str, Any]) -> str:
+    return METRICS[data["metric"]].best if "metric" in data else "maximum"
+
+
 class Selection(Model):
-    """Which round's adapter is the result.
+    """Which round's weights are the result.
 
     Attributes:
         metric: a metric of the validation records, averaged over sites by their number of them.
-        mode: whether the largest or the smallest is best.
+        mode: whether the largest or the smallest is best; the metric's own where not given.
     """
 
-    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
-    mode: Literal["maximum", "minimum"] = "maximum"
+    metric: Metric
+    mode: Literal["maximum", "minimum"] = Field(default_factory=_best_of)
 
     @model_validator(mode="after")
-    def _loss_is_minimised(self) -> Self:
-        if (self.metric == "loss") != (self.mode == "minimum"):
-            raise ValueError("picks the worst round: loss is best at its `minimum`, the others at their `maximum`")
+    def _picks_the_best(self) -> Self:
+        best = METRICS[self.metric].best
+        if self.mode != best:
+            raise ValueError(f"picks the worst round: `{self.metric}` is best at its `{best}`")
         return self
+
+
+def _selection_of(data: Mapping[str, Any]) -> Selection | None:
+    metrics = FORMS[data["task"]].metrics if "task" in data else ()
+    return Selection.model_validate({"metric": metrics[0]}) if metrics else None
 
 
 # The folders of documents hold documents alone: whoever reviews them never meets a program there.
@@ -170,16 +143,122 @@ class Job(Model):
     """The whole document.
 
     Attributes:
+        base_model: what is trained, where that is a base model.
+        architecture: what is trained, where that is a small network of the job's own.
+        imaging: the form that images are brought to; for tasks with images, and needed there.
+        method: how it is trained.
+        training: what each site does in a round.
+        select_by: which round is the result; None for a job that trains nothing.
         code: folder of the training code that it brings; the built-in trainer where not given.
     """
 
     job: Word
     purpose: Word
-    task: Literal["text-classification"]
-    base_model: BaseModelRef
+    task: Task
+    base_model: BaseModelRef | None = None
+    architecture: Architecture | None = None
     dataset: DatasetRef
-    method: Method
-    training: Training
+    imaging: Imaging | None = None
+    method: Method | None = None
+    training: Training | None = None
     federation: FederationPlan
-    select_by: Selection = Selection()
+    select_by: Selection | None = Field(default_factory=_selection_of)
     code: CodeFolder | None = None
+
+    @property
+    def form(self) -> TaskForm:
+        """What jobs of this task say and make."""
+        return FORMS[self.task]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains anything, rather than describe the records."""
+        return self.task is not Task.STATISTICS
+
+    @property
+    def plan(self) -> Training:
+        """What each site does in a round.
+
+        Raises:
+            JobError: for a job that trains nothing.
+        """
+        if self.training is None:
+            raise JobError(f"a job of task {self.task} trains nothing")
+        return self.training
+
+    @property
+    def way(self) -> Method:
+        """How it trains.
+
+        Raises:
+            JobError: for a job that trains nothing.
+        """
+        if self.method is None:
+            raise JobError(f"a job of task {self.task} trains nothing")
+        return self.method
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn; 0 where the job trains nothing."""
+        return 0 if self.training is None else self.training.seed
+
+    @property
+    def network_name(self) -> str:
+        """What is trained, in a word: the base model's name or the architecture's key; empty where nothing is."""
+        if self.base_model is not None:
+            return self.base_model.name
+        return "" if self.architecture is None else self.architecture.name
+
+    @model_validator(mode="after")
+    def _columns_fit_the_task(self) -> Self:
+        form, given = self.form, self.dataset.roles
+        if given not in form.roles:
+            wanted = " or ".join(_listed(sorted(roles)) for roles in form.roles)
+            said = _listed(sorted(given)) if given else "none of them"
+            raise ValueError(f"of task {self.task} needs {wanted} in `dataset`, and gives {said}")
+        if form.labels and len(self.dataset.labels) < (1 if "entities" in given else 2):
+            raise ValueError(f"of task {self.task} needs `labels` in `dataset`")
+        if not form.labels and self.dataset.labels:
+            raise ValueError(f"of task {self.task} may not give `labels` in `dataset`")
+        return self
+
+    @model_validator(mode="after")
+    def _trains_one_network(self) -> Self:
+        if not self.trains:
+            for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+            if self.federation.rounds != 1:
+                raise ValueError(f"of task {self.task} has one round and no more")
+            return self
+        for key in ("method", "training"):
+            if getattr(self, key) is None:
+                raise ValueError(f"of task {self.task} needs `{key}`")
+        if "rounds" not in self.federation.model_fields_set:
+            raise ValueError(f"of task {self.task} needs `rounds` in `federation`")
+        self._check_network()
+        return self
+
+    def _check_network(self) -> None:
+        form = self.form
+        if self.base_model is not None and not form.base_model:
+            raise ValueError(f"of task {self.task} trains no base model; give an `architecture`")
+        if self.architecture is not None and self.architecture.name not in form.networks:
+            known = f"one of {_listed(form.networks)}" if form.networks else "none; give a `base_model`"
+            raise ValueError(f"of task {self.task} can train as `architecture` {known}")
+        if (self.base_model is None) == (self.architecture is None):
+            ways = [*(["base_model"] if form.base_model else []), *(["architecture"] if form.networks else [])]
+            raise ValueError(
+                f"of task {self.task} needs {' or '.join(f'`{way}`' for way in ways)}, and one of them only"
+            )
+        if self.architecture is not None and self.way.lora is not None:
+            raise ValueError("adapts a base model with `lora`, and names none; say `full: {}`")
+        images = "image" in self.dataset.roles
+        if images != (self.imaging is not None):
+            raise ValueError(f"of task {self.task} {'needs' if images else 'may not give'} `imaging`")
+        if self.select_by is not None and self.select_by.metric not in form.metrics:
+            raise ValueError(f"of task {self.task} can choose a round by {_listed(form.metrics)}")
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -13,14 +13,15 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from cloister.errors import RecordsError
-from cloister.records.interface import BATCH_ROWS, Store, as_text
+from cloister.records.interface import BATCH_ROWS, FileStore, as_cells
+from cloister.row_filter import RowFilter
 
 # A row that is longer than a block cannot be read. pyarrow reads up to 32 blocks ahead, which bounds memory.
 _BLOCK_BYTES = 1 << 20
 _MAXIMUM_HEADER_BYTES = 64 << 10
 
 
-class CsvStore(Store):
+class CsvStore(FileStore):
     """The CSV file at ``path``.
 
     A row with too few or too many fields, and a quote that is never closed, refuse the file: from there on no cell is
@@ -42,7 +43,7 @@ class CsvStore(Store):
             raise RecordsError(f"`{self.shown}` has no readable header line", hint=hint)
         return tuple(names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
         self.require_columns(columns)
         first_row = 1
@@ -50,7 +51,7 @@ class CsvStore(Store):
             for block in reader:
                 for start in range(0, block.num_rows, BATCH_ROWS):
                     batch = block.slice(start, BATCH_ROWS)
-                    arrays = [as_text(batch.column(column), self, column, first_row) for column in columns]
+                    arrays = [as_cells(batch.column(column), self, column, first_row) for column in columns]
                     yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
                     first_row += batch.num_rows
 

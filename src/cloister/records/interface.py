@@ -2,10 +2,14 @@
 """What every connector is: a store that names its columns and streams some of them.
 
 1. Only the columns asked for are read; the projection is made by the store, not after it.
-2. Every cell arrives as text (`pyarrow.string`) or null. Whole numbers are written in decimal, as categories are.
+2. A cell arrives as text, as a number, truth value, date or moment of Arrow's, or null. What the silo document declares
+   of it is looked at afterwards, in `cloister.records.schema`, for all stores alike. An image arrives as text that
+   names it.
 3. Bytes that are not UTF-8 are a mistake of the whole file, such as a wrong export, and not of one row: they refuse
    the store, with the row where the reader knows it.
-4. No message holds the content of a record; what a library says about a record is dropped, not passed on.
+4. A store may leave out rows that a filter stops, and counts them; it need not. What it gives is filtered again, so a
+   store that cannot tell gives the row.
+5. No message holds the content of a record; what a library says about a record is dropped, not passed on.
 """
 
 from __future__ import annotations
@@ -19,43 +23,59 @@ from pathlib import Path
 import pyarrow as pa
 
 from cloister.errors import RecordsError
+from cloister.records.volume import Volume
+from cloister.row_filter import RowFilter
 
-BATCH_ROWS = 1024
+BATCH_ROWS = 16_384
+"""The most rows of one batch: memory grows with it, and the time per row shrinks."""
 
 
 class Store(ABC):
-    """One file of records, opened anew for every use.
+    """One table of records, opened anew for every use.
 
     Attributes:
-        path: where it lies.
-        shown: the path as the silo document gives it, for messages.
+        shown: how the silo document names it, for messages.
+        left_out: rows that the last `batches` did not give because the filter stops them.
     """
 
-    def __init__(self, path: Path, shown: str) -> None:
-        self.path = path
+    def __init__(self, shown: str) -> None:
         self.shown = shown
+        self.left_out = 0
 
     @abstractmethod
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in the store's order; no record is read.
 
         Raises:
-            RecordsError: where the file cannot be read as what it should be.
+            RecordsError: where the store cannot be read as what it should be.
         """
 
     @abstractmethod
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The store's rows, with ``columns`` only, in that order, all of type `pyarrow.string`.
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:
+        """The store's rows, with ``columns`` only, in that order.
+
+        Args:
+            columns: each once; those that ``where`` looks at are among them.
+            where: rows that it does not let through may be left out; `left_out` is right once the last batch was taken.
 
         Raises:
-            RecordsError: where a column is missing or the file breaks off.
+            RecordsError: where a column is missing or the store breaks off.
         """
+
+    def read_image(self, name: str) -> Volume:
+        """The image that a cell names.
+
+        Raises:
+            RecordsError: where there is none of that name, or it is not what it should be.
+        """
+        del name
+        raise RecordsError(f"`{self.shown}` holds no images", hint="images lie in stores of kind `dicom` or `nifti`")
 
     def require_columns(self, names: Iterable[str]) -> None:
         """Check that the store has each of ``names`` exactly once.
 
         Raises:
-            RecordsError: naming the file, the column and the nearest that there is.
+            RecordsError: naming the store, the column and the nearest that there is.
         """
         present = Counter(self.column_names())
         for name in names:
@@ -65,6 +85,18 @@ class Store(ABC):
                 raise RecordsError(f"`{self.shown}` has no column `{name}`", hint=hint)
             if present[name] > 1:
                 raise RecordsError(f"`{self.shown}` has {present[name]} columns called `{name}`", hint="keep one")
+
+
+class FileStore(Store):
+    """A store that is one file.
+
+    Attributes:
+        path: where it lies.
+    """
+
+    def __init__(self, path: Path, shown: str) -> None:
+        super().__init__(shown)
+        self.path = path
 
     def require_file(self) -> None:
         """Check that a regular file lies at the path and can be opened.
@@ -88,26 +120,27 @@ class Store(ABC):
             raise RecordsError(f"`{self.shown}` is an empty file", hint="export it again")
 
 
-def as_text(array: pa.Array, store: Store, column: str, first_row: int) -> pa.Array:
-    """One column's cells as checked UTF-8.
+def as_cells(array: pa.Array, store: Store, column: str, first_row: int) -> pa.Array:
+    """One column's cells as a store may give them: text is checked to be UTF-8, numbers, dates and the like are kept.
 
     Args:
-        array: text, bytes, whole numbers or a dictionary of them.
+        array: a column as a library read it.
         store: for messages.
         column: its name, for messages.
         first_row: 1-based number of the first cell's row, for messages.
 
     Raises:
-        RecordsError: where the cells are something else, or are not UTF-8.
+        RecordsError: where the cells are lists, structures or the like, or text that is not UTF-8.
     """
     kind = array.type
     if pa.types.is_dictionary(kind):
-        return as_text(array.dictionary_decode(), store, column, first_row)
-    if pa.types.is_integer(kind) or pa.types.is_null(kind):
-        return array.cast(pa.string())
+        return as_cells(array.dictionary_decode(), store, column, first_row)
+    if any(check(kind) for check in _SCALARS):
+        return array
     if not is_textual(kind):
         raise RecordsError(
-            f"column `{column}` of `{store.shown}` holds `{kind}`, which is no text", hint="export it as text"
+            f"column `{column}` of `{store.shown}` holds `{kind}`, which is no single value",
+            hint="export it as text, or as JSON in a text",
         )
     raw = array.cast(pa.binary())
     try:
@@ -115,6 +148,17 @@ def as_text(array: pa.Array, store: Store, column: str, first_row: int) -> pa.Ar
     except pa.ArrowInvalid:
         row = first_row + _first_not_utf8(raw)
         raise not_utf8(store, column, row) from None
+
+
+_SCALARS = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_boolean,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_null,
+)
 
 
 def is_textual(kind: pa.DataType) -> bool:

@@ -10,10 +10,11 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from cloister.errors import RecordsError
-from cloister.records.interface import BATCH_ROWS, Store, as_text
+from cloister.records.interface import BATCH_ROWS, FileStore, as_cells
+from cloister.row_filter import RowFilter
 
 
-class ParquetStore(Store):
+class ParquetStore(FileStore):
     """The Parquet file at ``path``."""
 
     def column_names(self) -> tuple[str, ...]:
@@ -21,13 +22,13 @@ class ParquetStore(Store):
         with self._file() as file:
             return tuple(file.schema_arrow.names)
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
         self.require_columns(columns)
         first_row = 1
         with self._file() as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns), use_threads=False):
-                arrays = [as_text(batch.column(column), self, column, first_row) for column in columns]
+                arrays = [as_cells(batch.column(column), self, column, first_row) for column in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
                 first_row += batch.num_rows
 

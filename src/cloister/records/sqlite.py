@@ -12,10 +12,11 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from cloister.errors import RecordsError
-from cloister.records.interface import BATCH_ROWS, Store, not_utf8
+from cloister.records.interface import BATCH_ROWS, FileStore, not_utf8
+from cloister.row_filter import RowFilter
 
 
-class SqliteStore(Store):
+class SqliteStore(FileStore):
     """One table of the database at ``path``.
 
     SQLite types cells, not columns: text and bytes are both taken as UTF-8 text, numbers are written in decimal.
@@ -37,7 +38,7 @@ class SqliteStore(Store):
             raise RecordsError(f"`{self.shown}` has no table `{self.table}`", hint=hint)
         return names
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
         # A double-quoted name that is no column would be read as a text of its own: https://www.sqlite.org/quirks.html#dblquote
         self.require_columns(columns)

@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a site brings: its datasets, base models and capacity (`silos/*.yaml`)."""
 
-from cloister.silos.model import (
-    BaseModelPlace,
-    Capacity,
-    Column,
-    ColumnKind,
-    CsvConnector,
-    Dataset,
-    ParquetConnector,
-    Silo,
-    SqliteConnector,
-)
+from cloister.silos.columns import FEATURE_KINDS, Column, ColumnKind
+from cloister.silos.connectors import Connector, CsvConnector, ParquetConnector, SqliteConnector
+from cloister.silos.model import BaseModelPlace, Capacity, Dataset, Silo
 
 __all__ = [
+    "FEATURE_KINDS",
     "BaseModelPlace",
     "Capacity",
     "Column",
     "ColumnKind",
+    "Connector",
     "CsvConnector",
     "Dataset",
     "ParquetConnector",

@@ -6,70 +6,14 @@ Paths are relative to the federation's folder, or absolute. They are read at the
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from cloister.documents import Model
-from cloister.names import ColumnName, Line, SiteName, Word
-
-PathText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-class ColumnKind(StrEnum):
-    """What a column holds."""
-
-    IDENTIFIER = "identifier"  # names the record or the person; never leaves the connector
-    TEXT = "text"
-    CATEGORY = "category"
-
-
-class Column(Model):
-    """One column of a dataset.
-
-    Attributes:
-        kind: what it holds.
-        values: the allowed values of a category, in the order of their class numbers.
-        maximum_characters: longer text is cut at this length when the view is written.
-    """
-
-    kind: ColumnKind
-    values: tuple[Line, ...] = ()
-    maximum_characters: int = Field(default=20_000, ge=1, le=200_000)
-
-    @model_validator(mode="after")
-    def _categories_name_their_values(self) -> Self:
-        if self.kind is ColumnKind.CATEGORY and len(set(self.values)) < max(2, len(self.values)):
-            raise ValueError("needs two or more different `values`, because it is a category")
-        if self.kind is not ColumnKind.CATEGORY and self.values:
-            raise ValueError(f"may not list `values`, because it is of kind {self.kind.value}")
-        return self
-
-
-class SqliteConnector(Model):
-    """A table of an SQLite database."""
-
-    kind: Literal["sqlite"]
-    path: PathText
-    table: ColumnName
-
-
-class ParquetConnector(Model):
-    """A Parquet file."""
-
-    kind: Literal["parquet"]
-    path: PathText
-
-
-class CsvConnector(Model):
-    """A CSV file, UTF-8, with a header line (RFC 4180)."""
-
-    kind: Literal["csv"]
-    path: PathText
-
-
-Connector = Annotated[SqliteConnector | ParquetConnector | CsvConnector, Field(discriminator="kind")]
+from cloister.names import ColumnName, SiteName, Word
+from cloister.silos.columns import Column, ColumnKind
+from cloister.silos.connectors import Connector, PathText
 
 
 class Dataset(Model):
@@ -78,12 +22,28 @@ class Dataset(Model):
     Attributes:
         connector: where they lie.
         columns: every column that may be spoken of; others do not exist for Cloister.
+        person: the column, of kind identifier, that says whom a record is about. All records of one person fall on one
+            side of the split. Where none is declared each record counts as a person of its own.
+        label: the column that jobs may learn to predict, and no other; any column where not given.
         maximum_rejected_share: above this share of rows that break the schema the dataset is refused, 0 to 1.
     """
 
     connector: Connector
     columns: dict[ColumnName, Column] = Field(min_length=1)
+    person: ColumnName | None = None
+    label: ColumnName | None = None
     maximum_rejected_share: float = Field(default=0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _names_its_own_columns(self) -> Self:
+        for key, name in (("person", self.person), ("label", self.label)):
+            if name is not None and name not in self.columns:
+                raise ValueError(f"names `{name}` as its `{key}` and declares no such column")
+        if self.person is not None and self.columns[self.person].kind is not ColumnKind.IDENTIFIER:
+            raise ValueError(f"names `{self.person}` as its `person`, and that column is not of kind identifier")
+        if self.label is not None and self.columns[self.label].kind is ColumnKind.IDENTIFIER:
+            raise ValueError(f"names `{self.label}` as its `label`, and that column is an identifier")
+        return self
 
 
 class BaseModelPlace(Model):

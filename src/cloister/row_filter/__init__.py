@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows of a dataset a policy lets through: a small language of conditions, with no way to call anything."""
+
+from cloister.row_filter.model import (
+    All,
+    AnyOf,
+    Comparison,
+    Missing,
+    Not,
+    OneOf,
+    Operator,
+    RowFilter,
+    Scalar,
+    all_of,
+    columns_of,
+)
+
+__all__ = [
+    "All",
+    "AnyOf",
+    "Comparison",
+    "Missing",
+    "Not",
+    "OneOf",
+    "Operator",
+    "RowFilter",
+    "Scalar",
+    "all_of",
+    "columns_of",
+]

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a dataset's records lie: one model per kind of store, told apart by `kind`.
+
+Paths are relative to the federation's folder, or absolute. No document holds a password: it names where one is found.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from cloister.documents import Model
+from cloister.names import ColumnName
+
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class SqliteConnector(Model):
+    """A table of an SQLite database."""
+
+    kind: Literal["sqlite"]
+    path: PathText
+    table: ColumnName
+
+
+class ParquetConnector(Model):
+    """A Parquet file."""
+
+    kind: Literal["parquet"]
+    path: PathText
+
+
+class CsvConnector(Model):
+    """A CSV file, UTF-8, with a header line (RFC 4180)."""
+
+    kind: Literal["csv"]
+    path: PathText
+
+
+Connector = Annotated[SqliteConnector | ParquetConnector | CsvConnector, Field(discriminator="kind")]
