@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from cloister.documents import Model
 from cloister.names import ColumnName
-
-PathText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+from cloister.silos.paths import PathText as PathText
 
 
 class SqliteConnector(Model):
