@@ -24,16 +24,12 @@ import safetensors
 from safetensors.numpy import load, save
 
 from cloister.errors import EgressError
-from cloister.jobs import AdapterLayout
+from cloister.jobs import METRICS, AdapterLayout
 from cloister.jobs.adapter import Arrays
 
 _HEADER_BYTES_PER_TENSOR = 512
 
 _LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and so do whole numbers beyond it
-
-# What each metric can be: shares lie between 0 and 1; a mean cross-entropy (nats) above 1e6 is no measurement. Without
-# bounds one site could claim any number and so decide alone which round is best.
-_RANGES = {"accuracy": (0.0, 1.0), "macro_f1": (0.0, 1.0), "loss": (0.0, 1e6), "train_loss": (0.0, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,8 @@ def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) ->
         value = metrics[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
             raise EgressError(f"metric `{name}` is not a finite number")
-        least, most = _RANGES.get(name, (-math.inf, math.inf))
+        known = METRICS.get(name)
+        least, most = (-math.inf, math.inf) if known is None else (known.least, known.most)
         if not least <= value <= most:
             raise EgressError(f"metric `{name}` is not between {least:g} and {most:g}")
         kept[name] = float(value)

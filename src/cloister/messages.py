@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cloister.documents import Model
 from cloister.errors import TrainerError
-from cloister.jobs import DatasetRef, Imaging, Method, Task, Training
+from cloister.jobs import AdapterLayout, DatasetRef, Imaging, Job, Method, Task, Training
 from cloister.jobs.architecture import Architecture
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.names import ColumnName
-from cloister.silos import ColumnKind
+from cloister.silos import ColumnKind, Dataset
 
 MAXIMUM_MESSAGE_BYTES = 1 << 20
 
@@ -69,6 +70,38 @@ class Setup(Model):
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of their numbers."""
         return self.dataset.labels
+
+
+def setup_of(  # noqa: PLR0913 - what a trainer is told, each by its name
+    job: Job,
+    dataset: Dataset,
+    layout: AdapterLayout,
+    *,
+    view: Path,
+    base_model: Path | None,
+    threads: int,
+    statistics: FeatureStatistics | None = None,
+) -> Setup:
+    """The first message for ``job`` on a view of ``dataset``.
+
+    Raises:
+        JobError: where the job trains nothing.
+    """
+    return Setup(
+        view=str(view),
+        base_model=None if base_model is None else str(base_model),
+        task=job.task,
+        dataset=job.dataset,
+        columns={name: dataset.columns[name].kind for _, name, _ in job.dataset.columns},
+        method=job.way,
+        architecture=job.architecture,
+        imaging=job.imaging,
+        training=job.plan,
+        statistics=statistics,
+        shapes=layout.shapes(),
+        head_modules=layout.head_modules,
+        threads=threads,
+    )
 
 
 class Train(Model):

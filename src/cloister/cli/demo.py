@@ -58,7 +58,7 @@ def run(job: JobOption = "triage-notes", folder: FolderOption = Path(), as_json:
     finished = run_job(repo, job, person_of(repo, ""), out, sign=True)
     out.say("now each site alone, with as many steps, and all measured on records that no site trained on:")
     adapter = (finished.folder / "adapter" / "adapter_model.safetensors").read_bytes()
-    test = pooled_test(kind, document.value.training.seed, _TEST_RECORDS)
+    test = pooled_test(kind, document.value.seed, _TEST_RECORDS)
     keys = {site: split_key(state.site(site)) for site in repo.sites_of(document.value)}
     with out.busy("training and measuring, two at once"):
         comparison = compare(repo, document, adapter, test, out.say, keys=keys)

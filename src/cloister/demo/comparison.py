@@ -22,10 +22,10 @@ from pyarrow import parquet
 
 from cloister.documents import Document
 from cloister.egress import maximum_blob_bytes, write_adapter
-from cloister.errors import SandboxError
+from cloister.errors import SandboxError, UsageError
 from cloister.files import private_folder
-from cloister.jobs import AdapterLayout, Job, Training, initial_adapter, layout_of
-from cloister.messages import Evaluate, Setup, Train
+from cloister.jobs import AdapterLayout, Job, Task, Training, initial_adapter, layout_of
+from cloister.messages import Evaluate, Train, setup_of
 from cloister.records import ViewRequest, write_view
 from cloister.reports import Comparison
 from cloister.repository import Repository
@@ -91,9 +91,11 @@ def compare(  # noqa: PLR0913 - what was run, and what it is measured with
     job = document.value
     sites = repo.sites_of(job)
     silo = repo.silos[sites[0]].value
+    if job.task is not Task.TEXT_CLASSIFICATION or job.base_model is None:
+        raise UsageError(f"jobs of task {job.task} are not compared", hint="only text classification is")
     base_model = (repo.root / silo.base_models[job.base_model.name].path).resolve()
     with tempfile.TemporaryDirectory(prefix="comparison-") as name:
-        bench = _Bench(repo, job, base_model, layout_of(base_model, job), private_folder(Path(name)), keys)
+        bench = _Bench(repo, job, base_model, layout_of(job, base_model=base_model), private_folder(Path(name)), keys)
         records = {site: _write_view(bench, site, test) for site in sites}
         with ThreadPoolExecutor(_AT_ONCE) as pool, _ended_upon_failure(bench, pool):
             futures = {site: pool.submit(_trained_on, bench, site, 1) for site in sites}
@@ -131,18 +133,15 @@ def _ended_upon_failure(bench: _Bench, pool: ThreadPoolExecutor) -> Iterator[Non
 def _write_view(bench: _Bench, site: str, test: Records) -> int:
     """A site's governed view with the test records in place of its own validation records; returns its size."""
     wanted, silo = bench.job.dataset, bench.repo.silos[site].value
-    request = ViewRequest(
-        text=wanted.text,
-        label=wanted.label,
-        labels=wanted.labels,
-        validation_share=wanted.validation_share,
-        seed=bench.job.training.seed,
-    )
+    policies = bench.repo.policies_of(site)
+    where, free_text = policies.row_filter(wanted.name), policies.free_text(wanted.name)
+    request = ViewRequest(wanted, bench.job.seed, where, free_text)
     folder, key = bench.folder / site, bench.keys[site]
     dataset, root = silo.datasets[wanted.name], bench.repo.root
     manifest = write_view(dataset, request, key=key, root=root, folder=folder, name=wanted.name)
     texts, labels = zip(*test, strict=True)
-    table = pa.table({wanted.text: pa.array(texts, pa.string()), wanted.label: pa.array(labels, pa.string())})
+    cells = {str(wanted.text): pa.array(texts, pa.string()), str(wanted.label): pa.array(labels, pa.string())}
+    table = pa.table(cells)
     (folder / "validation.parquet").unlink()
     parquet.write_table(table, folder / "validation.parquet")
     return manifest.training
@@ -157,18 +156,11 @@ def _write_pooled_view(bench: _Bench, sites: Sequence[str]) -> None:
 
 def _trainer(bench: _Bench, place: str, training: Training) -> Trainer:
     job = bench.job
-    setup = Setup(
-        view=".",
-        base_model=".",
-        text=job.dataset.text,
-        label=job.dataset.label,
-        labels=job.dataset.labels,
-        lora=job.method.lora,
-        training=training,
-        shapes=bench.layout.shapes(),
-        head_modules=bench.layout.head_modules,
-        threads=1,
-    )
+    site = next(iter(bench.keys)) if place == _POOLED else place
+    dataset = bench.repo.silos[site].value.datasets[job.dataset.name]
+    view, base_model = bench.folder / place, bench.base_model
+    setup = setup_of(job, dataset, bench.layout, view=view, base_model=base_model, threads=1)
+    setup = setup.model_copy(update={"training": training})
     enclosure = Enclosure(
         view=bench.folder / place,
         base_model=bench.base_model,
@@ -185,9 +177,9 @@ def _trainer(bench: _Bench, place: str, training: Training) -> Trainer:
 def _trained_on(bench: _Bench, place: str, times: int) -> tuple[float, float]:
     """Accuracy before and after as many rounds as the job has, each of ``times`` its steps or epochs."""
     job = bench.job
-    steps = job.training.steps
-    training = job.training.model_copy(update={"steps": steps * times}) if steps else job.training
-    adapter = write_adapter(initial_adapter(bench.layout, job.training.seed))
+    steps = job.plan.steps
+    training = job.plan.model_copy(update={"steps": steps * times}) if steps else job.plan
+    adapter = write_adapter(initial_adapter(bench.layout, job.seed))
     with _trainer(bench, place, training) as trainer:
         trainer.start(_SECONDS)
         before, _ = trainer.ask(Evaluate(), adapter, _SECONDS)
@@ -198,7 +190,7 @@ def _trained_on(bench: _Bench, place: str, times: int) -> tuple[float, float]:
 
 
 def _measured(bench: _Bench, place: str, adapter: bytes) -> float:
-    with _trainer(bench, place, bench.job.training) as trainer:
+    with _trainer(bench, place, bench.job.plan) as trainer:
         trainer.start(_SECONDS)
         done, _ = trainer.ask(Evaluate(), adapter, _SECONDS)
     return done.metrics["accuracy"]

@@ -92,12 +92,18 @@ class AdapterController(ModelController):
         """Prepare, train round by round, measure, choose."""
         rounds = self.rounds
         try:
-            self._ask(TaskName.PREPARE, 0, b"", rounds.invited)
+            self._ask(TaskName.PREPARE, Ask(round=0), b"", rounds.invited)
+            if rounds.job.form.statistics:
+                whole = rounds.pool()
+                if not rounds.job.trains:
+                    rounds.finish_described(self._record_result)
+                    return
+                self._ask(TaskName.SETTLE, Ask(round=0, statistics=whole), b"", rounds.taking_part)
             rounds.begin()
             while (number := rounds.next_round()) is not None:
-                self._ask(TaskName.TRAIN, number, rounds.adapter_bytes(), rounds.taking_part)
+                self._ask(TaskName.TRAIN, Ask(round=number), rounds.adapter_bytes(), rounds.taking_part)
                 rounds.finish_round()
-            self._ask(TaskName.EVALUATE, rounds.last + 1, rounds.adapter_bytes(), rounds.taking_part)
+            self._ask(TaskName.EVALUATE, Ask(round=rounds.last + 1), rounds.adapter_bytes(), rounds.taking_part)
             rounds.finish(self._record_result)
         except CloisterError as error:
             self._fail(str(error), denied=isinstance(error, DeniedError))
@@ -126,16 +132,16 @@ class AdapterController(ModelController):
         finally:  # also where a full disk keeps the reason from being written
             self.panic(reason)
 
-    def _ask(self, task: TaskName, number: int, adapter: bytes, sites: list[str]) -> None:
+    def _ask(self, task: TaskName, ask: Ask, adapter: bytes, sites: list[str]) -> None:
         """Send one task to ``sites`` and hand in the answers that come before the deadline."""
         rounds = self.rounds
-        rounds.ask(task, number, sites)
+        rounds.ask(task, ask.round, sites)
         with self._answered:
             self._waiting = set(sites)
             targets = [site for site in sites if site not in self._lost]
         if targets:
             deadline = rounds.job.federation.round_deadline_seconds
-            model = task_of(Ask(round=number), adapter, total_rounds=rounds.last)
+            model = task_of(ask, adapter, total_rounds=rounds.last)
             self.broadcast_model(
                 model, task.value, targets, min_responses=0, timeout=deadline, blocking=False, callback=self._received
             )

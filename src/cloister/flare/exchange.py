@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cloister.documents import Model
 from cloister.errors import JobError
 from cloister.files import sha256_of
+from cloister.jobs.statistics import FeatureStatistics
 from cloister.names import Sha256
 
 MAXIMUM_MESSAGE_BYTES = 4 << 20
@@ -28,7 +29,8 @@ _MESSAGE, _ADAPTER = "message", "adapter"
 class TaskName(StrEnum):
     """What the server may ask of a site."""
 
-    PREPARE = "prepare"  # write the governed view, start the trainer, say what there is
+    PREPARE = "prepare"  # write the governed view, say what there is; start the trainer, or describe the features
+    SETTLE = "settle"  # take over what the features are like over all sites, start the trainer
     TRAIN = "train"  # measure the adapter, train it for one round, send the update
     EVALUATE = "evaluate"  # measure the adapter
 
@@ -37,10 +39,12 @@ class Ask(Model):
     """The message of a task.
 
     Attributes:
-        round: 1-based; 0 for `prepare`.
+        round: 1-based; 0 for `prepare` and `settle`.
+        statistics: of the features, over all sites; with `settle` alone.
     """
 
     round: int = Field(ge=0)
+    statistics: FeatureStatistics | None = None
 
 
 class Prepared(Model):
@@ -52,7 +56,9 @@ class Prepared(Model):
         view: digest of the view's manifest.
         policy: digest of the policy it was admitted under.
         sandbox: how its trainer is isolated.
-        layout: the adapter's tensors, as the site worked them out from its base model.
+        layout: the tensors that it will send, as the site worked them out; None where that has to wait for what the
+            features are like over all sites.
+        statistics: what the features are like here, where the job asks for that.
         release_minimum_sites: sites that must be behind a result, as its policy demands; 0 where it does not.
         release_minimum_records: records to train on that must be, of all sites together; 0 where it does not.
     """
@@ -63,9 +69,21 @@ class Prepared(Model):
     view: Sha256
     policy: Sha256
     sandbox: Literal["bubblewrap", "unsafe-none"]
-    layout: dict[str, Any]
+    layout: dict[str, Any] | None = None
+    statistics: FeatureStatistics | None = None
     release_minimum_sites: int = Field(default=0, ge=0)
     release_minimum_records: int = Field(default=0, ge=0)
+
+
+class Settled(Model):
+    """A site is ready after all: what it will send.
+
+    Attributes:
+        layout: the tensors, as the site worked them out from the job and what the features are like over all sites.
+    """
+
+    kind: Literal["settled"] = "settled"
+    layout: dict[str, Any]
 
 
 class Update(Model):
@@ -96,7 +114,7 @@ class Refusal(Model):
     reason: Annotated[str, Field(max_length=2000)]
 
 
-Reply = Prepared | Update | Refusal
+Reply = Prepared | Settled | Update | Refusal
 
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 

@@ -2,7 +2,8 @@
 """A site's part in a job: NVFlare's executor in the client job process, which is trusted and runs no code of the job's.
 
 `prepare` checks the base model, writes the governed view, asks the policy again now that the records are counted, and
-starts the trainer in its sandbox. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
+starts the trainer in its sandbox; where a network is made for what columns hold, it describes them instead, and `settle`
+starts the trainer. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
 Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here, and
 so does how it failed, which code that a job brings can choose.
 """
@@ -116,7 +117,11 @@ class TrainingExecutor(Executor):
         job = self._job
         if job is None:
             raise JobError("the server asked for a round before the site was ready")
-        received = read_adapter(adapter, job.layout)
+        if task is TaskName.SETTLE:
+            if (statistics := ask.statistics) is None:
+                raise JobError("the server does not say what the features are like")
+            return self._watched(abort_signal, lambda: job.settle(statistics)), b""
+        received = read_adapter(adapter, job.agreed)
         if task is TaskName.TRAIN:
             return self._watched(abort_signal, lambda: job.train(ask.round, adapter, received))
         return self._watched(abort_signal, lambda: job.evaluate(ask.round, adapter)), b""
@@ -154,7 +159,7 @@ def _told(error: CloisterError, task_name: str) -> str:
 
     A sandbox that cannot be made before there is a trainer is the site's own matter, and is told.
     """
-    chosen = TrainerError if task_name == TaskName.PREPARE else (TrainerError, SandboxError)
+    chosen = TrainerError if task_name in (TaskName.PREPARE, TaskName.SETTLE) else (TrainerError, SandboxError)
     return TRAINER_FAILED if isinstance(error, chosen) else reason_of(error)
 
 

@@ -37,21 +37,27 @@ class RoundFiles:
             if old.name != name:
                 old.unlink()
 
-    def write_result(self, adapter: bytes, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Write the PEFT folder, whole or not at all, then the result.
+    def write_result(
+        self, result: Mapping[str, Any], adapter: bytes | None = None, config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the folder with the tensors, whole or not at all, then the result.
 
         Args:
-            adapter: the chosen one as safetensors.
-            config: PEFT's `adapter_config.json`.
             result: what is told of the job.
+            adapter: the chosen tensors as safetensors; None for a job that trains nothing.
+            config: `adapter_config.json`, for low-rank adaptation PEFT's.
         """
+        if adapter is not None:
+            self._write_adapter(adapter, config or {})
+        write_json(self.folder / RESULT_FILE, result)
+
+    def _write_adapter(self, adapter: bytes, config: Mapping[str, Any]) -> None:
         folder = self.folder / "adapter.new"
         shutil.rmtree(folder, ignore_errors=True)
         private_folder(folder)
         write_atomically(folder / "adapter_model.safetensors", adapter)
         write_json(folder / "adapter_config.json", config)
         folder.replace(self.folder / "adapter")
-        write_json(self.folder / RESULT_FILE, result)
 
     def write_failure(self, progress: Mapping[str, Any]) -> None:
         """Write why the job failed."""

@@ -18,20 +18,26 @@ from cloister.aggregation import WeightedMean, mean_of_metrics
 from cloister.documents import Document
 from cloister.egress import permitted_metrics, read_adapter, write_adapter
 from cloister.errors import CloisterError, EgressError, JobError
-from cloister.files import sha256_of
-from cloister.flare.exchange import Prepared, Refusal, Reply, TaskName, Update
+from cloister.files import canonical_json, sha256_of
+from cloister.flare.exchange import Prepared, Refusal, Reply, Settled, TaskName, Update
 from cloister.flare.quorum import check_minimum, check_release
 from cloister.flare.round_files import RoundFiles
 from cloister.flare.site_progress import SiteProgress
-from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter
+from cloister.jobs import METRICS, AdapterLayout, Job, Selection, adapter_config, initial_adapter
 from cloister.jobs.adapter import Arrays
+from cloister.jobs.statistics import FeatureStatistics, described_columns, pooled
 
 _log = logging.getLogger(__name__)
 
 # The server keeps a few adapters in memory and sums in float64; a layout is a site's word, so it needs a bound.
 _MAXIMUM_ADAPTER_BYTES = 4 << 30
 
-METRICS = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
+_PHASES = {
+    TaskName.PREPARE: "preparing",
+    TaskName.SETTLE: "settling",
+    TaskName.TRAIN: "training",
+    TaskName.EVALUATE: "measuring",
+}
 
 
 class Rounds:
@@ -59,6 +65,7 @@ class Rounds:
         self._started = time.time()
         self._round_started = self._started
         self._layout: AdapterLayout | None = None
+        self._statistics: FeatureStatistics | None = None
         self._adapter: Arrays = {}
         self._mean: WeightedMean | None = None
         self._measured: dict[str, tuple[dict[str, float], int]] = {}
@@ -80,7 +87,7 @@ class Rounds:
     def ask(self, task: TaskName, number: int, sites: list[str]) -> None:
         """Note that ``sites`` are being asked."""
         with self._lock:
-            self._phase = {"prepare": "preparing", "train": "training", "evaluate": "measuring"}[task.value]
+            self._phase = _PHASES[task]
             self._round = min(number, self.last)
             self._round_started = time.time()
             self._measured, self._train_losses = {}, {}
@@ -105,6 +112,8 @@ class Rounds:
                     return False
                 if isinstance(reply, Prepared):
                     self._take_prepared(progress, reply)
+                elif isinstance(reply, Settled):
+                    self._take_settled(progress, reply)
                 else:
                     self._take_update(site, progress, reply, tensors)
             except CloisterError as error:
@@ -119,13 +128,23 @@ class Rounds:
     def _take_prepared(self, progress: SiteProgress, reply: Prepared) -> None:
         if self._phase != "preparing":
             raise EgressError("the site announced itself in the middle of the job")
-        try:
-            size = AdapterLayout.from_json(reply.layout).bytes
-        except ValueError as error:
-            raise EgressError("the site announced tensors that are not an adapter's") from error
-        if size > _MAXIMUM_ADAPTER_BYTES:
-            raise EgressError(f"the site announced an adapter of {size} bytes, more than the server takes")
-        progress.prepared, progress.state = reply, "ready"
+        describes = self.job.form.statistics
+        if describes != (reply.statistics is not None) or describes == (reply.layout is not None):
+            raise EgressError("the site announced something else than the job asks for")
+        if reply.statistics is not None:
+            described = frozenset(reply.statistics.features)
+            if described != described_columns(self.job) or reply.statistics.records > reply.training + reply.validation:
+                raise EgressError("the site describes other records or features than the job's")
+        if reply.layout is not None:
+            _check_layout(reply.layout)
+        progress.prepared, progress.state = reply, "described" if describes else "ready"
+
+    def _take_settled(self, progress: SiteProgress, reply: Settled) -> None:
+        if self._phase != "settling" or progress.prepared is None:
+            raise EgressError("the site announced itself in the middle of the job")
+        _check_layout(reply.layout)
+        progress.prepared = progress.prepared.model_copy(update={"layout": reply.layout})
+        progress.state = "ready"
 
     def _take_update(self, site: str, progress: SiteProgress, reply: Update, tensors: bytes) -> None:
         prepared, layout = progress.prepared, self._agreed()
@@ -155,6 +174,26 @@ class Rounds:
             raise JobError("the sites have not agreed on an adapter")
         return self._layout
 
+    def pool(self) -> FeatureStatistics:
+        """What the features are like over all sites that described them.
+
+        Raises:
+            CloisterError: where too few sites did, or they do not agree on what a feature is.
+        """
+        with self._lock:
+            described = {
+                name: site.prepared.statistics
+                for name, site in self._sites.items()
+                if site.state == "described" and site.prepared is not None and site.prepared.statistics is not None
+            }
+            check_minimum(self._sites, self.job.federation.minimum_sites, len(described), "describe their features")
+            check_release(self._sites, list(described))
+            try:
+                self._statistics = pooled(described)
+            except ValueError as error:
+                raise JobError(f"the sites' features cannot be described together: {error}") from error
+            return self._statistics
+
     def begin(self) -> None:
         """Agree on the adapter's tensors, and draw the first adapter.
 
@@ -164,7 +203,7 @@ class Rounds:
         with self._lock:
             groups: dict[str, list[str]] = {}
             for name, site in self._sites.items():
-                if site.prepared and site.state == "ready":
+                if site.prepared and site.prepared.layout is not None and site.state == "ready":
                     digest = AdapterLayout.from_json(site.prepared.layout).digest
                     groups.setdefault(digest, []).append(name)
             chosen = max(groups.values(), key=len, default=[])
@@ -174,10 +213,10 @@ class Rounds:
             check_minimum(self._sites, self.job.federation.minimum_sites, len(chosen), "are ready")
             check_release(self._sites, chosen)
             first = self._sites[chosen[0]].prepared
-            if first is None:
+            if first is None or first.layout is None:
                 raise JobError("no site is ready")
             self._layout = AdapterLayout.from_json(first.layout)
-            self._adapter = initial_adapter(self._layout, self.job.training.seed)
+            self._adapter = initial_adapter(self._layout, self.job.seed)
             self._files.write_state(self.adapter_bytes(), self._history)
 
     def next_round(self) -> int | None:
@@ -225,14 +264,19 @@ class Rounds:
 
     def _score(self, version: int) -> None:
         """Keep the current adapter if it measured best so far; ``version`` is the round that made it."""
-        value = mean_of_metrics(self._measured).get(self.job.select_by.metric)
+        chosen_by = self._chosen_by
+        value = mean_of_metrics(self._measured).get(chosen_by.metric)
         if value is None:
             return
-        better = self._best is None or (
-            value > self._best[1] if self.job.select_by.mode == "maximum" else value < self._best[1]
-        )
+        better = self._best is None or (value > self._best[1] if chosen_by.mode == "maximum" else value < self._best[1])
         if better:
             self._best = (version, value, self.adapter_bytes())
+
+    @property
+    def _chosen_by(self) -> Selection:
+        if self.job.select_by is None:
+            raise JobError("the job trains nothing, and no round can be chosen")
+        return self.job.select_by
 
     @property
     def document_digest(self) -> str:
@@ -254,18 +298,47 @@ class Rounds:
             if len(self._measured) >= self.job.federation.minimum_sites:
                 self._score(self.last)
             if self._best is None:
-                message = f"no site may tell `{self.job.select_by.metric}`, so no round can be chosen"
+                message = f"no site may tell `{self._chosen_by.metric}`, so no round can be chosen"
                 raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
             version, value, blob = self._best
             if before_writing:
                 before_writing(sha256_of(blob), version)
             self._phase = "completed"
-            chosen = {"round": version, "metric": self.job.select_by.metric, "value": value}
-            result = self.progress() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
+            chosen = {"round": version, "metric": self._chosen_by.metric, "value": value}
+            result = self._result() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
             result["after_by_site"] = self._by_site()
-            result["job"] = self.job.model_dump(mode="json")
-            result["job_sha256"] = self.document_digest
-            self._files.write_result(blob, adapter_config(self.job, self._agreed()), result)
+            self._files.write_result(result, blob, adapter_config(self.job, self._agreed()))
+
+    def finish_described(self, before_writing: Callable[[str, int], None] | None = None) -> None:
+        """Write what the features are like, which is all that a job of task `statistics` gives.
+
+        Args:
+            before_writing: is told the description's SHA-256; where it raises, nothing is written.
+
+        Raises:
+            JobError: where nothing was described.
+        """
+        with self._lock:
+            if self._statistics is None:
+                raise JobError("no site described its features")
+            if before_writing:
+                before_writing(sha256_of(canonical_json(self._statistics.model_dump(mode="json"))), 0)
+            self._phase = "completed"
+            self._files.write_result(self._result())
+
+    def _result(self) -> dict[str, Any]:
+        said = None if self._statistics is None else self._statistics.model_dump(mode="json")
+        by_site = {
+            name: site.prepared.statistics.model_dump(mode="json")
+            for name, site in sorted(self._sites.items())
+            if site.prepared is not None and site.prepared.statistics is not None
+        }
+        return self.progress() | {
+            "job": self.job.model_dump(mode="json"),
+            "job_sha256": self.document_digest,
+            "statistics": said,
+            "statistics_by_site": by_site,
+        }
 
     def fail(self, reason: str, *, denied: bool = False) -> None:
         """Note why the job failed, and whether it was that policies said no."""
@@ -288,6 +361,15 @@ class Rounds:
                 "history": list(self._history),
                 "sites": {name: site.to_json() for name, site in sorted(self._sites.items())},
             }
+
+
+def _check_layout(value: dict[str, Any]) -> None:
+    try:
+        size = AdapterLayout.from_json(value).bytes
+    except ValueError as error:
+        raise EgressError("the site announced tensors that are not an adapter's") from error
+    if size > _MAXIMUM_ADAPTER_BYTES:
+        raise EgressError(f"the site announced an adapter of {size} bytes, more than the server takes")
 
 
 def _one_line(text: str) -> str:

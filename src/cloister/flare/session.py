@@ -38,7 +38,7 @@ from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
-from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over
+from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over, trains_nothing
 from cloister.jobs import Code, Job
 
 VALID = timedelta(hours=24)
@@ -140,7 +140,7 @@ class PersonSession:
             if result["job_id"] != job_id:
                 raise JobError(f"the server sent the result of another job than `{job_id}`")
             staged = private_folder(Path(name) / "staged")
-            take_over(found.parent, staged, str(result["adapter_sha256"]))
+            take_over(found.parent, staged, None if trains_nothing(result) else str(result["adapter_sha256"]))
             if folder.exists():
                 folder.replace(Path(name) / "earlier")
             staged.replace(folder)

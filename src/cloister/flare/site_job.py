@@ -23,18 +23,20 @@ from cloister.errors import DeniedError, EgressError, JobError, RecordsError
 from cloister.files import canonical_json, private_folder, sha256_of, sha256_of_file
 from cloister.flare.admitted import Admitted
 from cloister.flare.audit_log import facts_of_decision, log_of_site, sentence
-from cloister.flare.exchange import Prepared, Update
+from cloister.flare.exchange import Prepared, Settled, Update
 from cloister.flare.job_folder import App
 from cloister.flare.site_trainer import SiteTrainer
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
+from cloister.jobs.base_model import weights_of
+from cloister.jobs.statistics import FeatureStatistics, covers
 from cloister.messages import Evaluate, Train
 from cloister.policies import Leaving, Request, ViewFacts, decide
-from cloister.records import TRAINING, VALIDATION, ViewManifest, ViewRequest, split_key, write_view
+from cloister.records import TRAINING, VALIDATION, ViewManifest, ViewRequest, describe_view, split_key, write_view
 from cloister.repository import SiteDocuments
-from cloister.sandbox import SandboxMode, Trainer
+from cloister.sandbox import SandboxMode, Trainer, network_layout
 from cloister.silos import Silo
 
 MAXIMUM_RESTARTS = 3
@@ -54,7 +56,9 @@ class SiteJob:
         document: the job.
         admitted: under whom and which policy it was admitted.
         site: the site's documents, as they were when the job was admitted.
-        layout: the adapter's tensors, worked out from the site's own base model.
+        base_model: folder of the site's own base model; None where the job declares a network.
+        layout: the tensors that are exchanged, worked out from the site's own base model, or from the job and what its
+            features are like over all sites; None before that is known.
         private: folder for view, training code and trainer's log; removed at the end, except for the log.
         clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
         log: the site's audit log.
@@ -67,20 +71,22 @@ class SiteJob:
     document: Document[Job]
     admitted: Admitted
     site: SiteDocuments
-    layout: AdapterLayout
+    base_model: Path | None
     private: Path
     clock: Callable[[], datetime]
     log: Log
     code: Code | None = None
+    layout: AdapterLayout | None = None
     trainer: SiteTrainer = field(init=False)
     norm: float | None = None
     _training: int = 0  # records of the view that may be trained on
     _asked: int = 0  # the last round that was asked for
     _sent: int = 0  # bytes that have left in this job
     _view: ViewFacts | None = None
+    _described: FeatureStatistics | None = None
 
     def __post_init__(self) -> None:
-        self.trainer = SiteTrainer(self.job, self.site.silo.value, self.layout, self.private, self.code)
+        self.trainer = SiteTrainer(self.job, self.site.silo.value, self.private, self.code)
 
     @classmethod
     def open(
@@ -104,8 +110,7 @@ class SiteJob:
         check_standing(settings, site.policies)
         base_model = _base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
-        layout, log = layout_of(base_model, document.value), log_of_site(settings)
-        return cls(settings, document, admitted, site, layout, private, clock, log, app.code)
+        return cls(settings, document, admitted, site, base_model, private, clock, log_of_site(settings), app.code)
 
     @property
     def job(self) -> Job:
@@ -127,28 +132,84 @@ class SiteJob:
     def _prepare(self) -> Prepared:
         if self.code is not None and self.admitted.mode is not SandboxMode.BUBBLEWRAP:
             raise DeniedError("the job brings training code, and this site runs trainers without a sandbox")
-        base_model = _base_model(self.settings.root, self.site.silo.value, self.job)
-        found = sha256_of_file(base_model / "model.safetensors")
-        if found != self.job.base_model.sha256:
-            raise DeniedError(
-                f"base model `{self.job.base_model.name}` at this site has sha256 {found[:16]}…, "
-                f"and the job asks for {self.job.base_model.sha256[:16]}…",
-                hint="one of the two is not the file that was approved",
-            )
+        self._check_base_model()
         manifest = self._write_view()
         self._training = manifest.training
-        protected = (self.settings.state, self.settings.workspace)
-        self.trainer.start(Trainer, base_model, protected, self.admitted.mode)
+        layout = None
+        if self.job.form.statistics:
+            self._described = self._describe()
+        else:
+            layout = self._start(_layout(self.job, self.base_model)).to_json()
         return Prepared(
             training=manifest.training,
             validation=manifest.validation,
             view=manifest.digest,
             policy=self.site.policies.digest,
             sandbox=self.admitted.mode.value,
-            layout=self.layout.to_json(),
+            layout=layout,
+            statistics=self._described,
             release_minimum_sites=self.site.policies.release_minimum_sites,
             release_minimum_records=self.site.policies.release_minimum_records,
         )
+
+    def settle(self, statistics: FeatureStatistics) -> Settled:
+        """Take over what the features are like over all sites, and start the trainer.
+
+        Raises:
+            CloisterError: where that does not fit what this site described, or the trainer cannot be started; nothing
+                is left of the job then.
+        """
+        try:
+            self._check_standing()
+            own, self._described = self._described, None
+            if own is None or not self.job.trains:
+                raise DeniedError("the server says what features are like, and this site waits for no such thing")
+            if not covers(statistics, own):
+                raise DeniedError("what the server says of the features cannot be so, after what this site described")
+            return Settled(layout=self._start(layout_of(self.job, statistics=statistics), statistics).to_json())
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_base_model(self) -> None:
+        asked = self.job.base_model
+        if asked is None or self.base_model is None:
+            return
+        found = sha256_of_file(weights_of(self.base_model))
+        if found != asked.sha256:
+            raise DeniedError(
+                f"base model `{asked.name}` at this site has sha256 {found[:16]}…, "
+                f"and the job asks for {asked.sha256[:16]}…",
+                hint="one of the two is not the file that was approved",
+            )
+
+    def _start(self, layout: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
+        self.layout = layout
+        protected = (self.settings.state, self.settings.workspace)
+        self.trainer.start(Trainer, layout, self.base_model, protected, self.admitted.mode, statistics)
+        return layout
+
+    def _describe(self) -> FeatureStatistics:
+        """What the features are like at this site, if it may leave."""
+        wanted, least = self.job.dataset, self.site.policies.minimum_count
+        if least is None:
+            raise DeniedError("descriptions of features may not leave this site")
+        described = describe_view(self.trainer.view, self.site.silo.value.datasets[wanted.name], self.job, least)
+        size = len(described.model_dump_json())
+        self._decide(Leaving(size, self._sent, None, {}, (), smallest_count=described.smallest_count))
+        self._sent += size
+        return described
+
+    @property
+    def agreed(self) -> AdapterLayout:
+        """The tensors that are exchanged.
+
+        Raises:
+            JobError: before they are known.
+        """
+        if self.layout is None:
+            raise JobError("the server asked for a round before the site was ready")
+        return self.layout
 
     def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
         """One round.
@@ -167,7 +228,7 @@ class SiteJob:
         begun = time.monotonic()
         done, blob = self.trainer.ask(Train(round=number), adapter)
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
-        update = egress.difference(egress.read_adapter(blob, self.layout), received)
+        update = egress.difference(egress.read_adapter(blob, self.agreed), received)
         released = self._release(done.metrics, update, done.records)
         return self._update(number, done.records, dict(released.metrics)), released.tensors
 
@@ -210,28 +271,25 @@ class SiteJob:
     def _write_view(self) -> ViewManifest:
         wanted = self.job.dataset
         dataset = self.site.silo.value.datasets[wanted.name]
-        request = ViewRequest(
-            text=wanted.text,
-            label=wanted.label,
-            labels=wanted.labels,
-            validation_share=wanted.validation_share,
-            seed=self.job.training.seed,
-            rows=self.site.policies.row_filters(wanted.name),
-        )
+        policies = self.site.policies
+        where, free_text = policies.row_filter(wanted.name), policies.free_text(wanted.name)
+        request = ViewRequest(wanted, self.job.seed, where, free_text)
         self._decide()
         key, root = split_key(self.settings.workspace), self.settings.root
         manifest = write_view(dataset, request, key=key, root=root, folder=self.trainer.view, name=wanted.name)
         classes, kept = (
             {label: counts[side] for label, counts in manifest.classes.items()} for side in (TRAINING, VALIDATION)
         )
-        self._view = ViewFacts(manifest.training, classes, manifest.validation, kept)
+        people = None if manifest.people is None else manifest.people[TRAINING]
+        named = {column: sum(found.values()) for column, found in manifest.identifying.items()}
+        self._view = ViewFacts(manifest.training, classes, manifest.validation, kept, people, named)
         self._record(Kind.VIEW, _facts_of_view(wanted.name, manifest))
         self._decide()
         return manifest
 
     def _release(self, metrics: Mapping[str, float], update: Arrays | None, records: int | None) -> Release:
         """The egress gate: what is left is what the job's tensors and metrics can be, and the policy lets it out."""
-        released = egress.release(self.layout, self.site.policies.allowed_metrics, metrics, update)
+        released = egress.release(self.agreed, self.site.policies.allowed_metrics, metrics, update)
         size, norm = released.bytes, released.norm
         self._decide(Leaving(size, self._sent, norm, released.metrics, released.parts, records))
         self._sent += released.bytes
@@ -281,10 +339,21 @@ def _facts_of_view(name: str, manifest: ViewManifest) -> dict[str, Fact]:
     first = list(manifest.classes.items())[:_RECORDED_CLASSES]
     facts |= {"labels": tuple(sentence(label)[:_RECORDED_CHARACTERS] for label, _ in first)}
     facts |= {"classes": tuple(counts[TRAINING] for _, counts in first)}
+    if manifest.people is not None:
+        facts["people"] = manifest.people[TRAINING]
+    if manifest.identifying:
+        facts["identifying"] = sum(sum(found.values()) for found in manifest.identifying.values())
     return facts | {"classes_digest": sha256_of(canonical_json(manifest.classes))}
 
 
-def _base_model(root: Path, silo: Silo, job: Job) -> Path:
+def _layout(job: Job, base_model: Path | None) -> AdapterLayout:
+    """The tensors of a job that need no description of features; images' networks are built in a sandbox to be told."""
+    return network_layout(job, base_model) if job.imaging is not None else layout_of(job, base_model=base_model)
+
+
+def _base_model(root: Path, silo: Silo, job: Job) -> Path | None:
+    if job.base_model is None:
+        return None
     place = silo.base_models.get(job.base_model.name)
     if place is None:
         raise RecordsError(f"base model `{job.base_model.name}` is not in the site's silo document")

@@ -12,7 +12,8 @@ from pathlib import Path
 from cloister import egress
 from cloister.errors import JobError
 from cloister.jobs import AdapterLayout, Code, Job
-from cloister.messages import Done, Evaluate, Setup, Train
+from cloister.jobs.statistics import FeatureStatistics
+from cloister.messages import Done, Evaluate, Setup, Train, setup_of
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.silos import Silo
 
@@ -26,7 +27,6 @@ class SiteTrainer:
     Attributes:
         job: what is trained.
         silo: the site's silo document, which says what the trainer may use up.
-        layout: the adapter's tensors.
         private: folder for view, training code and trainer's log; emptied at the end, except for the log.
         code: the training code that the job brings; None where it brings none.
         process: the isolated process; None before its start.
@@ -34,7 +34,6 @@ class SiteTrainer:
 
     job: Job
     silo: Silo
-    layout: AdapterLayout
     private: Path
     code: Code | None = None
     process: Trainer | None = None
@@ -57,15 +56,23 @@ class SiteTrainer:
         return self.process
 
     def start(
-        self, make: Callable[..., Trainer], base_model: Path, protected: tuple[Path, ...], mode: SandboxMode
+        self,
+        make: Callable[..., Trainer],
+        layout: AdapterLayout,
+        base_model: Path | None,
+        protected: tuple[Path, ...],
+        mode: SandboxMode,
+        statistics: FeatureStatistics | None = None,
     ) -> None:
         """Start the process, and wait until it has read the view.
 
         Args:
             make: makes the process.
-            base_model: folder with the base model.
+            layout: the tensors that are exchanged.
+            base_model: folder with the base model; None where the job declares a network of its own.
             protected: what may not be visible inside.
             mode: how it is isolated.
+            statistics: of the features, over all sites, where the task needs them.
 
         Raises:
             CloisterError: where it cannot be started, or the job was stopped meanwhile.
@@ -73,12 +80,13 @@ class SiteTrainer:
         # This process handles the job's own code as text and never imports it.
         code = None if self.code is None else self.code.write(self.private / "code")
         enclosure = Enclosure(self.view, base_model, protected, self._limits(), self.private / "trainer.log", code)
-        most = egress.maximum_blob_bytes(self.layout)
+        most = egress.maximum_blob_bytes(layout)
+        setup = self._setup(layout, base_model, statistics)
         with self._closing:
             if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
                 self._clear()
                 raise JobError("the job was stopped")
-            self.process = process = make(enclosure, self._setup(), mode=mode, maximum_blob_bytes=most)
+            self.process = process = make(enclosure, setup, mode=mode, maximum_blob_bytes=most)
         process.start(_START_SECONDS)
 
     def ask(self, message: Train | Evaluate, adapter: bytes) -> tuple[Done, bytes]:
@@ -101,18 +109,14 @@ class SiteTrainer:
         for folder in (self.view, self.private / "code"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _setup(self) -> Setup:
-        wanted = self.job.dataset
-        return Setup(
-            view=str(self.view),
-            base_model=".",
-            text=wanted.text,
-            label=wanted.label,
-            labels=wanted.labels,
-            lora=self.job.method.lora,
-            training=self.job.training,
-            shapes=self.layout.shapes(),
-            head_modules=self.layout.head_modules,
+    def _setup(self, layout: AdapterLayout, base_model: Path | None, statistics: FeatureStatistics | None) -> Setup:
+        return setup_of(
+            self.job,
+            self.silo.datasets[self.job.dataset.name],
+            layout,
+            view=self.view,
+            base_model=base_model,
+            statistics=statistics,
             threads=self.silo.capacity.threads,
         )
 

@@ -12,6 +12,32 @@ from cloister.jobs.tasks import ROLE_KINDS
 from cloister.names import ColumnName, Line, Word
 
 
+class Bins(Model):
+    """Bins of equal width for a histogram; what lies outside is not counted.
+
+    Attributes:
+        low: lower edge of the first.
+        high: upper edge of the last.
+        count: how many.
+    """
+
+    low: float
+    high: float
+    count: int = Field(default=10, ge=2, le=100)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high <= self.low:
+            raise ValueError("has a `high` that is not above its `low`")
+        return self
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Rising, one more than bins."""
+        width = (self.high - self.low) / self.count
+        return (*(self.low + number * width for number in range(self.count)), self.high)
+
+
 class DatasetRef(Model):
     """The records asked for. Which of the keys a job gives follows from its task.
 
@@ -29,6 +55,8 @@ class DatasetRef(Model):
         event: column that says whether the event came.
         image: column with the picture or volume.
         mask: column with the class of each of its voxels, by number.
+        person: column that says whom a record is about; the view holds a pseudonym in its place, another for each job.
+        histograms: by feature that is a number, the bins to count its values in; for jobs of task `statistics`.
         labels: the classes, in the order of their numbers; every site must list the same. Of masks the first is the
             background; of entities they are the kinds of piece.
         validation_share: share of each site's records kept from training for its own measurements; not so
@@ -48,6 +76,8 @@ class DatasetRef(Model):
     event: ColumnName | None = None
     image: ColumnName | None = None
     mask: ColumnName | None = None
+    person: ColumnName | None = None
+    histograms: dict[ColumnName, Bins] = Field(default_factory=dict, max_length=1000)
     labels: tuple[Line, ...] = Field(default=(), max_length=1000)
     validation_share: Annotated[float, Field(ge=0.05, lt=0.9)] = 0.2
 
@@ -62,6 +92,9 @@ class DatasetRef(Model):
                     raise ValueError(f"lists `{column}` twice in `features`")
                 raise ValueError(f"names one column as both `{seen[column]}` and `{role}`")
             seen[column] = role
+        for column in self.histograms:
+            if column not in self.features:
+                raise ValueError(f"asks for a histogram of `{column}`, which is not among its `features`")
         return self
 
     @property
@@ -78,5 +111,5 @@ class DatasetRef(Model):
 
     @property
     def roles(self) -> frozenset[str]:
-        """The keys by which columns are named."""
-        return frozenset(role for role, _, _ in self.columns)
+        """The keys by which columns are named, but for `person`, which every task may ask for."""
+        return frozenset(role for role, _, _ in self.columns if role != "person")

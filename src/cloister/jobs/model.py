@@ -209,6 +209,14 @@ class Job(Model):
             return self.base_model.name
         return "" if self.architecture is None else self.architecture.name
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What an update consists of, in the words of a policy: `adapter` or `model`, and `head`."""
+        if self.method is None:
+            return ()
+        whole = "adapter" if self.method.lora is not None else "model"
+        return (whole, "head") if self.form.head and self.base_model is not None else (whole,)
+
     @model_validator(mode="after")
     def _columns_fit_the_task(self) -> Self:
         form, given = self.form, self.dataset.roles
@@ -224,6 +232,8 @@ class Job(Model):
 
     @model_validator(mode="after")
     def _trains_one_network(self) -> Self:
+        if self.trains and self.dataset.histograms:
+            raise ValueError(f"of task {self.task} may not give `histograms` in `dataset`")
         if not self.trains:
             for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
                 if getattr(self, key) is not None:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cloister.documents import Model
+from cloister.jobs.model import Job
 from cloister.names import ColumnName, Line
 
 
@@ -92,6 +93,12 @@ class FeatureStatistics(Model):
         return min((count for count in counts if count > 0), default=None)
 
 
+def described_columns(job: Job) -> frozenset[str]:
+    """What sites describe for ``job``: its features, and the number that it predicts."""
+    target = job.dataset.target
+    return frozenset(job.dataset.features) | (frozenset() if target is None else {target})
+
+
 def pooled(by_site: Mapping[str, FeatureStatistics]) -> FeatureStatistics:
     """One description over all sites: counts are added, means and variances combined.
 
@@ -115,6 +122,22 @@ def pooled(by_site: Mapping[str, FeatureStatistics]) -> FeatureStatistics:
             raise ValueError("the sites describe a feature as different things")
         features[name] = _numbers(numbers) if numbers else _categories(categories)
     return FeatureStatistics(records=sum(each.records for each in described), features=features)
+
+
+def covers(whole: FeatureStatistics, part: FeatureStatistics) -> bool:
+    """Whether ``whole`` can be what came of pooling ``part`` with others: as much or more of everything told."""
+    if whole.features.keys() != part.features.keys() or whole.records < part.records:
+        return False
+    return all(_covers(whole.features[name], part.features[name]) for name in part.features)
+
+
+def _covers(whole: NumberSummary | CategorySummary, part: NumberSummary | CategorySummary) -> bool:
+    if whole.kind != part.kind or whole.present < part.present or whole.missing < part.missing:
+        return False
+    if isinstance(whole, NumberSummary) or isinstance(part, NumberSummary):
+        return True
+    told = {value: count for value, count in part.counts.items() if count is not None}
+    return all((whole.counts.get(value) or 0) >= count for value, count in told.items())
 
 
 def _numbers(summaries: Sequence[NumberSummary]) -> NumberSummary:

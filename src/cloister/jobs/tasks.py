@@ -41,6 +41,7 @@ ROLE_KINDS: Mapping[str, frozenset[ColumnKind]] = {
     "event": frozenset({ColumnKind.BOOLEAN}),
     "image": _IMAGE,
     "mask": _IMAGE,
+    "person": frozenset({ColumnKind.IDENTIFIER}),
 }
 """By the key of a job's `dataset` that names a column: the kinds that such a column may be of."""
 
@@ -56,6 +57,7 @@ class TaskForm:
         networks: the declared architectures that can do it; empty where it needs a base model.
         base_model: whether it can train a base model.
         statistics: whether features are described over all sites before the first round.
+        head: whether a base model gets layers of the job's own, which are trained whole.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -64,6 +66,7 @@ class TaskForm:
     networks: tuple[str, ...] = ()
     base_model: bool = True
     statistics: bool = False
+    head: bool = False
 
     @property
     def all_roles(self) -> frozenset[str]:
@@ -74,9 +77,11 @@ class TaskForm:
 _TABULAR = ("mlp", "ft_transformer")
 
 FORMS: Mapping[Task, TaskForm] = {
-    Task.TEXT_CLASSIFICATION: TaskForm((frozenset({"text", "label"}),), ("accuracy", "macro_f1", "loss"), labels=True),
+    Task.TEXT_CLASSIFICATION: TaskForm(
+        (frozenset({"text", "label"}),), ("accuracy", "macro_f1", "loss"), labels=True, head=True
+    ),
     Task.TOKEN_CLASSIFICATION: TaskForm(
-        (frozenset({"text", "entities"}),), ("entity_f1", "token_accuracy", "loss"), labels=True
+        (frozenset({"text", "entities"}),), ("entity_f1", "token_accuracy", "loss"), labels=True, head=True
     ),
     Task.CAUSAL_LANGUAGE_MODELLING: TaskForm(
         (frozenset({"prompt", "completion"}), frozenset({"messages"})), ("loss", "perplexity", "token_accuracy")

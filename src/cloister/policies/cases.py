@@ -47,12 +47,16 @@ class CaseView(Model):
         classes: the same by label.
         validation: those kept from training.
         validation_classes: the same by label.
+        people: different people that the records to train on are about.
+        identifying: by column of free text, the texts in which somebody seems to be named.
     """
 
     records: int = Field(ge=0)
     classes: dict[Line, int] = Field(default_factory=dict)
     validation: int = Field(default=0, ge=0)
     validation_classes: dict[Line, int] = Field(default_factory=dict)
+    people: int | None = Field(default=None, ge=0)
+    identifying: dict[Line, int] = Field(default_factory=dict)
 
 
 class CaseLeaving(Model):
@@ -65,6 +69,7 @@ class CaseLeaving(Model):
         metrics: numbers by name.
         tensors: parts of the update.
         records: those that the round trained on.
+        smallest_count: the smallest count above 0 in the descriptions of features that leave.
     """
 
     bytes: int = Field(ge=0)
@@ -73,6 +78,7 @@ class CaseLeaving(Model):
     metrics: dict[Line, float] = Field(default_factory=dict)
     tensors: tuple[Line, ...] = ()
     records: int | None = Field(default=None, ge=0)
+    smallest_count: int | None = Field(default=None, ge=1)
 
 
 def _kind_of_submitter(value: Any) -> str:
@@ -225,10 +231,14 @@ def facts(case: Case) -> tuple[ViewFacts | None, Leaving | None]:
     said, out = case.view, case.leaving
     view = None
     if said is not None:
-        view = ViewFacts(said.records, said.classes, said.validation, said.validation_classes)
+        view = ViewFacts(
+            said.records, said.classes, said.validation, said.validation_classes, said.people, said.identifying
+        )
     if out is None:
         return view, None
-    return view, Leaving(out.bytes, out.bytes_before, out.norm, out.metrics, out.tensors, out.records)
+    return view, Leaving(
+        out.bytes, out.bytes_before, out.norm, out.metrics, out.tensors, out.records, out.smallest_count
+    )
 
 
 def stranger(submitter: CaseSubmitter) -> Submitter:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cloister.documents import Document, KeyPath
 from cloister.errors import Problem
+from cloister.jobs import METRICS
 from cloister.policies.cases import CASES
 from cloister.policies.check import Rule
 from cloister.policies.decision import Effect
@@ -30,7 +31,9 @@ def _grants(policy: Policy, says: Callable[[DatasetGrant], object]) -> bool:
 
 _SPEAKS_ONLY_WHERE: Mapping[str, Asked] = {
     "approval": lambda policy: _grants(policy, lambda grant: grant.approval),
-    "rows": lambda policy: _grants(policy, lambda grant: grant.rows),
+    "rows": lambda policy: _grants(policy, lambda grant: grant.rows) or _grants(policy, lambda grant: grant.filter),
+    "free-text": lambda policy: _grants(policy, lambda grant: grant.free_text),
+    "statistics": lambda policy: policy.may_leave is not None and policy.may_leave.statistics is not None,
     "classes": lambda policy: _grants(policy, lambda grant: grant.minimum_per_class),
     "round-records": lambda policy: (
         policy.training is not None and policy.training.minimum_records_per_round is not None
@@ -51,8 +54,9 @@ _NEVER_ALLOWS: Mapping[str, Asked] = {
 """Rules that deny whatever is asked: what they demand is forbidden outright, or cannot be kept by this version."""
 
 _NEVER_DENIES: Mapping[str, Asked] = {
+    "free-text": lambda policy: all(grant.free_text in ("mask", "keep") for grant in (policy.datasets or {}).values()),
     "selection-metric": lambda policy: (
-        policy.may_leave is not None and {"accuracy", "macro_f1", "loss"} <= set(policy.may_leave.metrics)
+        policy.may_leave is not None and set(METRICS) - {"train_loss"} <= set(policy.may_leave.metrics)
     ),
     "release": lambda policy: (
         policy.release is not None and policy.release.approved_by is None and (policy.release.minimum_sites or 1) == 1

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from cloister.documents import Document
 from cloister.files import canonical_json, sha256_of
 from cloister.policies.model import Policy
-from cloister.policies.sections import SandboxDemand
+from cloister.policies.sections import DatasetGrant, FreeText, SandboxDemand
 from cloister.policies.terms import Release
+from cloister.row_filter import OneOf, RowFilter, all_of, parse
+
+_STRICTEST_FIRST: tuple[FreeText, ...] = ("refuse", "mask", "keep")
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,31 @@ class Policies:
             return frozenset()
         return frozenset(own.metrics) if floor is None else frozenset(own.metrics) & frozenset(floor.metrics)
 
-    def row_filters(self, dataset: str) -> tuple[tuple[str, frozenset[str]], ...]:
-        """Columns of ``dataset`` and the values that a row must have there, by both documents; empty where by none."""
+    def row_filter(self, dataset: str) -> RowFilter | None:
+        """What a row of ``dataset`` must meet to enter a view, by both documents; None where by none."""
+        conditions: list[RowFilter] = []
+        for grant in self._grants(dataset):
+            conditions += [OneOf(column, values) for column, values in (grant.rows or {}).items()]
+            conditions += [] if grant.filter is None else [parse(grant.filter)]
+        return all_of(conditions)
+
+    def free_text(self, dataset: str) -> FreeText:
+        """What is done about free text of ``dataset``: the strictest of what both say; `mask` where neither does."""
+        said = [grant.free_text for grant in self._grants(dataset) if grant.free_text is not None]
+        return min(said, key=_STRICTEST_FIRST.index, default="mask")
+
+    @property
+    def minimum_count(self) -> int | None:
+        """The smallest count that may leave in a description of features; None where none may."""
+        own, floor = self.site.value.may_leave, self.baseline.value.may_leave
+        if own is None or own.statistics is None or (floor is not None and floor.statistics is None):
+            return None
+        least = 0 if floor is None or floor.statistics is None else floor.statistics.minimum_count
+        return max(own.statistics.minimum_count, least)
+
+    def _grants(self, dataset: str) -> tuple[DatasetGrant, ...]:
         grants = ((policy.value.datasets or {}).get(dataset) for policy in (self.site, self.baseline))
-        return tuple(
-            (column, frozenset(values))
-            for grant in grants
-            if grant is not None
-            for column, values in (grant.rows or {}).items()
-        )
+        return tuple(grant for grant in grants if grant is not None)
 
     @property
     def release_minimum_sites(self) -> int:

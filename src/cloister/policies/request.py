@@ -35,12 +35,16 @@ class ViewFacts:
         classes: the same by label.
         validation: those kept from training, to measure on.
         validation_classes: the same by label.
+        people: different people that the records to train on are about; None where the dataset says of nobody.
+        identifying: by column of free text that was looked at, the texts in which somebody seems to be named.
     """
 
     records: int
     classes: Mapping[str, int]
     validation: int = 0
     validation_classes: Mapping[str, int] = field(default_factory=dict)
+    people: int | None = None
+    identifying: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ class Leaving:
         bytes_before: what left in earlier rounds of the same job.
         norm: Euclidean (L2) norm of the update over all its tensors; None where no tensors leave.
         metrics: numbers by name.
-        tensors: the parts of the update that leave, `adapter` and `head`; empty where no tensors do.
+        tensors: the parts of the update that leave, `adapter`, `head` and `model`; empty where no tensors do.
         records: those that the round trained on, as the trainer says; None where it trained on none.
+        smallest_count: the smallest count above 0 in the descriptions of features that leave; None where none do.
     """
 
     bytes: int
@@ -62,6 +67,7 @@ class Leaving:
     metrics: Mapping[str, float]
     tensors: tuple[str, ...]
     records: int | None = None
+    smallest_count: int | None = None
 
 
 @dataclass(frozen=True)

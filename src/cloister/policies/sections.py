@@ -9,15 +9,18 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cloister.documents import Model
+from cloister.jobs import Metric
 from cloister.names import ColumnName, Line, ModulePath, PersonName, Sha256, Word
 from cloister.roster import Role
+from cloister.row_filter import parse
 
-Metric = Literal["accuracy", "macro_f1", "loss", "train_loss"]
 SandboxDemand = Literal["required", "unsafe-none"]
-TensorPart = Literal["adapter", "head"]
+TensorPart = Literal["adapter", "head", "model"]
+Network = Literal["base-model", "mlp", "ft_transformer", "unet", "densenet", "vit", "unetr"]
+FreeText = Literal["mask", "refuse", "keep"]
 
 
 class Section(Model):
@@ -33,6 +36,15 @@ class Section(Model):
 
 
 RowValues = Annotated[tuple[Line, ...], Field(min_length=1, max_length=1000)]
+
+
+def _a_filter(text: str) -> str:
+    parse(text)
+    return text
+
+
+FilterText = Annotated[Line, Field(max_length=2000), AfterValidator(_a_filter)]
+"""A condition on rows, see `cloister.row_filter.parse`."""
 
 
 class Submitters(Section):
@@ -79,7 +91,12 @@ class DatasetGrant(Section):
             refused: metrics of a handful of records tell of each; `MINIMUM_VALIDATION_RECORDS` where a site's policy
             does not say.
         purposes: limits this dataset to some of the policy's purposes; all of them where not given.
+        minimum_people: a view whose records to train on are of fewer people than this is refused; so is one of a dataset
+            that says of nobody whom a record is about.
         rows: by column, the values that a row may have there; other rows never enter a view.
+        filter: a condition that a row must meet; other rows never enter a view.
+        free_text: what is done about free text in which somebody seems to be named; a job that reads free text is denied
+            where a site's policy does not say. `keep` leaves it as it is.
         approval: on what ground the records may be used.
     """
 
@@ -88,7 +105,10 @@ class DatasetGrant(Section):
     minimum_per_class: int | None = Field(default=None, ge=1, le=10**12)
     minimum_validation_records: int | None = Field(default=None, ge=1, le=10**12)
     purposes: tuple[Word, ...] | None = Field(default=None, max_length=100)
+    minimum_people: int | None = Field(default=None, ge=2, le=10**12)
     rows: dict[ColumnName, RowValues] | None = Field(default=None, min_length=1, max_length=100)
+    filter: FilterText | None = None
+    free_text: FreeText | None = None
     approval: Approval | None = None
 
 
@@ -118,10 +138,26 @@ class LoraGrant(Section):
     targets: tuple[ModulePath, ...] = Field(max_length=100)
 
 
+class FullGrant(Section):
+    """What may be trained whole.
+
+    Attributes:
+        networks: `base-model`, or declared architectures by their key in a job.
+    """
+
+    networks: tuple[Network, ...]
+
+
 class Methods(Section):
-    """The ways of training that are granted; one that is not named is denied."""
+    """The ways of training that are granted; one that is not named is denied.
+
+    Attributes:
+        lora: low-rank adaptation of a base model.
+        full: training of every weight; much more leaves the site, and much more of the records can be in it.
+    """
 
     lora: LoraGrant | None = None
+    full: FullGrant | None = None
 
 
 class TrainingLimits(Section):
@@ -162,16 +198,28 @@ class Bounds(Section):
         return self
 
 
+class StatisticsGrant(Section):
+    """Descriptions of features that may leave.
+
+    Attributes:
+        minimum_count: no count above 0 that is smaller leaves, nor a mean or variance over fewer values.
+    """
+
+    minimum_count: int = Field(ge=2, le=10**9)
+
+
 class MayLeave(Section):
     """What may leave the site: nothing that is not named here.
 
     Attributes:
-        tensors: parts of an update: `adapter`, the low-rank factors; `head`, layers that are trained whole.
+        tensors: parts of an update: `adapter`, the low-rank factors; `head`, layers of a base model's own that are
+            trained whole beside them; `model`, every weight of a network.
         maximum_bytes_per_round: size of everything that leaves in one round, bytes.
         maximum_bytes_per_job: size of everything that leaves in all rounds of one job together, bytes.
         maximum_norm: Euclidean (L2) norm of one round's update over all its tensors together.
         metrics: names of the numbers that may leave.
         metric_bounds: by name, between which numbers they may lie.
+        statistics: counts, means and variances of features; tabular networks cannot be trained without.
     """
 
     tensors: tuple[TensorPart, ...]
@@ -180,6 +228,7 @@ class MayLeave(Section):
     maximum_norm: float | None = Field(default=None, gt=0)
     metrics: tuple[Metric, ...]
     metric_bounds: dict[Metric, Bounds] | None = Field(default=None, min_length=1)
+    statistics: StatisticsGrant | None = None
 
 
 class Aggregation(Section):

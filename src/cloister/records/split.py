@@ -8,11 +8,12 @@ order in which texts are kept is that of an HMAC under a key that never leaves t
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import math
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,12 +34,44 @@ def held_back(key: bytes, text: str, seed: int, share: float) -> bool:
 
     Args:
         key: the site's, 32 random bytes.
-        text: of the record.
+        text: what the record is told by: whom it is about, or what it says.
         seed: the job's.
         share: of records to keep, 0 to 1.
     """
-    digest = hmac.digest(key, f"{seed}\0{text}".encode(), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return Split(key, seed, share).held_back([text])[0]
+
+
+class Split:
+    """One job's split at one site: see `held_back`, here for many texts at once.
+
+    Args:
+        key: the site's, 32 random bytes.
+        seed: the job's.
+        share: of records to keep, 0 to 1.
+    """
+
+    def __init__(self, key: bytes, seed: int, share: float) -> None:
+        self._key = key
+        self._seed = seed
+        # As bytes the first 64 bits compare as the number does, which spares a conversion for each record.
+        bound = math.ceil(share * 2**64)
+        self._everything = bound >= 2**64
+        self._bound = min(bound, 2**64 - 1).to_bytes(8, "big")
+
+    def held_back(self, texts: Sequence[str]) -> list[bool]:
+        """For each of ``texts`` whether its record is kept for validation."""
+        if self._everything:
+            return [True] * len(texts)
+        key, begin, bound, digest = self._key, f"{self._seed}\0", self._bound, hmac.digest
+        return [digest(key, (begin + text).encode(), "sha256")[:8] < bound for text in texts]
+
+    def pseudonyms(self, people: Sequence[str]) -> list[str]:
+        """For each of ``people`` 32 hexadecimal digits that nobody outside the site can turn back, others in each job.
+
+        The first 128 bits of HMAC-SHA256 of the seed, the word `pseudonym` and the person.
+        """
+        key, begin, digest = self._key, f"{self._seed}\0pseudonym\0", hmac.digest
+        return [digest(key, (begin + person).encode(), "sha256")[:16].hex() for person in people]
 
 
 def split_key(workspace: Path) -> bytes:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cloister.files import canonical_json, sha256_of
@@ -17,16 +18,21 @@ class ViewManifest:
     """What a view holds, in numbers; no record's content.
 
     Attributes:
-        rows: rows read from the store.
+        rows: rows that the store holds.
         filtered: rows left out because the policy's filter does not let them through.
         rejected: rows left out because they break the dataset's schema.
         cut: texts shortened to the column's maximum.
         training: records to train on.
         validation: records kept from training.
-        classes: by label, the number of records on each side of the split.
-        digests: SHA-256 by file name.
-        columns: the view's columns, text first.
+        classes: by label, the number of records on each side of the split; of survival, by whether the event came.
+        digests: SHA-256 by file name; of all images together under `images`.
+        columns: the view's columns with their kinds.
         filtered_by: columns that rows were filtered by, sorted.
+        rejected_by: by column, the rejected rows that it is the first to break.
+        people: different people on each side of the split; None where the dataset says of nobody whom it is about.
+        free_text: what was done about free text: `mask`, `refuse` or `keep`.
+        identifying: by column of free text that was looked at, how often each kind of identifying piece was found.
+        identifying_share: by such a column, the share of its cells in which any was found.
     """
 
     rows: int
@@ -35,10 +41,15 @@ class ViewManifest:
     cut: int
     training: int
     validation: int
-    classes: dict[str, dict[str, int]]
-    digests: dict[str, str]
-    columns: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, int]]
+    digests: Mapping[str, str]
+    columns: Mapping[str, str]
     filtered_by: tuple[str, ...] = ()
+    rejected_by: Mapping[str, int] = field(default_factory=dict)
+    people: Mapping[str, int] | None = None
+    free_text: str = "keep"
+    identifying: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    identifying_share: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -47,18 +58,7 @@ class ViewManifest:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for sending."""
-        return {
-            "rows": self.rows,
-            "filtered": self.filtered,
-            "rejected": self.rejected,
-            "cut": self.cut,
-            "training": self.training,
-            "validation": self.validation,
-            "classes": self.classes,
-            "digests": self.digests,
-            "columns": list(self.columns),
-            "filtered_by": list(self.filtered_by),
-        }
+        return {**asdict(self), "filtered_by": list(self.filtered_by)}
 
     @property
     def digest(self) -> str:

@@ -54,6 +54,10 @@ def silences(policy: Policy) -> tuple[str, ...]:
     found = [f"No section `{key}`: {_EFFECT_OF_SILENCE[key]}." for key in missing]
     if policy.methods is not None and policy.methods.lora is None:
         found.append("No `methods.lora`: low-rank adaptation is denied.")
+    if policy.methods is not None and policy.methods.full is None:
+        found.append("No `methods.full`: training every weight of a network is denied.")
+    if policy.may_leave is not None and policy.may_leave.statistics is None:
+        found.append("No `may_leave.statistics`: descriptions of features, and networks on columns, are denied.")
     if policy.training is not None:
         for key, unit in (("maximum_steps_per_round", "steps"), ("maximum_epochs_per_round", "epochs")):
             if getattr(policy.training, key) is None:
@@ -135,12 +139,25 @@ def _dataset(name: str, grant: DatasetGrant, *, of_baseline: bool) -> Iterable[s
         yield f"Where records of `{name}` are kept for validation, they must be at least {_number(kept)}."
     if grant.purposes is not None:
         yield f"`{name}` is granted for {_names(grant.purposes, joint='or')} only."
+    if grant.minimum_people is not None:
+        yield f"The records of `{name}` to train on must be of at least {_number(grant.minimum_people)} people."
     for column, values in (grant.rows or {}).items():
         yield f"Of `{name}` only rows with {_names(values, joint='or')} in column `{column}` are used."
+    if grant.filter is not None:
+        yield f"Of `{name}` only rows that meet this condition are used: `{grant.filter}`."
+    if grant.free_text is not None:
+        yield f"Free text of `{name}` in which somebody seems to be named {_FREE_TEXT[grant.free_text]}."
     if grant.approval is not None:
         ground = grant.approval
         said = f"the {ground.kind} approval `{ground.reference}`, until `{ground.until}`"
         yield f"The ground for using `{name}` is {said}."
+
+
+_FREE_TEXT = {
+    "mask": "is masked: `mask`",
+    "refuse": "ends the job here: `refuse`",
+    "keep": "is not looked for: `keep`",
+}
 
 
 def _base_models(policy: Policy) -> Iterable[str]:
@@ -150,10 +167,13 @@ def _base_models(policy: Policy) -> Iterable[str]:
 
 def _methods(policy: Policy) -> Iterable[str]:
     lora = policy.methods.lora if policy.methods else None
-    if lora is None:
+    full = policy.methods.full if policy.methods else None
+    if lora is None and full is None:
         yield "No method is named."
-        return
-    yield f"Low-rank adaptation up to rank {_number(lora.maximum_rank)}, of the layers {_names(lora.targets)}."
+    if lora is not None:
+        yield f"Low-rank adaptation up to rank {_number(lora.maximum_rank)}, of the layers {_names(lora.targets)}."
+    if full is not None:
+        yield f"Every weight may be trained of these networks: {_names(full.networks)}."
 
 
 def _training(policy: Policy) -> Iterable[str]:
@@ -196,6 +216,9 @@ def _may_leave(policy: Policy) -> Iterable[str]:
     if limits.maximum_norm is not None:
         yield f"The Euclidean norm of an update may be {_number(limits.maximum_norm)} at most."
     yield f"These numbers may leave: {_names(limits.metrics)}."
+    if limits.statistics is not None:
+        least = _number(limits.statistics.minimum_count)
+        yield f"Descriptions of features may leave, with no count of fewer than {least} records in them."
     for name, bounds in (limits.metric_bounds or {}).items():
         yield f"`{name}` may leave {_between(bounds)}."
 

@@ -183,7 +183,8 @@ def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) ->
         message = f"needs {job.federation.minimum_sites} sites, and {len(with_dataset)} could take part"
         hint = f"sites whose silo has the dataset `{job.dataset.name}` could"
         yield _problem(document, ("federation", "minimum_sites"), message, hint)
-    if not any(job.base_model.name in silo.base_models for silo in asked):
+    base_model = job.base_model
+    if base_model is not None and not any(base_model.name in silo.base_models for silo in asked):
         known = {name for silo in asked for name in silo.base_models}
-        hint = nearest(job.base_model.name, known, "name one that a silo has a place for")
-        yield _problem(document, ("base_model", "name"), f"{whose} has a base model `{job.base_model.name}`", hint)
+        hint = nearest(base_model.name, known, "name one that a silo has a place for")
+        yield _problem(document, ("base_model", "name"), f"{whose} has a base model `{base_model.name}`", hint)

@@ -8,6 +8,7 @@ memory and processes. This package knows nothing of NVFlare and nothing of PyTor
 
 from cloister.sandbox.bubblewrap import command, missing
 from cloister.sandbox.enclosure import Enclosure, Limits, SandboxMode
+from cloister.sandbox.network_layout import network_layout
 from cloister.sandbox.trainer import Trainer
 
-__all__ = ["Enclosure", "Limits", "SandboxMode", "Trainer", "command", "missing"]
+__all__ = ["Enclosure", "Limits", "SandboxMode", "Trainer", "command", "missing", "network_layout"]

@@ -36,7 +36,8 @@ class Enclosure:
 
     Attributes:
         view: folder with the governed view; `/view` inside.
-        base_model: folder with the base model; its known files appear under `/base-model` inside, others do not.
+        base_model: folder with the base model; its known files appear under `/base-model` inside, others do not. None
+            where nothing but what the job declares is trained.
         protected: files and folders of which nothing may be visible inside, beyond view and base model.
         limits: what it may use up.
         log: the site's own file, mode 0600, to which the trainer's standard error is appended.
@@ -44,7 +45,7 @@ class Enclosure:
     """
 
     view: Path
-    base_model: Path
+    base_model: Path | None
     protected: tuple[Path, ...]
     limits: Limits
     log: Path

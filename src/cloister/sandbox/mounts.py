@@ -141,6 +141,8 @@ def _code(enclosure: Enclosure) -> list[Mount]:
 
 
 def _base_model(enclosure: Enclosure, protected: tuple[Path, ...]) -> list[Mount]:
+    if enclosure.base_model is None:
+        return []
     folder = enclosure.base_model.resolve()
     found = []
     for name in BASE_MODEL_FILES:
@@ -148,7 +150,7 @@ def _base_model(enclosure: Enclosure, protected: tuple[Path, ...]) -> list[Mount
             continue
         source = (folder / name).resolve()  # a hub's cache holds links to its blobs
         if any(source.is_relative_to(path) and not folder.is_relative_to(path) for path in protected):
-            raise SandboxError(f"`{enclosure.base_model / name}` is a link into a protected folder")
+            raise SandboxError(f"`{folder / name}` is a link into a protected folder")
         found.append(Mount(Kind.SHOW, str(source), BASE_MODEL / name))
     if not found:
         raise SandboxError(f"`{enclosure.base_model}` holds no base model")

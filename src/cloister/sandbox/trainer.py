@@ -52,9 +52,10 @@ class Trainer:
         argv: list[str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        view, base_model = str(VIEW), str(BASE_MODEL)
+        view, base_model = str(VIEW), None if enclosure.base_model is None else str(BASE_MODEL)
         if mode is SandboxMode.UNSAFE_NONE:
-            view, base_model = str(enclosure.view.resolve()), str(enclosure.base_model.resolve())
+            view = str(enclosure.view.resolve())
+            base_model = None if enclosure.base_model is None else str(enclosure.base_model.resolve())
         code = None if enclosure.code is None else str(CODE)
         self._setup = setup.model_copy(update={"view": view, "base_model": base_model, "code": code})
         self._enclosure, self._mode, self._maximum_blob_bytes = enclosure, mode, maximum_blob_bytes

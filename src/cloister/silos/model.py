@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from cloister.documents import Model
-from cloister.names import ColumnName, SiteName, Word
+from cloister.names import ColumnName, Line, SiteName, Word
 from cloister.silos.columns import Column, ColumnKind
 from cloister.silos.connectors import Connector, PathText
 
@@ -25,6 +25,7 @@ class Dataset(Model):
         person: the column, of kind identifier, that says whom a record is about. All records of one person fall on one
             side of the split. Where none is declared each record counts as a person of its own.
         label: the column that jobs may learn to predict, and no other; any column where not given.
+        missing: words that stand for nothing, such as `?` or `NA`, in text cells of every column but free text.
         maximum_rejected_share: above this share of rows that break the schema the dataset is refused, 0 to 1.
     """
 
@@ -32,6 +33,7 @@ class Dataset(Model):
     columns: dict[ColumnName, Column] = Field(min_length=1)
     person: ColumnName | None = None
     label: ColumnName | None = None
+    missing: tuple[Line, ...] = Field(default=(), max_length=20)
     maximum_rejected_share: float = Field(default=0.05, ge=0, le=1)
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from cloister.policies.sections import MINIMUM_VALIDATION_RECORDS, DatasetGrant
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow `minimum_records` or more to train on, and `minimum_validation_records` or more, or none, to measure on.
+    """Allow `minimum_records` or more to train on, of `minimum_people` or more, and `minimum_validation_records` or more, or none, to measure on.
 
     Before the view is written there is nothing to count.
     """
@@ -28,8 +28,21 @@ def judge(check: Check) -> Outcomes:
     if view.records < grant.minimum_records:
         message = f"the view holds {view.records} records to train on and needs {grant.minimum_records}"
         refusals += check.deny(message, policy=path, job=("dataset", "name"))
+    refusals += _people(check, grant, view)
     refusals += _validation(check, grant, view)
     return refusals or check.allow(f"the view holds {grant.minimum_records} records to train on or more", policy=path)
+
+
+def _people(check: Check, grant: DatasetGrant, view: ViewFacts) -> Outcomes:
+    least = grant.minimum_people
+    if least is None or (view.people is not None and view.people >= least):
+        return ()
+    path = ("datasets", check.job.dataset.name, "minimum_people")
+    if view.people is None:
+        message = f"the dataset says of nobody whom a record is about, and {least} people are needed"
+        return check.deny(message, policy=path, job=("dataset", "name"))
+    message = f"the records to train on are of fewer than {least} people"
+    return check.deny(message, policy=path, job=("dataset", "name"))
 
 
 def _validation(check: Check, grant: DatasetGrant, view: ViewFacts) -> Outcomes:

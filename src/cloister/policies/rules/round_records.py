@@ -20,6 +20,8 @@ def judge(check: Check) -> Outcomes:
     """
     limits, training, view = check.policy.training, check.job.training, check.request.view
     leaving = check.request.leaving
+    if training is None:
+        return check.not_applicable("the job trains nothing")
     if limits is None:
         return check.silent("training", job=("training",))
     least = limits.minimum_records_per_round

@@ -13,9 +13,12 @@ _ASKED: KeyPath = ("select_by", "metric")
 
 def judge(check: Check) -> Outcomes:
     """Allow a metric that stands under `may_leave.metrics`; without it the server could not pick a round."""
+    selection = check.job.select_by
+    if selection is None:
+        return check.not_applicable("the job trains nothing")
     if check.policy.may_leave is None:
         return check.silent("may_leave", job=_ASKED)
-    granted, metric = check.policy.may_leave.metrics, check.job.select_by.metric
+    granted, metric = check.policy.may_leave.metrics, selection.metric
     if metric not in granted:
         message = f"metric {quoted(metric)} is not among those that may leave: {listed(granted) or 'none'}"
         return check.deny(message, policy=_STATED, job=_ASKED)

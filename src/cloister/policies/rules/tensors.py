@@ -13,19 +13,23 @@ _STATED: KeyPath = ("may_leave", "tensors")
 def judge(check: Check) -> Outcomes:
     """Allow where every part stands under `may_leave.tensors`.
 
-    A job of task `text-classification` trains a head beside the adapter of its method, and both are sent every round.
+    Jobs whose base model gets a head, such as those of task `text-classification`, send it every round beside the
+    factors or weights of their method.
     """
+    parts = check.job.parts
+    if not parts:
+        return check.not_applicable("the job trains nothing")
     leaves = check.policy.may_leave
     if leaves is None:
         return check.silent("may_leave", job=("method",))
-    asked: tuple[tuple[str, KeyPath], ...] = (("adapter", ("method", "lora")), ("head", ("task",)))
     refusals: Outcomes = ()
-    for part, path in asked:
+    for part in parts:
         if part not in leaves.tensors:
+            path: KeyPath = ("task",) if part == "head" else ("method", check.job.way.name)
             message = f"the job sends tensors of its {part}, and what may leave is {listed(leaves.tensors) or 'none'}"
             refusals += check.deny(message, policy=_STATED, job=path)
     sent = () if check.request.leaving is None else check.request.leaving.tensors
-    for part in sorted(set(sent) - {"adapter", "head"}):
+    for part in sorted(set(sent) - set(parts)):
         refusals += check.deny(f"tensors of kind {quoted(part)} may not leave", policy=_STATED)
     return refusals or check.allow(f"tensors of {listed(leaves.tensors)} may leave", policy=_STATED)
 

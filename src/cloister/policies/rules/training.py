@@ -9,14 +9,16 @@ from cloister.policies.check import Check, Outcomes, Rule
 
 def judge(check: Check) -> Outcomes:
     """Allow where every number that the job gives has a limit and is within it."""
-    limits, job = check.policy.training, check.job
+    limits, asked_for = check.policy.training, check.job.training
+    if asked_for is None:
+        return check.not_applicable("the job trains nothing")
     if limits is None:
         return check.silent("training", job=("training",))
     measures: tuple[tuple[KeyPath, int | None, str, int | None], ...] = (
-        (("federation", "rounds"), job.federation.rounds, "maximum_rounds", limits.maximum_rounds),
-        (("training", "steps"), job.training.steps, "maximum_steps_per_round", limits.maximum_steps_per_round),
-        (("training", "epochs"), job.training.epochs, "maximum_epochs_per_round", limits.maximum_epochs_per_round),
-        (("training", "batch_size"), job.training.batch_size, "maximum_batch_size", limits.maximum_batch_size),
+        (("federation", "rounds"), check.job.federation.rounds, "maximum_rounds", limits.maximum_rounds),
+        (("training", "steps"), asked_for.steps, "maximum_steps_per_round", limits.maximum_steps_per_round),
+        (("training", "epochs"), asked_for.epochs, "maximum_epochs_per_round", limits.maximum_epochs_per_round),
+        (("training", "batch_size"), asked_for.batch_size, "maximum_batch_size", limits.maximum_batch_size),
     )
     refusals: Outcomes = ()
     for asked_at, asked, key, limit in measures:
