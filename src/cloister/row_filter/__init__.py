@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rows of a dataset a policy lets through: a small language of conditions, with no way to call anything."""
 
+from cloister.row_filter.check import mistakes
 from cloister.row_filter.model import (
     All,
     AnyOf,
@@ -14,6 +15,8 @@ from cloister.row_filter.model import (
     all_of,
     columns_of,
 )
+from cloister.row_filter.parse import parse
+from cloister.row_filter.text import in_words, spelled
 
 __all__ = [
     "All",
@@ -27,4 +30,8 @@ __all__ = [
     "Scalar",
     "all_of",
     "columns_of",
+    "in_words",
+    "mistakes",
+    "parse",
+    "spelled",
 ]
