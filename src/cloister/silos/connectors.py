@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cloister.documents import Model
 from cloister.names import ColumnName
-from cloister.silos.paths import PathText as PathText
+from cloister.silos.paths import PathText
 
 
 class SqliteConnector(Model):

@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from cloister.documents import Model
 from cloister.names import ColumnName, Line, SiteName, Word
 from cloister.silos.columns import Column, ColumnKind
-from cloister.silos.connectors import Connector, PathText
+from cloister.silos.connectors import Connector
+from cloister.silos.paths import PathText
 
 
 class Dataset(Model):
