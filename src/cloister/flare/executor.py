@@ -2,8 +2,8 @@
 """A site's part in a job: NVFlare's executor in the client job process, which is trusted and runs no code of the job's.
 
 `prepare` checks the base model, writes the governed view, asks the policy again now that the records are counted, and
-starts the trainer in its sandbox; where a network is made for what columns hold, it describes them instead, and `settle`
-starts the trainer. `train` and `evaluate` pass the adapter through the trainer and the egress gate.
+starts the trainer in its sandbox; where a network is made for what columns hold, it describes them instead, and
+`settle` starts the trainer. `train` and `evaluate` pass the tensors through the trainer and the egress gate.
 Whatever goes wrong becomes a refusal that says so in a sentence of Cloister's own; the trainer's words stay here, and
 so does how it failed, which code that a job brings can choose.
 """

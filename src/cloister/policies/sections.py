@@ -91,12 +91,12 @@ class DatasetGrant(Section):
             refused: metrics of a handful of records tell of each; `MINIMUM_VALIDATION_RECORDS` where a site's policy
             does not say.
         purposes: limits this dataset to some of the policy's purposes; all of them where not given.
-        minimum_people: a view whose records to train on are of fewer people than this is refused; so is one of a dataset
-            that says of nobody whom a record is about.
+        minimum_people: a view whose records to train on are of fewer people than this is refused; so is one of a
+            dataset that says of nobody whom a record is about.
         rows: by column, the values that a row may have there; other rows never enter a view.
         filter: a condition that a row must meet; other rows never enter a view.
-        free_text: what is done about free text in which somebody seems to be named; a job that reads free text is denied
-            where a site's policy does not say. `keep` leaves it as it is.
+        free_text: what is done about free text in which somebody seems to be named; a job that reads free text is
+            denied where a site's policy does not say. `keep` leaves it as it is.
         approval: on what ground the records may be used.
     """
 

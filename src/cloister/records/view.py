@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The governed view: the part of a dataset that one job's trainer may see, written to a private folder.
 
-1. The view holds the columns that the job names, and the policy grants. Nothing else is read from the store, but for the
-   columns that the policy filters rows by, and the person that a record is about: those are read, and not copied. Where
-   the job asks for the person, the view holds a pseudonym.
+1. The view holds the columns that the job names, and the policy grants. Nothing else is read from the store, but for
+   the columns that the policy filters rows by, and the person that a record is about: those are read, and not copied.
+   Where the job asks for the person, the view holds a pseudonym.
 2. A column that the dataset does not declare does not exist. A column of kind identifier cannot be asked for.
 3. A column is of a kind that the job's task can use it for; a column of classes has the very labels of the job.
 4. A row that the policy's filter does not let through is left out before anything else is looked at, and counted. A

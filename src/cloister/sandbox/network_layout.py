@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors a job on images exchanges: told by a process in the sandbox that builds the network and sees no record."""
+"""Which tensors a job on images exchanges: told by a sandboxed process that builds its network and sees no record."""
 
 from __future__ import annotations
 

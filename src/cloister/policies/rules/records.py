@@ -13,7 +13,9 @@ from cloister.policies.sections import MINIMUM_VALIDATION_RECORDS, DatasetGrant
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow `minimum_records` or more to train on, of `minimum_people` or more, and `minimum_validation_records` or more, or none, to measure on.
+    """Allow `minimum_records` or more to train on, of `minimum_people` or more.
+
+    Allow `minimum_validation_records` or more, or none, to measure on.
 
     Before the view is written there is nothing to count.
     """

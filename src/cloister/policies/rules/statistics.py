@@ -11,7 +11,7 @@ _ASKED: KeyPath = ("task",)
 
 
 def judge(check: Check) -> Outcomes:
-    """Allow where the job describes no features, or the policy grants it and every count that leaves is large enough."""
+    """Allow where the policy grants it, and every count that leaves is large enough."""
     if not check.job.form.statistics:
         return check.not_applicable("the job describes no features")
     if check.policy.may_leave is None:
