@@ -6,6 +6,8 @@ Names and shapes are those of `cloister.training.tabular_networks`, which builds
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from cloister.errors import JobError
 from cloister.jobs.adapter import AdapterLayout, Start, TensorSpec
 from cloister.jobs.architecture import FtTransformer, Mlp
@@ -57,11 +59,8 @@ def feed_forward_width(width: int) -> int:
 
 def _mlp(network: Mlp, inputs: TabularInputs) -> list[TensorSpec]:
     widths = (inputs.width, *network.hidden)
-    return [
-        tensor
-        for index in range(len(network.hidden))
-        for tensor in _linear(f"layers.{index}", *widths[index : index + 2][::-1])
-    ]
+    layers = enumerate(pairwise(widths))
+    return [tensor for index, (before, after) in layers for tensor in _linear(f"layers.{index}", after, before)]
 
 
 def _ft_transformer(network: FtTransformer, inputs: TabularInputs) -> list[TensorSpec]:
