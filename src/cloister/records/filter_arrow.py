@@ -125,7 +125,7 @@ def _held(kind: pa.DataType, value: Scalar, column: str) -> tuple[Any, bool]:
 
 
 def _held_whole(value: float) -> tuple[int | None, bool]:
-    if math.isinf(value):
+    if isinstance(value, float) and math.isinf(value):
         return (_WHOLE[1], False) if value > 0 else (None, False)
     below = math.floor(value)
     if below < _WHOLE[0]:

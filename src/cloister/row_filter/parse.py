@@ -41,7 +41,7 @@ start: any
 list: "[" value ("," value)* "]"
 value: TEXT -> text | NUMBER -> number | DATE -> date | MOMENT -> moment | "true" -> true | "false" -> false
 
-OPERATOR: "==" | "!=" | "<=" | ">=" | "<" | ">"
+OPERATOR: /(==|!=|<=|>=|<|>)(?![=<>!])/
 COLUMN: /[A-Za-z][A-Za-z0-9_]{0,62}(?![A-Za-z0-9_])/
 TEXT: /'([^'\x00-\x1f\x7f]|'')*'/ | /"([^"\x00-\x1f\x7f]|"")*"/
 MOMENT.3: /[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})(?![\w.:+-])/
@@ -194,6 +194,8 @@ def _refusal(text: str, error: UnexpectedInput) -> str:
         return f"at character {at + 1}: a quote is never closed"
     if found in ("'", '"') and not _QUOTED.match(text, at).group().isprintable():  # type: ignore[union-attr]
         return f"at character {at + 1}: a text in quotes holds a line end or another character that cannot be printed"
+    if found == ")" and _possible(error) == {"$END"}:
+        return f"at character {at + 1}: `)` closes nothing"
     shown = f"`{found}`" if found else "the end"
     sentence = f"at character {at + 1}: expected {_said(_possible(error))} and found {shown}"
     meant = found.lower() if found in ("AND", "OR", "NOT", "IN", "IS", "MISSING") else _WRITE.get(found)

@@ -25,7 +25,7 @@ def in_words(condition: RowFilter) -> str:
 
 
 def _written(condition: RowFilter, write: Callable[[Test, bool], str]) -> str:
-    """What is around the tests is written alike; ``write`` writes a test, and whether it is turned into its opposite."""
+    """What is around the tests is written alike; ``write`` writes a test, or its opposite."""
     match condition:
         case All(operands) | AnyOf(operands):
             parts = (_written(each, write) for each in operands)
@@ -81,4 +81,6 @@ def spelled_value(value: Scalar) -> str:
 
 
 def _shown(value: Scalar) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return spelled_value(value)
     return f"`{value if isinstance(value, str) else spelled_value(value)}`"
