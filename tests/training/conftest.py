@@ -14,6 +14,7 @@ import pytest
 
 from cloister.jobs import AdapterLayout, Job, layout_of
 from cloister.messages import Setup
+from cloister.silos import ColumnKind
 
 LABELS = ("cardiology", "dermatology", "loans")
 _WORDS = {
@@ -60,15 +61,16 @@ def write_view(folder: Path, *, train: int, validation: int, labels: tuple[str, 
     return folder
 
 
-def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path) -> Setup:
+def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path | None, **columns: ColumnKind) -> Setup:
     return Setup(
         view=str(view),
-        base_model=str(base_model),
-        text=job.dataset.text,
-        label=job.dataset.label,
-        labels=job.dataset.labels,
-        lora=job.method.lora,
-        training=job.training,
+        base_model=None if base_model is None else str(base_model),
+        task=job.task,
+        dataset=job.dataset,
+        columns=columns or {"note": ColumnKind.TEXT, "ward": ColumnKind.CATEGORY},
+        method=job.way,
+        architecture=job.architecture,
+        training=job.plan,
         shapes=layout.shapes(),
         head_modules=layout.head_modules,
         threads=1,
@@ -77,4 +79,4 @@ def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path) -> S
 
 @pytest.fixture(scope="session")
 def layout(base_model: Path) -> AdapterLayout:
-    return layout_of(base_model, job())
+    return layout_of(job(), base_model=base_model)

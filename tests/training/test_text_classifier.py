@@ -102,7 +102,7 @@ def test_base_model_does_not_change(classifier: Make) -> None:
 
 def test_head_has_its_own_rate_and_biases_do_not_decay(classifier: Make) -> None:
     one = classifier(job(head_learning_rate=0.5, learning_rate=0.001, weight_decay=0.1))
-    groups = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in one._parameter_groups()}
+    groups = {(group.learning_rate, group.weight_decay): len(group.parameters) for group in one._parameter_groups()}
     assert groups == {(0.001, 0.1): 24, (0.5, 0.1): 1, (0.5, 0.0): 1}
 
 
@@ -198,7 +198,7 @@ def test_agrees_with_the_declared_layout_of_other_architectures(kind: str, base_
     targets = ["q_lin", "v_lin"] if kind == "distilbert" else ["query", "value"]
     document["method"]["lora"]["targets"] = targets
     the_job = Job.model_validate_json(json.dumps(document))
-    declared = layout_of(tmp_path / "model", the_job)
+    declared = layout_of(the_job, base_model=tmp_path / "model")
     setup: Setup = setup_of(the_job, declared, write_view(tmp_path / "view", train=9, validation=5), tmp_path / "model")
     one = TextClassifier(setup)
     one.load_adapter(safetensors.numpy.save(initial_adapter(declared, 1)))

@@ -19,6 +19,13 @@ from cloister.files import canonical_json, sha256_of
 from cloister.jobs.model import Job
 from cloister.jobs.tasks import Task
 
+PEFT_TASKS: Mapping[Task, str] = {
+    Task.TEXT_CLASSIFICATION: "SEQ_CLS",
+    Task.TOKEN_CLASSIFICATION: "TOKEN_CLS",
+    Task.CAUSAL_LANGUAGE_MODELLING: "CAUSAL_LM",
+}
+"""What PEFT calls the tasks of base models."""
+
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 Start = Literal["uniform", "zeros", "normal", "ones"]
@@ -130,7 +137,7 @@ def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:
         return {"task": job.task.value, "tensors": meaning, "base_model": base, "architecture": network}
     return {
         "peft_type": "LORA",
-        "task_type": _PEFT_TASKS.get(job.task),
+        "task_type": PEFT_TASKS.get(job.task),
         "base_model_name_or_path": job.base_model.name,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
@@ -141,10 +148,3 @@ def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-
-
-_PEFT_TASKS = {
-    Task.TEXT_CLASSIFICATION: "SEQ_CLS",
-    Task.TOKEN_CLASSIFICATION: "TOKEN_CLS",
-    Task.CAUSAL_LANGUAGE_MODELLING: "CAUSAL_LM",
-}

@@ -29,6 +29,10 @@ class Batch:
     mask: torch.Tensor
     classes: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        return Batch(self.tokens.to(device), self.mask.to(device), self.classes.to(device))
+
 
 @dataclass(frozen=True)
 class ClassificationRecords:

@@ -16,6 +16,7 @@ from typing import NoReturn, Self
 from cloister.errors import TrainerError
 from cloister.messages import Done, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_request
 from cloister.training.interface import Trainer
+from cloister.training.tasks import trainer_for
 
 _HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
 _PROGRESS_SECONDS = 0.5
@@ -97,9 +98,7 @@ def _trainer(setup: Setup) -> Trainer:
         from cloister.training.custom import trainer_class  # noqa: PLC0415
 
         return trainer_class(Path(setup.code))(setup)
-    from cloister.training.text_classifier import TextClassifier  # noqa: PLC0415
-
-    return TextClassifier(setup)
+    return trainer_for(setup)
 
 
 def _answer(trainer: Trainer, request: Request, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank factors beside a frozen base model's layers, as PEFT makes, names and exchanges them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+from cloister.jobs.adapter import PEFT_TASKS
+from cloister.jobs.method import Lora
+from cloister.messages import Setup
+from cloister.training.exchange import Shapes, check_tensors, read_tensors, write_tensors
+
+
+def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = False) -> Any:
+    """``base``, frozen, with factors beside the layers that ``lora`` names, and a head that is trained whole.
+
+    Args:
+        base: a model of transformers.
+        lora: rank, scale, dropout and layers.
+        setup: names the task and the head's modules.
+        transposed: whether the layers' weights have the input first, as those of GPT-2 have.
+    """
+    config = LoraConfig(
+        task_type=PEFT_TASKS[setup.task],
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        modules_to_save=list(setup.head_modules) or None,
+        fan_in_fan_out=transposed,
+    )
+    return get_peft_model(base, config)
+
+
+class LowRankExchange:
+    """Exchanges the factors and the head of ``model``, by the names that PEFT gives them.
+
+    Args:
+        model: what `with_factors` returned.
+        shapes: of the job's tensors.
+
+    Raises:
+        TrainerError: where ``model`` has other ones.
+    """
+
+    def __init__(self, model: Any, shapes: Shapes) -> None:
+        self._model = model
+        self._shapes = shapes
+        check_tensors(get_peft_model_state_dict(model), shapes)
+
+    def load(self, blob: bytes) -> None:
+        """Put the tensors in ``blob`` into the network; raises `TrainerError` where they are not the job's."""
+        set_peft_model_state_dict(self._model, read_tensors(blob, self._shapes))
+
+    def save(self) -> bytes:
+        """Factors and head."""
+        return write_tensors(get_peft_model_state_dict(self._model))
