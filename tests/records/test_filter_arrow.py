@@ -20,6 +20,7 @@ from cloister.records.filter_arrow import mask_of
 from cloister.row_filter import All, AnyOf, Comparison, Missing, Not, OneOf, RowFilter, parse
 from tests.row_filter.filters import filters, leaves_of
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TYPES = {
     "text": pa.string(),
     "number": pa.float64(),
@@ -36,7 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "integer": NUMBERS,
     "boolean": [True, False],
     "date": [date(1, 1, 1), date(1969, 12, 31), date(2024, 2, 29), date(9999, 12, 31)],
-    "moment": [datetime(1960, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 1, 2, 3, 4, UTC), datetime.max.replace(tzinfo=UTC)],
+    "moment": [EPOCH, datetime(2024, 2, 29, 1, 2, 3, 4, UTC), datetime.max.replace(tzinfo=UTC)],
 }  # fmt: skip
 CELLS = VALUES | {
     "number": [0.0, -0.0, 1.0, 2.5, -3.0, float(2**53), 1e300, -1e300, math.nan, 5e-324],

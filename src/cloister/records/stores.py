@@ -5,11 +5,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloister.records.arrow import ArrowStore
 from cloister.records.csv import CsvStore
-from cloister.records.interface import Store
+from cloister.records.interface import FileStore, Store
+from cloister.records.json_lines import JsonLinesStore
 from cloister.records.parquet import ParquetStore
 from cloister.records.sqlite import SqliteStore
-from cloister.silos import Dataset, ParquetConnector, SqliteConnector
+from cloister.silos import (
+    ArrowConnector,
+    CsvConnector,
+    Dataset,
+    JsonLinesConnector,
+    ParquetConnector,
+    SqliteConnector,
+)
+
+_FILES: dict[type, type[FileStore]] = {
+    ArrowConnector: ArrowStore,
+    CsvConnector: CsvStore,
+    JsonLinesConnector: JsonLinesStore,
+    ParquetConnector: ParquetStore,
+}
+"""Stores of which all that the silo document says is where they lie."""
 
 
 def open_store(dataset: Dataset, *, root: Path) -> Store:
@@ -27,9 +44,7 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
     store: Store
     if isinstance(connector, SqliteConnector):
         store = SqliteStore(path, connector.path, connector.table)
-    elif isinstance(connector, ParquetConnector):
-        store = ParquetStore(path, connector.path)
     else:
-        store = CsvStore(path, connector.path)
+        store = _FILES[type(connector)](path, connector.path)
     store.require_columns(dataset.columns)
     return store

@@ -2,11 +2,19 @@
 """What a site brings: its datasets, base models and capacity (`silos/*.yaml`)."""
 
 from cloister.silos.columns import FEATURE_KINDS, Column, ColumnKind
-from cloister.silos.connectors import Connector, CsvConnector, ParquetConnector, SqliteConnector
+from cloister.silos.connectors import (
+    ArrowConnector,
+    Connector,
+    CsvConnector,
+    JsonLinesConnector,
+    ParquetConnector,
+    SqliteConnector,
+)
 from cloister.silos.model import BaseModelPlace, Capacity, Dataset, Silo
 
 __all__ = [
     "FEATURE_KINDS",
+    "ArrowConnector",
     "BaseModelPlace",
     "Capacity",
     "Column",
@@ -14,6 +22,7 @@ __all__ = [
     "Connector",
     "CsvConnector",
     "Dataset",
+    "JsonLinesConnector",
     "ParquetConnector",
     "Silo",
     "SqliteConnector",

@@ -30,6 +30,20 @@ class ParquetConnector(Model):
     path: PathText
 
 
+class ArrowConnector(Model):
+    """An Arrow IPC file or stream."""
+
+    kind: Literal["arrow"]
+    path: PathText
+
+
+class JsonLinesConnector(Model):
+    """A file with one JSON object per line, UTF-8."""
+
+    kind: Literal["json-lines"]
+    path: PathText
+
+
 class CsvConnector(Model):
     """A CSV file, UTF-8, with a header line (RFC 4180)."""
 
@@ -37,4 +51,7 @@ class CsvConnector(Model):
     path: PathText
 
 
-Connector = Annotated[SqliteConnector | ParquetConnector | CsvConnector, Field(discriminator="kind")]
+Connector = Annotated[
+    SqliteConnector | ParquetConnector | ArrowConnector | CsvConnector | JsonLinesConnector,
+    Field(discriminator="kind"),
+]
