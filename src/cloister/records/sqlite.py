@@ -30,7 +30,7 @@ class SqliteStore(FileStore):
 
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT name FROM pragma_table_info(?)", (self.table,))
             names = tuple(name.decode(errors="replace") for (name,) in rows)
         if not names:
@@ -45,7 +45,7 @@ class SqliteStore(FileStore):
         chosen = ", ".join(_quoted(column) for column in columns)
         statement = f"SELECT {chosen} FROM {_quoted(self.table)}"  # noqa: S608  names are quoted and known to exist
         first_row = 1
-        with self._connection() as connection, closing(connection.execute(statement)) as cursor:
+        with self.connection() as connection, closing(connection.execute(statement)) as cursor:
             while rows := cursor.fetchmany(BATCH_ROWS):
                 arrays = [
                     pa.array([self._text(row[index], column, first_row + n) for n, row in enumerate(rows)], pa.string())
@@ -65,7 +65,12 @@ class SqliteStore(FileStore):
             raise not_utf8(self, column, row) from None
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """The database, read-only; text arrives as bytes.
+
+        Raises:
+            RecordsError: where SQLite cannot read it, also for what is asked while it is open.
+        """
         self.require_file()
         uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
         try:
