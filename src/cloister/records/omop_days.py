@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Days in statements: a date as the number of days since 1970-01-01, in PostgreSQL and in SQLite alike.
+
+PostgreSQL has a type for dates. SQLite has none; there a date is text such as `2010-01-31` or `20100131`, a time of day
+behind it does not count, or, as OHDSI's own tools write it, seconds since 1970-01-01
+(https://github.com/OHDSI/SqlRender, dialect `sqlite`), whole days of them. What is neither becomes null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class DayNumber(FunctionElement[int]):
+    """Days since 1970-01-01 of a column's date; null where there is none or it cannot be read."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+class CalendarDay(FunctionElement[int]):
+    """A number of days since 1970-01-01 as a number such as 20100131."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+class OddNumber(FunctionElement[bool]):
+    """Whether a column of numbers holds something that is not one, and not null."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(DayNumber, "postgresql")
+def _day_number_postgresql(element: DayNumber, compiler: Any, **options: Any) -> str:
+    date = compiler.process(element.clauses, **options)
+    return f"(CAST({date} AS DATE) - DATE '1970-01-01')"
+
+
+@compiles(DayNumber, "sqlite")
+def _day_number_sqlite(element: DayNumber, compiler: Any, **options: Any) -> str:
+    date = compiler.process(element.clauses, **options)
+    compact = f"substr({date}, 1, 4) || '-' || substr({date}, 5, 2) || '-' || substr({date}, 7, 2)"
+    text = f"(CASE WHEN length({date}) = 8 THEN {compact} ELSE substr({date}, 1, 10) END)"
+    # SQLite counts 31 February as 2 or 3 March, and reads words such as `now`; a date that it writes in another way
+    # than it was written is none.
+    of_text = f"CASE WHEN date({text}) = {text} THEN CAST(julianday({text}) - 2440587.5 AS INTEGER) END"
+    of_number = f"CASE WHEN {date} = CAST({date} / 86400 AS INTEGER) * 86400 THEN CAST({date} / 86400 AS INTEGER) END"
+    return f"(CASE typeof({date}) WHEN 'text' THEN {of_text} WHEN 'null' THEN NULL ELSE {of_number} END)"
+
+
+@compiles(CalendarDay, "postgresql")
+def _calendar_day_postgresql(element: CalendarDay, compiler: Any, **options: Any) -> str:
+    day = compiler.process(element.clauses, **options)
+    return f"CAST(to_char(DATE '1970-01-01' + CAST({day} AS INTEGER), 'YYYYMMDD') AS BIGINT)"
+
+
+@compiles(CalendarDay, "sqlite")
+def _calendar_day_sqlite(element: CalendarDay, compiler: Any, **options: Any) -> str:
+    day = compiler.process(element.clauses, **options)
+    return f"CAST(strftime('%Y%m%d', ({day}) * 86400, 'unixepoch') AS INTEGER)"
+
+
+@compiles(OddNumber, "postgresql")
+def _odd_number_postgresql(element: OddNumber, compiler: Any, **options: Any) -> str:
+    number = compiler.process(element.clauses, **options)
+    return f"(CAST({number} AS DOUBLE PRECISION) IN ('Infinity', '-Infinity', 'NaN'))"
+
+
+@compiles(OddNumber, "sqlite")
+def _odd_number_sqlite(element: OddNumber, compiler: Any, **options: Any) -> str:
+    number = compiler.process(element.clauses, **options)
+    return f"(typeof({number}) IN ('text', 'blob') OR abs({number}) > 1.7976931348623157e308)"
