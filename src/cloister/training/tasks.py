@@ -16,7 +16,7 @@ TRAINERS: Mapping[Task, tuple[str, str]] = {
     Task.CAUSAL_LANGUAGE_MODELLING: ("causal_language_model", "CausalLanguageModel"),
     Task.TABULAR_CLASSIFICATION: ("tabular", "TabularTrainer"),
     Task.TABULAR_REGRESSION: ("tabular", "TabularTrainer"),
-    Task.SURVIVAL: ("tabular", "TabularTrainer"),
+    Task.SURVIVAL: ("survival", "SurvivalTrainer"),
     Task.IMAGE_CLASSIFICATION: ("images", "ImageClassifier"),
     Task.IMAGE_SEGMENTATION: ("images", "ImageSegmenter"),
 }
