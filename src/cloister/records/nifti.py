@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of NIfTI files, and a CSV file with a row for each record, whose cells name files in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from cloister.errors import RecordsError
+from cloister.records.csv import CsvStore
+from cloister.records.image_folder import ImageFolder
+from cloister.records.interface import Store
+from cloister.records.nifti_file import read_nifti
+from cloister.records.volume import Volume
+from cloister.row_filter import RowFilter
+from cloister.silos import Column, ColumnKind, NiftiConnector
+
+
+class NiftiStore(Store):
+    """The table and the folder that ``connector`` names.
+
+    Args:
+        connector: as the silo document has it.
+        columns: as the dataset declares them.
+        root: the federation's folder, where relative paths start.
+
+    Raises:
+        RecordsError: where no column is of kind image.
+    """
+
+    def __init__(self, connector: NiftiConnector, columns: dict[str, Column], root: Path) -> None:
+        super().__init__(connector.table)
+        self._table = CsvStore(root / connector.table, connector.table)
+        self._folder = ImageFolder(root / connector.path, connector.path)
+        if not any(column.kind is ColumnKind.IMAGE for column in columns.values()):
+            hint = "declare the columns that hold names of files as of kind image"
+            raise RecordsError(f"`{self.shown}` names no NIfTI files", hint=hint)
+
+    def column_names(self) -> tuple[str, ...]:
+        """See `Store.column_names`."""
+        self._folder.require()
+        return self._table.column_names()
+
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:
+        """See `Store.batches`."""
+        yield from self._table.batches(columns, where)
+        self.left_out = self._table.left_out
+
+    def read_image(self, name: str) -> Volume:
+        """See `Store.read_image`."""
+        return read_nifti(self._folder.file(name), self._folder.shown_file(name))
