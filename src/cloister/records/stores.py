@@ -7,15 +7,21 @@ from pathlib import Path
 
 from cloister.records.arrow import ArrowStore
 from cloister.records.csv import CsvStore
+from cloister.records.dicom import DicomStore
+from cloister.records.fhir import FhirStore
 from cloister.records.interface import FileStore, Store
 from cloister.records.json_lines import JsonLinesStore
+from cloister.records.nifti import NiftiStore
 from cloister.records.parquet import ParquetStore
 from cloister.records.sqlite import SqliteStore
 from cloister.silos import (
     ArrowConnector,
     CsvConnector,
     Dataset,
+    DicomConnector,
+    FhirConnector,
     JsonLinesConnector,
+    NiftiConnector,
     ParquetConnector,
     SqliteConnector,
 )
@@ -44,6 +50,12 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
     store: Store
     if isinstance(connector, SqliteConnector):
         store = SqliteStore(path, connector.path, connector.table)
+    elif isinstance(connector, DicomConnector):
+        store = DicomStore(connector, dataset.columns, root)
+    elif isinstance(connector, NiftiConnector):
+        store = NiftiStore(connector, dataset.columns, root)
+    elif isinstance(connector, FhirConnector):
+        store = FhirStore(path, connector)
     else:
         store = _FILES[type(connector)](path, connector.path)
     store.require_columns(dataset.columns)

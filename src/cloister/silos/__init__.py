@@ -10,6 +10,8 @@ from cloister.silos.connectors import (
     ParquetConnector,
     SqliteConnector,
 )
+from cloister.silos.fhir import FhirConnector, FhirField
+from cloister.silos.imaging import DicomConnector, NiftiConnector, TableKey, Window
 from cloister.silos.model import BaseModelPlace, Capacity, Dataset, Silo
 
 __all__ = [
@@ -22,8 +24,14 @@ __all__ = [
     "Connector",
     "CsvConnector",
     "Dataset",
+    "DicomConnector",
+    "FhirConnector",
+    "FhirField",
     "JsonLinesConnector",
+    "NiftiConnector",
     "ParquetConnector",
     "Silo",
     "SqliteConnector",
+    "TableKey",
+    "Window",
 ]

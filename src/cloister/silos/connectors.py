@@ -12,6 +12,8 @@ from pydantic import Field
 
 from cloister.documents import Model
 from cloister.names import ColumnName
+from cloister.silos.fhir import FhirConnector
+from cloister.silos.imaging import DicomConnector, NiftiConnector
 from cloister.silos.paths import PathText
 
 
@@ -52,6 +54,13 @@ class CsvConnector(Model):
 
 
 Connector = Annotated[
-    SqliteConnector | ParquetConnector | ArrowConnector | CsvConnector | JsonLinesConnector,
+    SqliteConnector
+    | ParquetConnector
+    | ArrowConnector
+    | CsvConnector
+    | JsonLinesConnector
+    | FhirConnector
+    | DicomConnector
+    | NiftiConnector,
     Field(discriminator="kind"),
 ]
