@@ -82,6 +82,11 @@ class TabularInputs:
     categories: tuple[CategoryInput, ...]
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all, numbers first."""
+        return (*(number.column for number in self.numbers), *(category.column for category in self.categories))
+
+    @property
     def indicators(self) -> tuple[int, ...]:
         """Positions in `numbers` of those with an indicator."""
         return tuple(index for index, number in enumerate(self.numbers) if number.indicator)

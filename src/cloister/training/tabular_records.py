@@ -85,9 +85,10 @@ def read_records(
         TrainerError: where the task is no task on columns.
     """
     aims = _aims(task, dataset)
-    columns = [each.column for each in (*inputs.numbers, *inputs.categories)]
     # Without threads: the sandbox counts them.
-    table: pa.Table = pyarrow.parquet.read_table(path, columns=[*columns, *aims], use_threads=False, pre_buffer=False)
+    table: pa.Table = pyarrow.parquet.read_table(
+        path, columns=[*inputs.columns, *aims], use_threads=False, pre_buffer=False
+    )
     if any(table.column(name).null_count for name in aims):
         raise RecordsError("the view holds a record without what the job learns to say of it")
     return TabularRecords(_rows(table, inputs), _targets(table, task, dataset, statistics))
