@@ -14,6 +14,7 @@ from cloister.documents import Model
 from cloister.names import ColumnName, Line, SiteName, Word
 from cloister.silos.columns import Column, ColumnKind
 from cloister.silos.connectors import Connector
+from cloister.silos.fhir import FhirConnector
 from cloister.silos.paths import PathText
 
 
@@ -46,6 +47,17 @@ class Dataset(Model):
             raise ValueError(f"names `{self.person}` as its `person`, and that column is not of kind identifier")
         if self.label is not None and self.columns[self.label].kind is ColumnKind.IDENTIFIER:
             raise ValueError(f"names `{self.label}` as its `label`, and that column is an identifier")
+        return self
+
+    @model_validator(mode="after")
+    def _makes_its_own_columns(self) -> Self:
+        if isinstance(self.connector, FhirConnector):
+            for name in self.connector.fields:
+                if name not in self.columns:
+                    raise ValueError(f"has a field `{name}` and declares no such column")
+            for name in self.columns:
+                if name not in self.connector.fields:
+                    raise ValueError(f"declares column `{name}` and has no field that says what it is made from")
         return self
 
 
