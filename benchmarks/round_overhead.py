@@ -192,7 +192,7 @@ def _start(kit: Path, kind: str, name: str, environment: dict[str, str]) -> subp
 
 def _recipe(root: Path, script: Path, out: Path, rounds: int) -> Path:
     folder = make_federation(root / "documents", job={"method": {"lora": {"rank": RANK, "targets": list(TARGETS)}}})
-    size = layout_of(base_model(), load_repository(folder).jobs[JOB].value).size
+    size = layout_of(load_repository(folder).jobs[JOB].value, base_model=base_model()).size
     recipe = FedAvgRecipe(
         name="plain",
         model={"class_path": "torch.nn.Linear", "args": {"in_features": 1, "out_features": size, "bias": False}},

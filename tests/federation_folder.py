@@ -149,7 +149,12 @@ def default_policy(site: str) -> Tree:
         "submitters": {"people": [PERSON], "roles": ["data-scientist"], "organisations": ["institute"]},
         "purposes": ["care-improvement"],
         "datasets": {
-            "clinical-notes": {"columns": ["note", "triage"], "minimum_records": 10, "minimum_validation_records": 1}
+            "clinical-notes": {
+                "columns": ["note", "triage"],
+                "minimum_records": 10,
+                "minimum_validation_records": 1,
+                "free_text": "keep",
+            }
         },
         "base_models": [{"name": _BASE_MODEL, "sha256": BASE_MODEL_SHA256, "licence": "apache-2.0"}],
         "methods": {"lora": {"maximum_rank": 8, "targets": ["query", "value"]}},
@@ -208,7 +213,7 @@ def default_cases(job: str, sites: tuple[str, ...]) -> dict[str, Tree]:
         "validity": ({"now": "1999-01-01T00:00:00Z"}, []),
         "submitter": ({"submitter": {"name": OFFICER, "organisation": "vendor", "role": "compliance-officer"}}, []),
         "purpose": ({"with": {"purpose": "marketing"}}, []),
-        "dataset": ({"with": {"dataset": {"name": "letters"}}}, ["approval", "columns", "rows"]),
+        "dataset": ({"with": {"dataset": {"name": "letters"}}}, ["approval", "columns", "rows", "free-text"]),
         "records": ({"view": {"records": 9}}, []),
         "base-model": ({"with": {"base_model": {"licence": "mit"}}}, []),
         "method": ({"with": {"method": {"lora": {"rank": 9}}}}, []),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.errors import TrainerError
-from cloister.jobs import Lora, Training
+from cloister.jobs import DatasetRef, Lora, Method, Task, Training
 from cloister.messages import (
     MAXIMUM_MESSAGE_BYTES,
     Done,
@@ -26,15 +26,16 @@ from cloister.messages import (
     read_reply,
     read_request,
 )
+from cloister.silos import ColumnKind
 
 _BLOB_BYTES = 64
 _SETUP = Setup(
     view="/view",
     base_model="/base-model",
-    text="note",
-    label="triage",
-    labels=("routine", "urgent"),
-    lora=Lora(rank=2, alpha=4, targets=("query",)),
+    task=Task.TEXT_CLASSIFICATION,
+    dataset=DatasetRef(name="notes", text="note", label="triage", labels=("routine", "urgent")),
+    columns={"note": ColumnKind.TEXT, "triage": ColumnKind.CATEGORY},
+    method=Method(lora=Lora(rank=2, alpha=4, targets=("query",))),
     training=Training(steps=2, batch_size=4, learning_rate=0.002),
     shapes={"a.weight": (2, 3)},
     head_modules=("classifier",),

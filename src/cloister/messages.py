@@ -53,7 +53,7 @@ class Setup(Model):
     kind: Literal["setup"] = "setup"
     view: str
     base_model: str | None = None
-    task: Task
+    task: Annotated[Task, Field(strict=False)]
     dataset: DatasetRef
     columns: dict[ColumnName, ColumnKind]
     method: Method

@@ -24,7 +24,7 @@ def trainers() -> list[psutil.Process]:
 def test_whoever_interrupts_a_comparison_does_not_wait_for_its_trainers(tmp_path: Path) -> None:
     repo = load_repository(make_federation(tmp_path, job={"training": {"steps": 500}, "federation": {"rounds": 100}}))
     document = repo.jobs[JOB]
-    adapter = write_adapter(initial_adapter(layout_of(base_model(), document.value), seed=7))
+    adapter = write_adapter(initial_adapter(layout_of(document.value, base_model=base_model()), seed=7))
     interrupted: list[float] = []
 
     def interrupt_soon() -> None:

@@ -63,7 +63,7 @@ def test_a_session_can_be_heard_where_it_may(session: PersonSession):
 
 def test_nobody_but_the_server_asks_a_site_for_an_update(running: Live, session: PersonSession):
     document = load_repository(running.root).jobs[JOB]
-    adapter = write_adapter(initial_adapter(layout_of(base_model(), document.value), 1))
+    adapter = write_adapter(initial_adapter(layout_of(document.value, base_model=base_model()), 1))
     job_id = session.submit(document, ["alpha", "beta", "gamma"])
     asked = (CellChannel.AUX_COMMUNICATION, ReservedTopic.DO_TASK, f"alpha.{job_id}")
     while not session.job(job_id).finished:

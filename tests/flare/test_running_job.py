@@ -69,7 +69,7 @@ def test_peft_loads_the_result_on_the_base_model(finished):
     trained = loaded["base_model.model.classifier.modules_to_save.default.weight"]
     assert (trained.detach().numpy() == arrays[head]).all()
     job = load_repository(live.root).jobs[JOB].value
-    assert {name: array.shape for name, array in arrays.items()} == layout_of(base_model(), job).shapes()
+    assert {name: array.shape for name, array in arrays.items()} == layout_of(job, base_model=base_model()).shapes()
 
 
 def test_model_card_names_what_an_auditor_asks_for(finished):

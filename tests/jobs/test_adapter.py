@@ -75,7 +75,7 @@ TINY = {
 
 class TestLayout:
     def test_names_and_shapes_of_a_small_bert(self, tmp_path: Path) -> None:
-        layout = layout_of(written(tmp_path / "m", TINY), job())
+        layout = layout_of(job(), base_model=written(tmp_path / "m", TINY))
         stem = "base_model.model.bert.encoder.layer.0.attention.self"
         assert layout.shapes() == {
             "base_model.model.classifier.bias": (3,),
@@ -90,23 +90,23 @@ class TestLayout:
         assert layout.bytes == 4 * layout.size
 
     def test_a_prefix_and_a_head_of_the_files_own_change_nothing(self, tmp_path: Path) -> None:
-        plain = layout_of(written(tmp_path / "a", TINY), job())
+        plain = layout_of(job(), base_model=written(tmp_path / "a", TINY))
         named = {f"bert.{name}": shape for name, shape in TINY.items()}
         other = {"cls.predictions.query.weight": (6, 6), "classifier.weight": (2, 6)}
-        assert layout_of(written(tmp_path / "b", named | other), job()) == plain
+        assert layout_of(job(), base_model=written(tmp_path / "b", named | other)) == plain
 
     def test_an_unknown_target_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(RecordsError, match="base model `m` has no linear layer `q_proj`"):
-            layout_of(written(tmp_path / "m", TINY), job(targets=("query", "q_proj")))
+            layout_of(job(targets=("query", "q_proj")), base_model=written(tmp_path / "m", TINY))
 
     @pytest.mark.parametrize("target", ["word_embeddings", "uery", "bias"])
     def test_what_peft_would_not_adapt_is_no_target(self, target: str, tmp_path: Path) -> None:
         with pytest.raises(RecordsError, match="has no linear layer"):
-            layout_of(written(tmp_path / "m", TINY), job(targets=(target,)))
+            layout_of(job(targets=(target,)), base_model=written(tmp_path / "m", TINY))
 
     def test_an_unknown_architecture_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(RecordsError, match="of type `mamba` cannot be adapted"):
-            layout_of(written(tmp_path / "m", TINY, model_type="mamba"), job())
+            layout_of(job(), base_model=written(tmp_path / "m", TINY, model_type="mamba"))
 
     @pytest.mark.parametrize(
         "config", ["", "[]", '"x"', "{}", "[" * 100_000, '{"model_type": "bert", "hidden_size": -1}']
@@ -115,14 +115,14 @@ class TestLayout:
         folder = written(tmp_path / "m", TINY)
         (folder / "config.json").write_text(config)
         with pytest.raises(RecordsError, match=r"has no readable config\.json"):
-            layout_of(folder, job())
+            layout_of(job(), base_model=folder)
 
     def test_it_survives_being_sent(self, tmp_path: Path) -> None:
-        layout = layout_of(written(tmp_path / "m", TINY), job())
+        layout = layout_of(job(), base_model=written(tmp_path / "m", TINY))
         again = AdapterLayout.from_json(json.loads(json.dumps(layout.to_json())))
         assert again == layout
         assert again.digest == layout.digest
-        assert layout_of(written(tmp_path / "m", TINY), job(rank=5)).digest != layout.digest
+        assert layout_of(job(rank=5), base_model=written(tmp_path / "m", TINY)).digest != layout.digest
 
     @pytest.mark.parametrize(
         "value",
@@ -132,7 +132,7 @@ class TestLayout:
             {"tensors": [["a", [1], "zeros", 1]], "head_modules": []},
             {"tensors": [["a", [], "zeros"]], "head_modules": []},
             {"tensors": [["a", [0], "zeros"]], "head_modules": []},
-            {"tensors": [["a", [2], "ones"]], "head_modules": []},
+            {"tensors": [["a", [2], "twos"]], "head_modules": []},
             {"tensors": 3, "head_modules": []},
         ],
     )
@@ -142,7 +142,7 @@ class TestLayout:
 
 
 def test_the_first_adapter_changes_nothing_and_is_the_same_everywhere(tmp_path: Path) -> None:
-    layout = layout_of(written(tmp_path / "m", TINY), job())
+    layout = layout_of(job(), base_model=written(tmp_path / "m", TINY))
     first, again, other = (initial_adapter(layout, seed) for seed in (3, 3, 4))
     assert {name: array.shape for name, array in first.items()} == layout.shapes()
     assert all(array.dtype == np.float32 for array in first.values())
@@ -238,7 +238,7 @@ class TestAgainstPeft:
         from transformers import AutoModelForSequenceClassification
 
         asked = job(targets=targets)
-        layout = layout_of(mini_lm(), asked)
+        layout = layout_of(asked, base_model=mini_lm())
         model = AutoModelForSequenceClassification.from_pretrained(mini_lm(), num_labels=3, local_files_only=True)
         assert shapes_by_peft(peft.get_peft_model(model, lora_config(asked, layout))) == layout.shapes()
 
@@ -272,7 +272,7 @@ class TestAgainstPeft:
         maker = AutoModelForMaskedLM if as_language_model and kind != "bert" else AutoModel
         maker.from_config(config).save_pretrained(tmp_path)
         asked = job(targets=targets)
-        layout = layout_of(tmp_path, asked)
+        layout = layout_of(asked, base_model=tmp_path)
         model = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3, local_files_only=True)
         assert shapes_by_peft(peft.get_peft_model(model, lora_config(asked, layout))) == layout.shapes()
 
@@ -282,7 +282,7 @@ class TestAgainstPeft:
         from transformers import AutoModelForSequenceClassification
 
         asked = job()
-        layout = layout_of(mini_lm(), asked)
+        layout = layout_of(asked, base_model=mini_lm())
         arrays = initial_adapter(layout, 5)
         (tmp_path / "adapter_config.json").write_text(json.dumps(adapter_config(asked, layout)))
         safetensors.numpy.save_file(arrays, tmp_path / "adapter_model.safetensors")

@@ -41,7 +41,7 @@ def test_what_is_not_said_has_a_default() -> None:
     [
         ("labels: [a, b]", "labels: [a, a]", "lists a label twice"),
         ("labels: [a, b]", "labels: [yes, 1]", "an entry of `dataset.labels` must be text, not a number"),
-        ("labels: [a, b]", "labels: [a]", "`dataset.labels`"),
+        ("labels: [a, b]", "labels: [a]", "needs `labels` in `dataset`"),
         ("label: l,", "label: t,", "names one column as both `text` and `label`"),
         ("text: t,", "text: 't; x',", "`dataset.text` must be 1 to 63 letters, digits and underscores"),
         ("steps: 8,", "steps: 8, epochs: 1,", "needs either `steps` or `epochs`, and not both"),
@@ -57,7 +57,8 @@ def test_what_is_not_said_has_a_default() -> None:
             "an entry of `method.lora.targets` must be the last parts",
         ),
         ("task: text-classification", "task: os.system", "`task` should be 'text-classification'"),
-        ("job: j\n", "job: j\nselect_by: { metric: loss }\n", "picks the worst round"),
+        ("job: j\n", "job: j\nselect_by: { metric: loss, mode: maximum }\n", "picks the worst round"),
+        ("job: j\n", "job: j\nselect_by: { metric: dice }\n", "can choose a round by `accuracy`, `macro_f1`, `loss`"),
         ("job: j\n", "job: j\nnetwork: true\n", "unknown key `network`"),
     ],
 )

@@ -19,7 +19,7 @@ MODULE = importlib.import_module("cloister.policies.decide")  # the package give
 SECTIONS = {
     "submitters": {"submitter"},
     "purposes": {"purpose"},
-    "datasets": {"dataset", "approval", "columns", "rows", "records", "classes"},
+    "datasets": {"dataset", "approval", "columns", "rows", "free-text", "records", "classes"},
     "base_models": {"base-model"},
     "methods": {"method"},
     "training": {"training", "round-records"},
@@ -46,13 +46,15 @@ LISTS = [
 OPTIONAL = {"hours", "privacy", "release", "waivers"}
 # Rules that deny in this version wherever a policy states what they are about.
 UNABLE = {"secure-aggregation", "privacy"}
+# Rules that have nothing to say of the world's job, which describes no features.
+NOT_ASKED = {"statistics"}
 
 
 def test_allows_what_both_policies_grant(world: World) -> None:
     decision = world.decide()
     assert decision.allowed
     assert decision.refusals == ()
-    assert decision.sentence() == f"allowed by {len(RULES) - len(UNABLE)} rules"
+    assert decision.sentence() == f"allowed by {len(RULES) - len(UNABLE | NOT_ASKED)} rules"
 
 
 def test_every_rule_answers_for_both_policies_in_order(world: World) -> None:
@@ -74,6 +76,7 @@ def test_every_rule_says_which_sections_it_reads() -> None:
     assert by_section == {
         **SECTIONS,
         "aggregation": {"sites", "secure-aggregation"},
+        "may_leave": SECTIONS["may_leave"] | NOT_ASKED,
         **{"hours": {"hours"}, "privacy": {"privacy"}, "release": {"release"}},
     }
 
@@ -107,7 +110,7 @@ def test_before_there_are_facts_their_rules_say_nothing(world: World) -> None:
     world.view = world.leaving = world.code = None
     decision = world.decide()
     assert decision.allowed
-    silent = {"records", "classes", "code", "update-size", "update-norm", "metrics"} | UNABLE
+    silent = {"records", "classes", "code", "update-size", "update-norm", "metrics"} | UNABLE | NOT_ASKED
     own = [outcome for outcome in decision.outcomes if outcome.document == "site"]
     assert {outcome.rule for outcome in own if outcome.effect is Effect.NOT_APPLICABLE} == silent
 

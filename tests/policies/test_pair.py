@@ -8,6 +8,7 @@ import pytest
 
 from cloister.documents import parse
 from cloister.policies import Policies, Policy
+from cloister.row_filter import All, Comparison, OneOf
 from tests.policies.world import World, text_of
 
 
@@ -46,18 +47,64 @@ def test_metrics_are_those_that_both_let_out(world: World) -> None:
 
 
 def test_rows_pass_the_filters_of_both(world: World) -> None:
-    world.site["datasets"]["clinical-notes"]["rows"] = {"ward": ["north", "south"], "triage": ["urgent"]}
-    world.baseline["datasets"]["clinical-notes"]["rows"] = {"ward": ["south", "west"]}
-    assert world.policies().row_filters("clinical-notes") == (
-        ("ward", {"north", "south"}),
-        ("triage", {"urgent"}),
-        ("ward", {"south", "west"}),
-    )
-    assert world.policies().row_filters("letters") == world.policies().row_filters("x-rays") == ()
+    own, floor = world.site["datasets"]["clinical-notes"], world.baseline["datasets"]["clinical-notes"]
+    own.update(rows={"ward": ["north", "south"], "triage": ["urgent"]}, filter="age >= 18")
+    floor["rows"] = {"ward": ["south", "west"]}
+    of_site = (OneOf("ward", ("north", "south")), OneOf("triage", ("urgent",)), Comparison("age", ">=", 18))
+    assert world.policies().row_filter("clinical-notes") == All((*of_site, OneOf("ward", ("south", "west"))))
+    assert world.policies().row_filter("letters") is world.policies().row_filter("x-rays") is None
     world.silence_baseline()
-    assert len(world.policies().row_filters("clinical-notes")) == 2
+    assert world.policies().row_filter("clinical-notes") == All(of_site)
+    own.pop("rows")
+    assert world.policies().row_filter("clinical-notes") == of_site[2]
     del world.site["datasets"]
-    assert world.policies().row_filters("clinical-notes") == ()
+    assert world.policies().row_filter("clinical-notes") is None
+
+
+@pytest.mark.parametrize(
+    ("site", "baseline", "effective"),
+    [
+        ("keep", None, "keep"),
+        ("keep", "mask", "mask"),
+        ("mask", "keep", "mask"),
+        ("mask", "refuse", "refuse"),
+        ("refuse", "keep", "refuse"),
+        (None, None, "mask"),
+        (None, "keep", "keep"),
+    ],
+)
+def test_the_strictest_way_with_free_text_counts(
+    world: World, site: str | None, baseline: str | None, effective: str
+) -> None:
+    for tree, said in ((world.site, site), (world.baseline, baseline)):
+        tree["datasets"]["clinical-notes"]["free_text"] = said
+        if said is None:
+            del tree["datasets"]["clinical-notes"]["free_text"]
+    assert world.policies().free_text("clinical-notes") == effective
+
+
+@pytest.mark.parametrize(
+    ("site", "baseline", "effective"),
+    [
+        (5, 7, 7),
+        (7, 5, 7),
+        (5, "no statistics", None),
+        ("no statistics", 5, None),
+        (5, "silent", 5),
+        ("silent", 5, None),
+    ],
+)
+def test_the_larger_smallest_count_holds_and_none_may_leave_where_either_grants_none(
+    world: World, site: int | str, baseline: int | str, effective: int | None
+) -> None:
+    for tree, said in ((world.site, site), (world.baseline, baseline)):
+        if said == "silent":
+            del tree["may_leave"]
+        elif said == "no statistics":
+            del tree["may_leave"]["statistics"]
+        else:
+            tree["may_leave"]["statistics"] = {"minimum_count": said}
+    assert world.policies().minimum_count == effective
 
 
 @pytest.mark.parametrize(("site", "baseline", "effective"), [(5, 7, 7), (7, 5, 7), (None, 5, 5), (5, None, 5)])

@@ -48,12 +48,13 @@ _GRANTS: Tree = {
     "purposes": ["care-improvement", "research"],
     "datasets": {
         "clinical-notes": {
-            "columns": ["note", "triage"],
+            "columns": ["note", "triage", "age", "ward"],
             "minimum_records": 100,
             "minimum_per_class": 10,
             "minimum_validation_records": 12,
             "purposes": ["care-improvement", "research"],
             "rows": {"ward": ["north", "south"]},
+            "free_text": "mask",
             "approval": {"kind": "ethics", "reference": "EC 2026/17", "until": "2099-12-31"},
         },
         "letters": {"columns": ["body"], "minimum_records": 10},
@@ -62,7 +63,10 @@ _GRANTS: Tree = {
         {"name": "all-minilm-l6-v2", "sha256": SHA256, "licence": "apache-2.0"},
         {"name": "other-model", "sha256": "0" * 64, "licence": "mit"},
     ],
-    "methods": {"lora": {"maximum_rank": 16, "targets": ["query", "value"]}},
+    "methods": {
+        "lora": {"maximum_rank": 16, "targets": ["query", "value"]},
+        "full": {"networks": ["base-model", "mlp"]},
+    },
     "training": {
         "maximum_rounds": 50,
         "maximum_batch_size": 64,
@@ -79,6 +83,7 @@ _GRANTS: Tree = {
     "sandbox": "required",
     "may_leave": {
         "tensors": ["adapter", "head"],
+        "statistics": {"minimum_count": 5},
         "maximum_bytes_per_round": 20_000_000,
         "maximum_bytes_per_job": 100_000_000,
         "maximum_norm": 10.0,
@@ -116,12 +121,35 @@ _SILO: Tree = {
             "columns": {
                 "patient_id": {"kind": "identifier"},
                 "note": {"kind": "text"},
+                "age": {"kind": "number", "minimum": 0},
                 "ward": {"kind": "category", "values": ["north", "south", "west"]},
                 "triage": {"kind": "category", "values": ["urgent", "routine"]},
             },
         }
     },
 }
+
+
+OTHER_JOBS: dict[str, Tree] = {
+    "tabular": {
+        "task": "tabular-classification",
+        "dataset": {"text": None, "features": ["age", "ward"]},
+        "base_model": None,
+        "architecture": {"mlp": {"hidden": [4]}},
+        "method": {"lora": None, "full": {}},
+    },
+    "statistics": {
+        "task": "statistics",
+        "dataset": {"text": None, "label": None, "labels": None, "features": ["age", "ward"]},
+        "base_model": None,
+        "method": None,
+        "training": None,
+        "federation": {"rounds": 1},
+        "code": None,
+    },
+    "whole": {"method": {"lora": None, "full": {}}},
+}
+"""What makes another job of the world's."""
 
 
 def view_of(records: int) -> ViewFacts:
@@ -197,7 +225,9 @@ class World:
         """Change what is asked, as docs/policies.md and outcomes.yaml write it; a key that is not known is the job's.
 
         `policy` is the document ``which``, `brings` the digest of code, `view` how many records, in all or by class,
-        and `validation` the same of those kept from training, in a view that is there already.
+        `becomes` makes it one of `OTHER_JOBS`,
+        and `validation` the same of those kept from training, in a view that is there already; so `people` and
+        `identifying`.
         """
         for key, value in changes.items():
             if key == "policy":
@@ -212,8 +242,14 @@ class World:
                 assert self.view is not None
                 kept = view_of(value) if isinstance(value, int) else of_classes(value)
                 self.view = dataclasses.replace(self.view, validation=kept.records, validation_classes=kept.classes)
+            elif key in ("people", "identifying"):
+                assert self.view is not None
+                self.view = dataclasses.replace(self.view, **{key: value})
             elif key == "leaving":
                 self.leaving = value and leaving(**value)
+            elif key == "becomes":
+                merge(self.job, copy.deepcopy(OTHER_JOBS[value]))
+                self.code = None if value == "statistics" else self.code
             elif key == "brings":
                 self.code = value
             elif key == "submitter":

@@ -42,6 +42,8 @@ _EXPECTED = {
 def problems_of(error: ValidationError, model: type[BaseModel], source: Source) -> list[Problem]:
     """Each mistake that ``model`` found in the document that ``source`` knows the lines of."""
     found = [dict(item) for item in error.errors(include_url=False)]
+    # A default that follows from another value cannot be had where that one is a mistake, which is told by itself.
+    found = [item for item in found if item["type"] != "default_factory_not_called"]
     newer = [item for item in found if item["type"] == NEWER_LANGUAGE]
     return [_problem_of(item, model, source) for item in (newer or found)[:MAXIMUM_PROBLEMS]]
 

@@ -154,7 +154,7 @@ class Job(Model):
 
     job: Word
     purpose: Word
-    task: Task
+    task: Annotated[Task, Field(strict=False)]
     base_model: BaseModelRef | None = None
     architecture: Architecture | None = None
     dataset: DatasetRef

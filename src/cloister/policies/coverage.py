@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cloister.documents import Document, KeyPath
 from cloister.errors import Problem
-from cloister.jobs import METRICS
 from cloister.policies.cases import CASES
 from cloister.policies.check import Rule
 from cloister.policies.decision import Effect
@@ -53,16 +52,20 @@ _NEVER_ALLOWS: Mapping[str, Asked] = {
 }
 """Rules that deny whatever is asked: what they demand is forbidden outright, or cannot be kept by this version."""
 
+_BY_CLASSES = frozenset({"accuracy", "macro_f1", "loss"})
+"""What jobs that sort into classes can be chosen by; those of other tasks are asked for where such a job is tried."""
+
 _NEVER_DENIES: Mapping[str, Asked] = {
     "free-text": lambda policy: all(grant.free_text in ("mask", "keep") for grant in (policy.datasets or {}).values()),
     "selection-metric": lambda policy: (
-        policy.may_leave is not None and set(METRICS) - {"train_loss"} <= set(policy.may_leave.metrics)
+        policy.may_leave is not None and _BY_CLASSES <= set(policy.may_leave.metrics)
     ),
     "release": lambda policy: (
         policy.release is not None and policy.release.approved_by is None and (policy.release.minimum_sites or 1) == 1
     ),
 }
-"""Rules that no valid job can break: every metric that a job may name is granted; nothing is demanded of a job."""
+"""Rules that no valid job can break, or none that sorts into classes: every metric that it may name is granted, free text
+is dealt with in every dataset, nothing is demanded of a job."""
 
 
 def uncovered(policies: Mapping[str, Document[Policy]], results: Iterable[Result]) -> list[Problem]:
