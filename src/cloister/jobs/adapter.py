@@ -52,12 +52,26 @@ class TensorSpec:
         return math.prod(self.shape)
 
 
+Part = Literal["adapter", "model", "head"]
+"""What a policy calls the parts of an update: low-rank factors, a network's own weights, layers that the job adds."""
+
+_FACTORS = (".lora_A.weight", ".lora_B.weight")
+_PEFT_PREFIX = "base_model.model."
+
+
 @dataclass(frozen=True)
 class AdapterLayout:
-    """All tensors of an adapter, float32, sorted by name."""
+    """All tensors of an adapter, float32, sorted by name.
+
+    Attributes:
+        tensors: what is exchanged.
+        head_modules: layers that the job adds to the network, by the first word of their names.
+        transposed: whether the adapted layers' weights have the input first; `peft` must be told.
+    """
 
     tensors: tuple[TensorSpec, ...]
     head_modules: tuple[str, ...]
+    transposed: bool = False
 
     @property
     def size(self) -> int:
@@ -69,6 +83,18 @@ class AdapterLayout:
         """Size of the values in bytes."""
         return 4 * self.size
 
+    def part_of(self, tensor: TensorSpec) -> Part:
+        """Which part of an update ``tensor`` is."""
+        if tensor.name.removeprefix(_PEFT_PREFIX).split(".")[0] in self.head_modules:
+            return "head"
+        return "adapter" if tensor.name.endswith(_FACTORS) else "model"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What an update consists of, the head last."""
+        found = {self.part_of(tensor) for tensor in self.tensors}
+        return tuple(part for part in get_args(Part) if part in found)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor by name."""
         return {tensor.name: tensor.shape for tensor in self.tensors}
@@ -76,7 +102,7 @@ class AdapterLayout:
     def to_json(self) -> dict[str, Any]:
         """As plain values, for sending."""
         tensors = [[tensor.name, list(tensor.shape), tensor.start] for tensor in self.tensors]
-        return {"tensors": tensors, "head_modules": list(self.head_modules)}
+        return {"tensors": tensors, "head_modules": list(self.head_modules), "transposed": self.transposed}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AdapterLayout:
@@ -89,7 +115,7 @@ class AdapterLayout:
             tensors = tuple(
                 TensorSpec(str(name), tuple(int(n) for n in shape), start) for name, shape, start in value["tensors"]
             )
-            layout = cls(tensors, tuple(str(name) for name in value["head_modules"]))
+            layout = cls(tensors, tuple(str(name) for name in value["head_modules"]), bool(value["transposed"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("not an adapter's layout") from error
         if any(start not in get_args(Start) for _, _, start in value["tensors"]) or any(
@@ -143,8 +169,8 @@ def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:
         "lora_alpha": lora.alpha,
         "lora_dropout": lora.dropout,
         "target_modules": sorted(lora.targets),
-        "modules_to_save": sorted(layout.head_modules),
+        "modules_to_save": sorted(layout.head_modules) or None,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": layout.transposed,
         "inference_mode": True,
     }

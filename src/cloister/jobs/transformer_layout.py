@@ -5,7 +5,8 @@ A site must know which tensors may leave before any training code runs, and the 
 without loading the base model. Both take the answer from here: the names and shapes of a safetensors header
 (https://huggingface.co/docs/safetensors#format), the job's method and the number of classes. No model is built.
 
-Tensor names are those of `peft.get_peft_model_state_dict`.
+Of low-rank adaptation the names are those of `peft.get_peft_model_state_dict`; where every weight is trained, those of
+the model's `state_dict`, a weight that stands in two places once, by the first of its names.
 """
 
 from __future__ import annotations
@@ -14,94 +15,141 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cloister.errors import RecordsError
 from cloister.jobs.adapter import AdapterLayout, TensorSpec
 from cloister.jobs.method import Lora
 from cloister.jobs.model import Job
 from cloister.jobs.safetensors_header import read_header
+from cloister.jobs.tags import tags_of
 from cloister.jobs.tasks import Task
+from cloister.jobs.transformer_kinds import CLASSES, KINDS, TransformerKind
 
 _PREFIX = "base_model.model"
 
+Shapes = dict[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True)
-class _Architecture:
-    """How one `model_type` of transformers is built as a sequence classifier.
+class _Configuration:
+    """What `config.json` says that matters here.
 
     Attributes:
-        encoder: the name under which it holds the base model.
-        adapted: how the names of the base model's linear layers start; a file may hold others, such as the head that
-            the base model was first trained with, which the classifier leaves out.
-        head: its layers as (name, output size), where None stands for the number of classes, -1 for the hidden size.
+        kind: of the base model, by its `model_type`.
+        hidden: size of what a layer gives.
+        layers: how many are used; a file may hold more. None where the configuration does not say.
+        tied: whether the output's weight is the embedding's.
     """
 
-    encoder: str
-    adapted: tuple[str, ...]
-    head: tuple[tuple[str, int | None], ...]
-
-
-_ROBERTA = _Architecture("roberta", ("encoder.layer.",), (("classifier.dense", -1), ("classifier.out_proj", None)))
-_ARCHITECTURES = {
-    "bert": _Architecture("bert", ("encoder.layer.", "pooler."), (("classifier", None),)),
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "distilbert": _Architecture("distilbert", ("transformer.layer.",), (("pre_classifier", -1), ("classifier", None))),
-}
+    kind: TransformerKind
+    hidden: int
+    layers: int | None
+    tied: bool
 
 
 def transformer_layout(base_model: Path, job: Job) -> AdapterLayout:
-    """The adapter of ``job`` on the base model in the folder ``base_model``.
+    """What ``job`` exchanges where it trains the base model in the folder ``base_model``.
 
     Raises:
-        RecordsError: where the folder holds no base model that can be adapted as the job says.
+        RecordsError: where the folder holds no base model that can be trained as the job says.
     """
+    config = _configuration(base_model, job)
+    kind, lora = config.kind, job.way.lora
+    linear, other = _weights(read_header(base_model / "model.safetensors"), config, job)
+    if kind.output and not config.tied and f"{kind.output}.weight" not in other:
+        hint = "take the checkpoint of the whole language model"
+        raise RecordsError(f"base model `{base_model.name}` lacks its output layer `{kind.output}`", hint=hint)
+    if lora is None:
+        if not linear:
+            raise RecordsError(f"base model `{base_model.name}` has no layers", hint="are these its weights?")
+        tensors = [TensorSpec(name, shape, "zeros") for name, shape in {**linear, **other}.items()]
+    else:
+        tensors = _factors(linear, lora, base_model.name, transposed=kind.transposed)
+    heads = kind.heads[job.task]
+    prefix = "" if lora is None else f"{_PREFIX}."
+    for name, size in heads:
+        rows = _classes(job) if size == CLASSES else config.hidden
+        tensors += [
+            TensorSpec(f"{prefix}{name}.weight", (rows, config.hidden), "normal"),
+            TensorSpec(f"{prefix}{name}.bias", (rows,), "zeros"),
+        ]
+    modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in heads))
+    return AdapterLayout(
+        tuple(sorted(tensors, key=lambda tensor: tensor.name)),
+        modules,
+        transposed=lora is not None and kind.transposed,
+    )
+
+
+def _configuration(base_model: Path, job: Job) -> _Configuration:
     try:
-        config = json.loads((base_model / "config.json").read_text(encoding="utf-8"))
-        kind, hidden = config["model_type"], config.get("hidden_size") or config["dim"]
-        if type(hidden) is not int or hidden < 1 or not isinstance(kind, str):
+        config: dict[str, Any] = json.loads((base_model / "config.json").read_text(encoding="utf-8"))
+        name = config["model_type"]
+        hidden = _first_of(config, "hidden_size", "dim", "n_embd")
+        layers = _first_of(config, "num_hidden_layers", "n_layers", "n_layer")
+        tied = config.get("tie_word_embeddings")
+        if type(hidden) is not int or hidden < 1 or not isinstance(name, str):
             raise ValueError("no sensible `model_type` or `hidden_size`")
+        if (layers is not None and type(layers) is not int) or not isinstance(tied, bool | None):
+            raise ValueError("no sensible `num_hidden_layers` or `tie_word_embeddings`")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordsError(f"base model `{base_model}` has no readable config.json: {error}") from error
-    if kind not in _ARCHITECTURES:
-        known = ", ".join(sorted(_ARCHITECTURES))
-        raise RecordsError(f"base models of type `{kind}` cannot be adapted for {job.task}", hint=f"known: {known}")
-    architecture = _ARCHITECTURES[kind]
-    header = read_header(base_model / "model.safetensors")
-    inner = {name.removeprefix(f"{architecture.encoder}."): shape for name, shape in header.items()}
-    shapes = {
-        f"{architecture.encoder}.{name}": shape
-        for name, shape in inner.items()
-        if name.startswith(architecture.adapted)
-    }
-    lora = job.way.lora
-    if lora is None or job.task is not Task.TEXT_CLASSIFICATION:
-        raise RecordsError(f"base models are not yet trained with `{job.way.name}` for {job.task}")
-    tensors = _factors(shapes, lora, base_model)
-    for name, size in architecture.head:
-        rows = len(job.dataset.labels) if size is None else hidden
-        tensors += [
-            TensorSpec(f"{_PREFIX}.{name}.weight", (rows, hidden), "normal"),
-            TensorSpec(f"{_PREFIX}.{name}.bias", (rows,), "zeros"),
-        ]
-    modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in architecture.head))
-    return AdapterLayout(tuple(sorted(tensors, key=lambda tensor: tensor.name)), modules)
+    kind = KINDS.get(name)
+    if kind is None or job.task not in kind.heads:
+        known = ", ".join(sorted(name for name, each in KINDS.items() if job.task in each.heads))
+        hint = f"known: {known}" if known else ""
+        raise RecordsError(f"base models of type `{name}` cannot be adapted for {job.task}", hint=hint)
+    return _Configuration(kind, hidden, layers, kind.tied if tied is None else tied)
 
 
-def _factors(shapes: Mapping[str, tuple[int, ...]], lora: Lora, base_model: Path) -> list[TensorSpec]:
+def _first_of(config: Mapping[str, Any], *keys: str) -> Any:
+    return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def _classes(job: Job) -> int:
+    labels = job.dataset.labels
+    return len(tags_of(labels)) if job.task is Task.TOKEN_CLASSIFICATION else len(labels)
+
+
+def _weights(header: Mapping[str, tuple[int, ...]], config: _Configuration, job: Job) -> tuple[Shapes, Shapes]:
+    """Linear layers' weights, and all others that the task's model has; a file may hold more, such as another head."""
+    kind = config.kind
+    linear: Shapes = {}
+    other: Shapes = {}
+    for full_name, shape in header.items():
+        # Files of a bare base model lack the encoder's name.
+        name = full_name.removeprefix(f"{kind.encoder}.")
+        if found := kind.layer_pattern.fullmatch(name):
+            if config.layers is None or int(found[1]) < config.layers:
+                (linear if len(shape) == 2 else other)[f"{kind.encoder}.{name}"] = shape
+        elif kind.outside_pattern.fullmatch(name):
+            other[f"{kind.encoder}.{name}"] = shape
+        elif kind.pooler and job.task is Task.TEXT_CLASSIFICATION and name.rpartition(".")[0] == kind.pooler:
+            (linear if len(shape) == 2 else other)[f"{kind.encoder}.{name}"] = shape
+        elif kind.output and full_name == f"{kind.output}.weight" and not config.tied:
+            other[full_name] = shape
+    return linear, other
+
+
+def _factors(layers: Shapes, lora: Lora, base_model: str, *, transposed: bool) -> list[TensorSpec]:
     tensors: list[TensorSpec] = []
     for target in lora.targets:
-        layers = [
-            name for name, shape in shapes.items() if len(shape) == 2 and f".{name}".endswith(f".{target}.weight")
-        ]
-        if not layers:
-            hint = "look at the base model's layers: for BERT they are `query`, `key`, `value`, `dense`"
-            raise RecordsError(f"base model `{base_model.name}` has no linear layer `{target}`", hint=hint)
-        for layer in layers:
-            rows, columns = shapes[layer]
+        chosen = [name for name in layers if f".{name}".endswith(f".{target}.weight")]
+        if not chosen:
+            known = ", ".join(f"`{name}`" for name in dict.fromkeys(_last_word(name) for name in layers))
+            raise RecordsError(
+                f"base model `{base_model}` has no linear layer `{target}`", hint=f"it has {known or 'none'}"
+            )
+        for layer in chosen:
+            rows, columns = reversed(layers[layer]) if transposed else layers[layer]
             stem = f"{_PREFIX}.{layer.removesuffix('.weight')}"
             tensors += [
                 TensorSpec(f"{stem}.lora_A.weight", (lora.rank, columns), "uniform"),
                 TensorSpec(f"{stem}.lora_B.weight", (rows, lora.rank), "zeros"),
             ]
     return list({tensor.name: tensor for tensor in tensors}.values())
+
+
+def _last_word(layer: str) -> str:
+    return layer.removesuffix(".weight").rpartition(".")[2]
