@@ -12,7 +12,8 @@ from cloister.policies.sections import DatasetGrant, FreeText, SandboxDemand
 from cloister.policies.terms import Release
 from cloister.row_filter import OneOf, RowFilter, all_of, parse
 
-_STRICTEST_FIRST: tuple[FreeText, ...] = ("refuse", "mask", "keep")
+STRICTEST_FIRST: tuple[FreeText, ...] = ("refuse", "mask", "keep")
+"""Ways of dealing with free text; of two the one that comes first counts."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Policies:
     def free_text(self, dataset: str) -> FreeText:
         """What is done about free text of ``dataset``: the strictest of what both say; `mask` where neither does."""
         said = [grant.free_text for grant in self._grants(dataset) if grant.free_text is not None]
-        return min(said, key=_STRICTEST_FIRST.index, default="mask")
+        return min(said, key=STRICTEST_FIRST.index, default="mask")
 
     @property
     def minimum_count(self) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cloister.policies import Policy
+from cloister.policies.pair import STRICTEST_FIRST
 from cloister.reports.policy_words import passages
 
 _IDENTITY = frozenset({"language", "policy", "version", "extends", "owner", "valid_from", "valid_until", "waivers"})
@@ -43,7 +44,9 @@ def _compared(path: str, own: Any, floor: Any) -> Iterator[str]:
             yield f"`{path}`: the baseline does not grant {', '.join(_shown(entry) for entry in denied)}."
     elif _is_tighter(path.rpartition(".")[2], own, floor):
         yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline, and that counts."
-    elif path.startswith("hours.") and own != floor:
+    elif path.endswith(".free_text") and own != floor and min(own, floor, key=STRICTEST_FIRST.index) == floor:
+        yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline, and that counts."
+    elif (path.startswith("hours.") or path.endswith(".filter")) and own != floor:
         yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline; both must hold."
 
 
@@ -57,6 +60,8 @@ def _compared_keys(path: str, own: Mapping[str, Any], floor: Mapping[str, Any]) 
     if path in ("datasets", "methods"):
         for key in sorted(own.keys() - floor.keys()):
             yield f"`{path}`: the baseline does not grant `{key}`."
+    if path == "may_leave" and "statistics" in own and "statistics" not in floor:
+        yield f"`{path}`: the baseline does not grant `statistics`."
 
 
 def _is_tighter(key: str, own: Any, floor: Any) -> bool:
