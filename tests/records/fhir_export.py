@@ -18,6 +18,8 @@ from tests.records.contract import SECRET, everything
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
 Resource = dict[str, Any]
+ID = {"patient_id": {"path": "id"}}
+CONDITIONS = {"take": "count", "resource": "Condition"}
 
 
 def patient(identity: str, **more: Any) -> Resource:
@@ -99,3 +101,26 @@ def refused(folder: Path, fields: dict[str, Any] | None = None, resource: str = 
     assert "\n" not in text
     assert caught.value.__cause__ is None or isinstance(caught.value.__cause__, OSError)
     return caught.value
+
+
+def pressure(identity: str, about: str, when: str, value: float, **more: Any) -> Resource:
+    """A blood pressure panel, whose two values are components."""
+    parts = [
+        {"code": concept(LOINC, "8462-4"), "valueQuantity": quantity(70)},
+        {"code": concept(LOINC, "8480-6"), "valueQuantity": quantity(value)},
+    ]
+    return observation(identity, about, "85354-9", when, component=parts, **more)
+
+
+def systolic(take: str, **more: Any) -> dict[str, Any]:
+    return {"take": take, "resource": "Observation", "code": [f"{LOINC}|8480-6"], "value": "number", **more}
+
+
+def lake(folder: Path, *resources: Resource) -> Path:
+    """Each type in a file of its own, as bulk exports write it; patients come last."""
+    kinds: dict[str, list[Resource]] = {}
+    for each in resources:
+        kinds.setdefault(each["resourceType"], []).append(each)
+    for kind, group in kinds.items():
+        write_ndjson(folder / "lake" / f"{kind}.ndjson", *group)
+    return folder

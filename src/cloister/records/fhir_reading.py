@@ -92,28 +92,23 @@ class Reading:
     def _row(self, resource: Resource) -> list[Any] | None:
         """What a row's own resource says of each column; None where one of the values is of no use."""
         cells: list[Any] = []
+        referred: set[str] = set()
         for column in self._columns:
             try:
-                cells.append(self._own(column, resource))
+                cells.append(_own(column, resource))
             except SeveralError:
                 raise _AmbiguousError(column.name) from None
             except UnusableError:
                 return None
+            if isinstance(column, Other) and column.field.take is None:
+                referred.update(cells[-1][:-1])
+        self._refer(self._kind, referred)
         return cells
 
-    def _own(self, column: Own | Other, resource: Resource) -> Any:
-        """The cell; or the names of whom the row refers to, and then the day of an age."""
-        if isinstance(column, Own):
-            return column.cell(resource)
-        if column.field.take is not None:
-            return None
-        keys = [key.text for key in column.refers_to(resource)]
-        if len(keys) > 1:
-            raise SeveralError
-        for key in keys:
-            self._tables.add_reference(key, self._kind)
-        at = column.field.age_at
-        return [*keys, None if at is None else day_of(at, resource)]
+    def _refer(self, kind: str, keys: set[str]) -> None:
+        """Keep to whom one resource refers, however many columns follow it there."""
+        for key in sorted(keys):
+            self._tables.add_reference(key, kind)
 
     def _follow(self, resource: Resource, keys: list[str]) -> bool:
         """Keep what rows that refer to ``resource`` take from it; whether anything of it is of no use."""
@@ -151,8 +146,7 @@ class Reading:
             lowest = column.field.take in LOWEST_WINS
             for key in keys:
                 self._tables.add_value(key.text, column.number, number, rank, cell, lowest=lowest)
-        for text in referred:
-            self._tables.add_reference(text, resource["resourceType"])
+        self._refer(resource["resourceType"], referred)
         return broken
 
     def _cell(self, column: Other, resource: Resource) -> str | None:
@@ -164,6 +158,19 @@ class Reading:
 
 class _AmbiguousError(Exception):
     """Names the column that finds several values."""
+
+
+def _own(column: Own | Other, resource: Resource) -> Any:
+    """What a row's own resource says: the cell; or the names of whom it refers to, and then the day of an age."""
+    if isinstance(column, Own):
+        return column.cell(resource)
+    if column.field.take is not None:
+        return None
+    keys = [key.text for key in column.refers_to(resource)]
+    if len(keys) > 1:
+        raise SeveralError
+    at = column.field.age_at
+    return [*keys, None if at is None else day_of(at, resource)]
 
 
 def _digest(resource: Resource) -> bytes:
