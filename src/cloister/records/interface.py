@@ -71,13 +71,17 @@ class Store(ABC):
         del name
         raise RecordsError(f"`{self.shown}` holds no images", hint="images lie in stores of kind `dicom` or `nifti`")
 
-    def require_columns(self, names: Iterable[str]) -> None:
+    def require_columns(self, names: Iterable[str], *, among: Iterable[str] | None = None) -> None:
         """Check that the store has each of ``names`` exactly once.
+
+        Args:
+            names: of columns.
+            among: the store's own, where they are known already.
 
         Raises:
             RecordsError: naming the store, the column and the nearest that there is.
         """
-        present = Counter(self.column_names())
+        present = Counter(iter(self.column_names() if among is None else among))
         for name in names:
             if not present[name]:
                 near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)

@@ -13,9 +13,11 @@ from cloister.records.interface import FileStore, Store
 from cloister.records.json_lines import JsonLinesStore
 from cloister.records.nifti import NiftiStore
 from cloister.records.parquet import ParquetStore
+from cloister.records.postgresql import PostgresqlStore
 from cloister.records.sqlite import SqliteStore
 from cloister.silos import (
     ArrowConnector,
+    Connector,
     CsvConnector,
     Dataset,
     DicomConnector,
@@ -23,6 +25,7 @@ from cloister.silos import (
     JsonLinesConnector,
     NiftiConnector,
     ParquetConnector,
+    PostgresqlConnector,
     SqliteConnector,
 )
 
@@ -45,18 +48,21 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
     Raises:
         RecordsError: where the store is missing, unreadable, or lacks a declared column.
     """
-    connector = dataset.connector
-    path = root / connector.path
-    store: Store
-    if isinstance(connector, SqliteConnector):
-        store = SqliteStore(path, connector.path, connector.table)
-    elif isinstance(connector, DicomConnector):
-        store = DicomStore(connector, dataset.columns, root)
-    elif isinstance(connector, NiftiConnector):
-        store = NiftiStore(connector, dataset.columns, root)
-    elif isinstance(connector, FhirConnector):
-        store = FhirStore(path, connector)
-    else:
-        store = _FILES[type(connector)](path, connector.path)
+    store = _store_of(dataset.connector, dataset, root)
     store.require_columns(dataset.columns)
     return store
+
+
+def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:
+    if isinstance(connector, PostgresqlConnector):
+        return PostgresqlStore(connector, dataset.columns, root)
+    path = root / connector.path
+    if isinstance(connector, SqliteConnector):
+        return SqliteStore(path, connector.path, connector.table)
+    if isinstance(connector, DicomConnector):
+        return DicomStore(connector, dataset.columns, root)
+    if isinstance(connector, NiftiConnector):
+        return NiftiStore(connector, dataset.columns, root)
+    if isinstance(connector, FhirConnector):
+        return FhirStore(path, connector)
+    return _FILES[type(connector)](path, connector.path)

@@ -10,6 +10,7 @@ from cloister.silos.connectors import (
     ParquetConnector,
     SqliteConnector,
 )
+from cloister.silos.database import PasswordPlace, PostgresqlConnector, PostgresqlDatabase
 from cloister.silos.fhir import FhirConnector, FhirField
 from cloister.silos.imaging import DicomConnector, NiftiConnector, TableKey, Window
 from cloister.silos.model import BaseModelPlace, Capacity, Dataset, Silo
@@ -30,6 +31,9 @@ __all__ = [
     "JsonLinesConnector",
     "NiftiConnector",
     "ParquetConnector",
+    "PasswordPlace",
+    "PostgresqlConnector",
+    "PostgresqlDatabase",
     "Silo",
     "SqliteConnector",
     "TableKey",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cloister.documents import Model
 from cloister.names import ColumnName
+from cloister.silos.database import PostgresqlConnector
 from cloister.silos.fhir import FhirConnector
 from cloister.silos.imaging import DicomConnector, NiftiConnector
 from cloister.silos.paths import PathText
@@ -55,6 +56,7 @@ class CsvConnector(Model):
 
 Connector = Annotated[
     SqliteConnector
+    | PostgresqlConnector
     | ParquetConnector
     | ArrowConnector
     | CsvConnector
