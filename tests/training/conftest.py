@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,3 +82,37 @@ def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path | Non
 @pytest.fixture(scope="session")
 def layout(base_model: Path) -> AdapterLayout:
     return layout_of(job(), base_model=base_model)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small layers of random weights, with MiniLM's tokenizer."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=30522,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        (folder / name).write_bytes((base_model / name).read_bytes())
+    return folder
+
+
+def forget_precision() -> None:
+    """Let trainers of different precision follow each other in this process; each has its own where jobs are run."""
+    if accelerate := sys.modules.get("accelerate.state"):
+        accelerate.AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def _precision_is_forgotten() -> Iterator[None]:
+    yield
+    forget_precision()

@@ -13,10 +13,7 @@ import pyarrow.parquet
 import torch
 
 from cloister.errors import RecordsError
-
-# A group of so many batches is sorted by length before it is cut, so that a batch holds texts of like length and
-# little of it is padding; wide enough to do that, narrow enough to stay random.
-_BATCHES_PER_GROUP = 16
+from cloister.training.order import Indices, by_length, shuffled
 
 Tokenise = Callable[[list[str]], list[list[int]]]
 
@@ -51,7 +48,7 @@ class ClassificationRecords:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def batch(self, chosen: npt.NDArray[np.int64]) -> Batch:
+    def batch(self, chosen: Indices) -> Batch:
         """The records at the indices ``chosen``, padded to the longest among them."""
         lengths = [len(self.tokens[index]) for index in chosen]
         shape = (len(chosen), max(lengths))
@@ -61,33 +58,16 @@ class ClassificationRecords:
             mask[row, :length] = 1
         return Batch(torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(self.classes[chosen]))
 
-    def by_length(self, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    def by_length(self, batch_size: int) -> Iterator[Indices]:
         """Indices of all records in batches, shortest texts first."""
-        order = np.argsort(self._lengths(), kind="stable")
-        yield from _cut(order, batch_size)
+        return by_length(self._lengths(), batch_size)
 
-    def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[npt.NDArray[np.int64]]:
-        """Indices in random batches without end: every record once, then all again in another order.
+    def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[Indices]:
+        """Indices in random batches without end, see `cloister.training.order.shuffled`."""
+        return shuffled(self._lengths(), batch_size, seed)
 
-        Where the batch size does not divide the number of records, the last batch of each pass is the smaller one.
-        """
-        random = np.random.Generator(np.random.PCG64(seed))
-        lengths = self._lengths()
-        whole = len(self) - len(self) % batch_size
-        while True:
-            order = random.permutation(len(self))
-            groups = _cut(order[:whole], batch_size * _BATCHES_PER_GROUP)
-            batches = [batch for group in groups for batch in _cut(group[np.argsort(lengths[group])], batch_size)]
-            yield from (batches[position] for position in random.permutation(len(batches)))
-            if whole < len(self):
-                yield order[whole:]
-
-    def _lengths(self) -> npt.NDArray[np.int64]:
+    def _lengths(self) -> Indices:
         return np.array([len(tokens) for tokens in self.tokens], np.int64)
-
-
-def _cut(indices: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def read_records(

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cloister.errors import TrainerError
 from cloister.jobs import Training
 from cloister.training.interface import Report, Round
+from cloister.training.order import Indices
 from cloister.training.placement import accelerator_for, seed_round
-
-Indices = npt.NDArray[np.int64]
 
 _GRADIENT_NORM = 1.0
 

@@ -20,8 +20,9 @@ from cloister.jobs.tabular_layout import has_intercept, outputs_of
 from cloister.messages import Setup
 from cloister.training.exchange import WeightExchange
 from cloister.training.interface import Report, Round
-from cloister.training.loop import Indices, finite, parameter_groups, train_round
+from cloister.training.loop import finite, parameter_groups, train_round
 from cloister.training.metrics import Numbers, accuracy, auc, macro_f1, mae, r2, rmse
+from cloister.training.order import Indices
 from cloister.training.placement import settle
 from cloister.training.tabular_networks import network_of
 from cloister.training.tabular_records import TabularRecords, read_records, target_scaling

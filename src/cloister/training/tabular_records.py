@@ -18,7 +18,7 @@ from cloister.errors import RecordsError, TrainerError
 from cloister.jobs import DatasetRef, Task
 from cloister.jobs.statistics import FeatureStatistics, NumberSummary
 from cloister.jobs.tabular_inputs import CategoryInput, NumberInput, TabularInputs, scaling_of
-from cloister.training.loop import Indices
+from cloister.training.order import Indices
 from cloister.training.tabular_networks import Rows
 
 _FARTHEST = 100.0  # standard deviations; a cell beyond counts as that far, lest float32 overflow

@@ -13,8 +13,9 @@ from transformers import AutoModelForSequenceClassification
 
 from cloister.errors import TrainerError
 from cloister.training.classification_records import Batch, ClassificationRecords, read_records
-from cloister.training.loop import Indices, finite
+from cloister.training.loop import finite
 from cloister.training.metrics import accuracy, macro_f1
+from cloister.training.order import Indices
 from cloister.training.transformer import EVALUATION_BATCH, TransformerTrainer
 
 

@@ -15,8 +15,9 @@ from cloister.errors import RecordsError, TrainerError
 from cloister.messages import Setup
 from cloister.training.exchange import DifferenceExchange, Exchange
 from cloister.training.interface import Report, Round
-from cloister.training.loop import Indices, ParameterGroup, parameter_groups, train_round
+from cloister.training.loop import ParameterGroup, parameter_groups, train_round
 from cloister.training.low_rank import LowRankExchange, with_factors
+from cloister.training.order import Indices
 from cloister.training.placement import settle
 
 EVALUATION_BATCH = 64
