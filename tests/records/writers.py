@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,14 @@ LABELS = ("routine", "soon", "urgent")
 def write_sqlite(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"CREATE TABLE notes ({', '.join(columns)})")
-        connection.executemany(f"INSERT INTO notes VALUES ({', '.join('?' * len(columns))})", rows)
+        connection.executemany(
+            f"INSERT INTO notes VALUES ({', '.join('?' * len(columns))})", [tuple(map(_known, row)) for row in rows]
+        )
+
+
+def _known(cell: Any) -> Any:
+    """SQLite knows no dates."""
+    return str(cell) if isinstance(cell, date) else cell
 
 
 def write_parquet(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
@@ -32,12 +41,30 @@ def write_parquet(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLU
     parquet.write_table(pa.table(arrays, names=list(columns)), path)
 
 
+def write_arrow(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS, *, stream: bool = False) -> None:
+    cells = list(zip(*rows, strict=True)) or [()] * len(columns)
+    table = pa.table([pa.array(list(each), pa.string() if not each else None) for each in cells], names=list(columns))
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def write_json_lines(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
+    lines = (json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
 def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([columns, *rows])
 
 
-WRITERS: dict[str, Callable[..., None]] = {"sqlite": write_sqlite, "parquet": write_parquet, "csv": write_csv}
+WRITERS: dict[str, Callable[..., None]] = {
+    "sqlite": write_sqlite,
+    "parquet": write_parquet,
+    "arrow": write_arrow,
+    "csv": write_csv,
+    "json-lines": write_json_lines,
+}
 
 
 def dataset(kind: str, path: str, *, maximum_rejected_share: float = 0.05, maximum_characters: int = 2000) -> Dataset:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cloister.row_filter import RowFilter, in_words, parse, spelled
 from cloister.row_filter.parse import MAXIMUM_CHARACTERS
 from tests.row_filter.filters import ANY
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_what_is_spelled_is_read_back(condition: RowFilter) -> None:
     text = spelled(condition)

@@ -27,15 +27,15 @@ class ArrowStore(FileStore):
 
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
-        with self._reader() as reader:
+        with self._reader() as (reader, _):
             return tuple(reader.schema.names)
 
     def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
         self.require_columns(columns)
         first_row = 1
-        with self._reader(columns) as reader:
-            for whole in _record_batches(reader):
+        with self._reader(columns) as (reader, source):
+            for whole in _record_batches(reader, source):
                 cells = {column: _validated(whole.column(column)) for column in columns}
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     arrays = [
@@ -46,8 +46,8 @@ class ArrowStore(FileStore):
                     first_row += len(arrays[0])
 
     @contextmanager
-    def _reader(self, columns: Sequence[str] = ()) -> Iterator[Any]:
-        """A reader of the file or stream, of ``columns`` only where there are any."""
+    def _reader(self, columns: Sequence[str] = ()) -> Iterator[tuple[Any, Any]]:
+        """A reader of the file or stream, of ``columns`` only where there are any, and what it reads from."""
         self.require_file()
         try:
             # Not mapped into memory: a file that is cut short while it is mapped ends the process.
@@ -61,7 +61,7 @@ class ArrowStore(FileStore):
                 wanted = [names.index(column) for column in columns]
                 options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
                 with opened(source, options=options) as reader:
-                    yield reader
+                    yield reader, source
         except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError):
             hint = "it is cut off, damaged or something else; export it again, and close the writer at the end"
             raise RecordsError(f"`{self.shown}` is not a readable Arrow file or stream", hint=hint) from None
@@ -77,12 +77,14 @@ class ArrowStore(FileStore):
             return stream.read() == _END_OF_STREAM
 
 
-def _record_batches(reader: Any) -> Iterator[pa.RecordBatch]:
+def _record_batches(reader: Any, source: Any) -> Iterator[pa.RecordBatch]:
     if isinstance(reader, pa.RecordBatchFileReader):
         for index in range(reader.num_record_batches):
             yield reader.get_batch(index)
-    else:
-        yield from reader
+        return
+    yield from reader
+    if source.tell() != source.size():  # a damaged length can look like the end
+        raise OSError
 
 
 def _validated(cells: pa.Array) -> pa.Array:

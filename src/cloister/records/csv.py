@@ -38,7 +38,7 @@ class CsvStore(FileStore):
             names = next((row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row), [])
         except csv.Error:
             names = []
-        if not names or "\ufffd" in "".join(names):
+        if not names or {"\0", "\ufffd"} & set("".join(names)):  # UTF-16 without its mark looks like text full of NULs
             hint = "the first line must name the columns, in UTF-8, with commas between them"
             raise RecordsError(f"`{self.shown}` has no readable header line", hint=hint)
         return tuple(names)

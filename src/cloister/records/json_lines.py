@@ -40,6 +40,8 @@ class JsonLinesStore(FileStore):
         """See `Store.column_names`."""
         with closing(self._lines()) as lines:
             found = dict.fromkeys(name for _, _, line in islice(lines, _LINES_FOR_NAMES) for name in line)
+        if not found:
+            raise RecordsError(f"`{self.shown}` has no line that names a column", hint="export it again")
         return tuple(filter(_is_text, found))
 
     def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002

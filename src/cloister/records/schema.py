@@ -73,7 +73,8 @@ def conform(raw: pa.Array, column: Column, missing: tuple[str, ...] = ()) -> Con
         cells = _where(pc.is_in(cells, value_set=pa.array(column.values, pa.string())), cells)
     for bound, within in ((column.minimum, pc.greater_equal), (column.maximum, pc.less_equal)):
         if bound is not None:
-            cells = _where(within(cells, pa.scalar(bound, pa.float64())), cells)
+            # Beyond 2^53 a whole number is compared as the nearest float; without a cast Arrow would refuse the batch.
+            cells = _where(within(cells.cast(pa.float64(), safe=False), pa.scalar(bound, pa.float64())), cells)
     return Conformed(cells, pc.and_(pc.is_valid(present), pc.is_null(cells)))
 
 
