@@ -4,28 +4,62 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from cloister.errors import RecordsError
 from cloister.records.interface import BATCH_ROWS, FileStore, not_utf8
+from cloister.records.sql import Clause, Sort, SqlColumn, WhereClause
 from cloister.row_filter import RowFilter
+from cloister.silos import Column, ColumnKind
+
+_SORTS = {
+    ColumnKind.CATEGORY: Sort.TEXT,
+    ColumnKind.NUMBER: Sort.FLOAT,
+    ColumnKind.INTEGER: Sort.FLOAT,
+    ColumnKind.DATE: Sort.DATE_IN_TEXT,
+}
+_OTHER_CELLS = {
+    Sort.TEXT: ("integer", "real", "blob"),
+    Sort.DATE_IN_TEXT: ("integer", "real", "blob"),
+    Sort.FLOAT: ("text", "blob"),
+}
+"""Types of cells (https://www.sqlite.org/lang_corefunc.html#typeof) that may be read as a value of that sort, too."""
 
 
 class SqliteStore(FileStore):
     """One table of the database at ``path``.
 
     SQLite types cells, not columns: text and bytes are both taken as UTF-8 text, numbers are written in decimal.
-    All rows come from one statement, hence from one state of the database, whatever is written meanwhile.
+    All rows are read from one state of the database, whatever is written meanwhile.
+
+    Args:
+        path: where it lies.
+        shown: how the silo document names it, for messages.
+        table: its table.
+        declared: columns as the silo document declares them; decides which conditions of a filter SQLite may answer.
+        wait_seconds: how long is waited for a lock.
     """
 
-    def __init__(self, path: Path, shown: str, table: str, *, wait_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shown: str,
+        table: str,
+        declared: Mapping[str, Column] | None = None,
+        *,
+        wait_seconds: float = 5.0,
+    ) -> None:
         super().__init__(path, shown)
         self.table = table
+        self._declared = declared or {}
         self.wait_seconds = wait_seconds
 
     def column_names(self) -> tuple[str, ...]:
@@ -38,21 +72,40 @@ class SqliteStore(FileStore):
             raise RecordsError(f"`{self.shown}` has no table `{self.table}`", hint=hint)
         return names
 
-    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
+    def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:
         """See `Store.batches`."""
+        self.left_out = 0
         # A double-quoted name that is no column would be read as a text of its own: https://www.sqlite.org/quirks.html#dblquote
         self.require_columns(columns)
-        chosen = ", ".join(_quoted(column) for column in columns)
-        statement = f"SELECT {chosen} FROM {_quoted(self.table)}"  # noqa: S608  names are quoted and known to exist
-        first_row = 1
-        with self.connection() as connection, closing(connection.execute(statement)) as cursor:
-            while rows := cursor.fetchmany(BATCH_ROWS):
-                arrays = [
-                    pa.array([self._text(row[index], column, first_row + n) for n, row in enumerate(rows)], pa.string())
-                    for index, column in enumerate(columns)
-                ]
-                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
-                first_row += len(rows)
+        clause = None if where is None else self._clause(where)
+        chosen = sa.select(*map(_cell, columns)).select_from(self._table())
+        with self.connection() as connection:
+            connection.execute("BEGIN")
+            everything = 0
+            if clause is not None:
+                chosen = chosen.where(clause)
+                counted = sa.select(sa.func.count()).select_from(self._table())
+                (everything,) = connection.execute(*_said(counted)).fetchone()
+            first_row = 1
+            with closing(connection.execute(*_said(chosen))) as cursor:
+                while rows := cursor.fetchmany(BATCH_ROWS):
+                    yield self._batch(rows, columns, first_row)
+                    first_row += len(rows)
+            self.left_out = everything - (first_row - 1) if clause is not None else 0
+
+    def _table(self) -> sa.TableClause:
+        return sa.table(sa.sql.quoted_name(self.table, quote=True))
+
+    def _clause(self, where: RowFilter) -> Clause | None:
+        known = {name: _filtered(name, column.kind) for name, column in self._declared.items()}
+        return WhereClause(known, self._declared).of(where)
+
+    def _batch(self, rows: list[Any], columns: Sequence[str], first_row: int) -> pa.RecordBatch:
+        arrays = [
+            pa.array([self._text(row[index], column, first_row + n) for n, row in enumerate(rows)], pa.string())
+            for index, column in enumerate(columns)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _text(self, value: bytes | float | None, column: str, row: int) -> str | None:
         if value is None:
@@ -92,5 +145,21 @@ class SqliteStore(FileStore):
         return RecordsError(f"`{self.shown}` cannot be read by SQLite: {name}", hint=hint)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _cell(name: str) -> sa.ColumnClause[Any]:
+    return sa.column(sa.sql.quoted_name(name, quote=True))
+
+
+def _filtered(name: str, kind: ColumnKind) -> SqlColumn:
+    """How a filter may look at a column; SQLite types cells, not columns, so each cell's type is asked."""
+    cell, sort = _cell(name), _SORTS.get(kind)
+    if sort is None:
+        return SqlColumn(cell, None)
+    unless = sa.func.typeof(cell).in_(_OTHER_CELLS[sort])
+    return SqlColumn(cell if sort is Sort.FLOAT else sa.collate(sa.cast(cell, sa.Text()), "BINARY"), sort, unless)
+
+
+def _said(statement: sa.Select[Any]) -> tuple[str, dict[str, Any]]:
+    """The statement as SQLite reads it, and the values that are bound to its names."""
+    dialect = sqlite.dialect(paramstyle="named")
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    return str(compiled), dict(compiled.params)

@@ -58,7 +58,7 @@ def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:
         return PostgresqlStore(connector, dataset.columns, root)
     path = root / connector.path
     if isinstance(connector, SqliteConnector):
-        return SqliteStore(path, connector.path, connector.table)
+        return SqliteStore(path, connector.path, connector.table, dataset.columns)
     if isinstance(connector, DicomConnector):
         return DicomStore(connector, dataset.columns, root)
     if isinstance(connector, NiftiConnector):
