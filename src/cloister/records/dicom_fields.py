@@ -36,8 +36,8 @@ def cell_of(header: Dataset, keyword: str) -> str | None:
 
 
 def _text(value: Any, representation: str) -> str:
-    if isinstance(value, float) and not hasattr(value, "original_string"):
-        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, float):
+        return _shortest(value)
     text = str(value).strip("\x00 ") if not isinstance(value, PersonName) else str(value)
     if representation == "AS":
         return _age(text)
@@ -51,7 +51,12 @@ def _age(text: str) -> str:
     if found is None:
         return text
     years = int(found[1]) * _YEARS[found[2]]
-    return repr(90.0 if years > _OLDEST else round(years, 4))
+    return _shortest(_OLDEST + 1.0 if years > _OLDEST else round(years, 4))
+
+
+def _shortest(value: float) -> str:
+    """Whole numbers without a fraction, so that a column of whole numbers may hold them."""
+    return str(int(value)) if value.is_integer() else repr(float(value))
 
 
 def _moment(text: str, representation: str) -> str:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
@@ -29,13 +29,15 @@ from cloister.errors import RecordsError
 MAXIMUM_FILE_BYTES = 4 << 30
 """A file that is larger is not opened: its header, or all of it, is held in memory."""
 
+_MAXIMUM_DEPTH = 32  # sequences in sequences; the deepest of the standard are some ten, and pydicom hangs at thousands
 _PREAMBLE = 128
 _MAGIC = b"DICM"
 _DIRECTORY = UID("1.2.840.10008.1.3.10")  # Media Storage Directory Storage
 # The first element's group number: 0002 (file meta), 0008 in little and in big endian.
 _BEGINNINGS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+for _name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
@@ -90,6 +92,8 @@ def _read(path: Path, shown: str, *, pixels: bool) -> FileDataset | None:
     except OSError as error:
         reason = (error.strerror or "no reason given").lower()
         raise RecordsError(f"`{shown}` cannot be opened: {reason}") from error
+    if not len(found):  # what pydicom makes of a file that ends inside an element
+        raise RecordsError(f"`{shown}` is a damaged DICOM file: its header cannot be read", hint="export it again")
     if class_of(found) == _DIRECTORY or (class_of(found) is None and begun is not stream):
         return None
     return found
@@ -138,10 +142,15 @@ def _transfer_syntax(stream: BinaryIO) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _decode_everything(header: Dataset) -> None:
-    """Values are decoded when they are first asked for; here, so that what is broken is broken now."""
+def _decode_everything(data: Dataset, depth: int = 0) -> None:
+    """Values are decoded when they are first asked for; here, so that what is broken is broken now.
 
-    def visit(_: Dataset, element: Any) -> None:
-        del element
-
-    header.walk(visit)
+    Raises:
+        ValueError: where sequences lie too deep in each other.
+    """
+    if depth > _MAXIMUM_DEPTH:
+        raise ValueError("sequences in sequences")
+    for element in data:
+        if element.VR == "SQ":
+            for item in element.value:
+                _decode_everything(item, depth + 1)

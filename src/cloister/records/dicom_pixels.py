@@ -99,6 +99,8 @@ def require_decodable(file: FileDataset, shown: str) -> None:
     stored = [keyword for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if keyword in file]
     if not stored:
         raise RecordsError(f"`{shown}` has no pixel data", hint="export it again")
+    if "DoseGridScaling" in file:
+        raise RecordsError(f"`{shown}` is a radiotherapy dose, whose scale and grid are not read", hint="leave it out")
     if file.get("PhotometricInterpretation") not in (*_GREY, *_COLOURS):
         raise RecordsError(f"`{shown}` is neither grey, RGB, YBR nor of a palette", hint="convert it")
     syntax = _transfer_syntax(file)
@@ -173,7 +175,9 @@ def _check_codestream(frame: bytes, file: FileDataset, shown: str) -> None:
 
 
 def _frames_first(stored: Values, file: FileDataset) -> Values:
-    return stored if get_nr_frames(file, warn=False) > 1 else stored[np.newaxis]
+    """With the machine's own order of bytes, too."""
+    own = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    return own if get_nr_frames(file, warn=False) > 1 else own[np.newaxis]
 
 
 def _meant(stored: Values, file: FileDataset, shown: str, window: Window | str) -> Values:

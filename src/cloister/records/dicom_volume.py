@@ -71,7 +71,7 @@ def volume_of_series(folder: ImageFolder, names: Sequence[str], window: Window |
         planes += found
         size += values_in(header, each)
         if size > MAXIMUM_VALUES:
-            raise RecordsError(f"the series of `{shown}` promises more than {MAXIMUM_VALUES} values")
+            raise RecordsError(f"`{shown}` and the rest of its series promise more than {MAXIMUM_VALUES} values")
     order, affine = volume_affine(planes, shown)
     return _volume(_stacked(folder, [names[index] for index in order], window), affine, shown)
 
