@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -158,3 +159,11 @@ def test_any_text_is_read_or_refused_in_one_sentence(text: str) -> None:
     except ValueError as error:
         assert re.fullmatch(r"at character [0-9]+: [ -~\u00a1-\U0010ffff]+", str(error)), str(error)
         assert int(str(error).split()[2][:-1]) <= len(text) + 1
+
+
+def test_what_the_documentation_shows_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "documents.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- row filters -->\n```text\n")[1].split("```")[0].splitlines()
+    assert len(shown) > 3
+    for line in shown:
+        parse(line)
