@@ -51,15 +51,15 @@ def observation(identity: str, about: str, code: str, when: str = "", **more: An
     }
 
 
-def bundle(*resources: Resource, kind: str = "collection", urls: bool = False) -> Resource:
+def bundle(*resources: Resource, kind: str = "collection", urls: bool = False, first: int = 0) -> Resource:
     entries: list[Resource] = [{"resource": each} for each in resources]
-    for number, entry in enumerate(entries if urls else ()):
+    for number, entry in enumerate(entries if urls else (), first):
         entry["fullUrl"] = f"urn:uuid:00000000-0000-4000-8000-{number:012}"
     return {"resourceType": "Bundle", "type": kind, "entry": entries}
 
 
 def urn(number: int) -> str:
-    """How that entry of a bundle, from 0, is referred to."""
+    """How an entry of that number is referred to in a bundle with addresses."""
     return f"urn:uuid:00000000-0000-4000-8000-{number:012}"
 
 

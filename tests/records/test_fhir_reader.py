@@ -278,7 +278,7 @@ class TestBundles:
             ),
             (
                 '"id": "b"',
-                '"id": "a", "gender": "male"',
+                '"id": "a", "active": {}',
                 "entry 2 of file 1 of 1 in `lake` is another `Patient` of an id or address that was there before",
             ),
             (

@@ -22,6 +22,7 @@ from tests.records.fhir_export import (
     store,
     systolic,
     table,
+    urn,
     write_bundle,
     write_ndjson,
 )
@@ -133,10 +134,22 @@ class TestTwice:
     def test_another_of_that_name_refuses_the_store(self, tmp_path: Path) -> None:
         lake(tmp_path, patient("a"), patient("a", gender="male"))
         message = "line 2 of `lake/Patient.ndjson` is another `Patient` of an id or address that was there before"
-        assert refused(tmp_path).message == message
-        lake(tmp_path, patient("a"), condition("1", "Patient/a"), condition("1", "Patient/a", "1"))
+        assert refused(tmp_path, {"sex": {"path": "gender"}}).message == message
+        assert table(tmp_path, ID) == [("a",)]  # what differs is of no column
+        lake(tmp_path, patient("a"), patient("b"), condition("1", "Patient/a"), condition("1", "Patient/b"))
         assert "is another `Condition`" in refused(tmp_path, {"many": CONDITIONS}).message
-        assert table(tmp_path, ID) == [("a",)]
+        assert table(tmp_path, ID) == [("a",), ("b",)]
+
+    def test_one_that_bears_another_address_in_each_bundle(self, tmp_path: Path) -> None:
+        one, other = patient("a", gender="male"), condition("2", urn(11), encounter={"reference": "Encounter/e"})
+        write_bundle(tmp_path / "lake" / "x.json", one, condition("1", urn(0)), urls=True)
+        write_bundle(
+            tmp_path / "lake" / "y.json", {"resourceType": "Organization", "id": "o"}, one, other, urls=True, first=10
+        )
+        fields = {"patient_id": {"path": "id"}, "many": CONDITIONS}
+        assert table(tmp_path, fields) == [("a", "2")]
+        sexes = {"id": {"path": "id"}, "sex": {"path": "gender", "resource": "Patient"}}
+        assert table(tmp_path, sexes, "Condition") == [("1", "male"), ("2", "male")]
 
     def test_one_address_is_of_one_resource(self, tmp_path: Path) -> None:
         write_bundle(tmp_path / "lake" / "x.json", patient("a"), urls=True)

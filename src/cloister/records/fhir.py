@@ -9,8 +9,8 @@
 4. One that is used and broken, that is, no valid FHIR, or about nobody in the export, or with a value of no use, is
    counted, and brings nothing; a row of its own has nothing in any cell, so that the view rejects it. Above
    `maximum_broken_share` of the used resources of its type the store is refused.
-5. The same resource twice, as bundles hold what they refer to, counts once. Two that differ and bear one name refuse
-   the store, and so does a path that finds several values, since no rule says which of them is meant.
+5. The same resource twice, as bundles hold what they refer to, counts once. Two of one name that differ in what the
+   columns need refuse the store, and so does a path that finds several values: no rule says which of them is meant.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloister.records.fhir_columns import LOWEST_WINS, Other, Own, SeveralError, columns_by_kind, day_of
@@ -59,8 +60,7 @@ class Reading:
             raise item.where.refusal(f"is a `{kind}` without an id", "every resource of an export has one")
         try:
             check_depth(resource)
-            if self._tables.is_new(keys[0], _digest(resource)):
-                self._use(resource, keys, wanted)
+            self._keep(kind, keys, self._needed(resource, keys[0], wanted))
         except NotFhirJsonError as error:
             raise item.where.refusal(str(error), "export it again") from None
         except KeyError:
@@ -70,94 +70,119 @@ class Reading:
             hint = "choose one, such as `name[0].family`"
             raise item.where.refusal(f"has not one value where column `{error}` looks", hint) from None
 
-    def _use(self, resource: Resource, keys: list[str], wanted: Sequence[Other]) -> None:
+    def _needed(self, resource: Resource, own: str, wanted: Sequence[Other]) -> _Needed:
         kind = resource["resourceType"]
-        self.used[kind] += 1
-        withdrawn = is_withdrawn(resource)
-        self.withdrawn[kind] += withdrawn
-        broken = not withdrawn and not is_valid(resource)
-        sound = not withdrawn and not broken
-        row = None
-        if kind == self._kind and not withdrawn:
-            cells = self._row(resource) if sound else None
-            broken = broken or cells is None
-            row = self._tables.add_row(cells or [])
-        if kind == self._kind or kind in self._followed:
-            for key in keys:
-                self._tables.add_target(key, row)
-        if sound:
-            broken |= self._follow(resource, keys) | self._measure(resource, wanted, keys[0])
-        self.broken[kind] += broken
+        if is_withdrawn(resource):
+            return _Needed(withdrawn=True)
+        if not is_valid(resource):
+            return _Needed(broken=True)
+        needed = _Needed()
+        if kind == self._kind:
+            self._row(resource, needed)
+        for column in self._followed.get(kind, ()):
+            try:
+                cell = _cell(column, resource)
+            except UnusableError:
+                needed.broken = True
+                continue
+            if cell is not None:
+                needed.followed.append((column.number, cell))
+        self._measure(resource, own, wanted, needed)
+        return needed
 
-    def _row(self, resource: Resource) -> list[Any] | None:
-        """What a row's own resource says of each column; None where one of the values is of no use."""
+    def _row(self, resource: Resource, needed: _Needed) -> None:
+        """What a row's own resource says of each column; nothing where one of the values is of no use."""
         cells: list[Any] = []
-        referred: set[str] = set()
         for column in self._columns:
             try:
                 cells.append(_own(column, resource))
             except SeveralError:
                 raise _AmbiguousError(column.name) from None
             except UnusableError:
-                return None
+                needed.broken = True
+                return
             if isinstance(column, Other) and column.field.take is None:
-                referred.update(cells[-1][:-1])
-        self._refer(self._kind, referred)
-        return cells
+                needed.referred.update(cells[-1][:-1])
+        needed.cells = cells
 
-    def _refer(self, kind: str, keys: set[str]) -> None:
-        """Keep to whom one resource refers, however many columns follow it there."""
-        for key in sorted(keys):
-            self._tables.add_reference(key, kind)
-
-    def _follow(self, resource: Resource, keys: list[str]) -> bool:
-        """Keep what rows that refer to ``resource`` take from it; whether anything of it is of no use."""
-        broken = False
-        for column in self._followed.get(resource["resourceType"], ()):
-            try:
-                cell = self._cell(column, resource)
-            except UnusableError:
-                broken = True
-                continue
-            for key in keys if cell is not None else ():
-                self._tables.add_value(key, column.number, 0.0, "", cell or "", lowest=False)
-        return broken
-
-    def _measure(self, resource: Resource, wanted: Sequence[Other], own: str) -> bool:
-        """Keep what ``resource`` brings to those to whom it refers; whether anything of it is of no use."""
-        broken = False
+    def _measure(self, resource: Resource, own: str, wanted: Sequence[Other], needed: _Needed) -> None:
+        """What ``resource`` brings to those to whom it refers."""
         moment = moment_of(resource)
-        referred: set[str] = set()
         for column in wanted:
             keys = column.refers_to(resource)
-            if not keys:
-                broken |= not column.refers_elsewhere(resource)
-            referred.update(key.text for key in keys)
+            if not keys and not column.refers_elsewhere(resource):
+                needed.broken = True
+            needed.referred.update(key.text for key in keys)
             if not column.is_timely(moment):
                 continue
             try:
-                cell = self._cell(column, resource)
+                cell = _cell(column, resource)
                 if cell is None:
                     continue
                 number, rank = column.rank(cell, moment, own)
             except UnusableError:
-                broken = True
+                needed.broken = True
                 continue
             lowest = column.field.take in LOWEST_WINS
-            for key in keys:
-                self._tables.add_value(key.text, column.number, number, rank, cell, lowest=lowest)
-        self._refer(resource["resourceType"], referred)
-        return broken
+            needed.brought += [(key.text, column.number, number, rank, cell, lowest) for key in keys]
 
-    def _cell(self, column: Other, resource: Resource) -> str | None:
-        try:
-            return column.cell(resource)
-        except SeveralError:
-            raise _AmbiguousError(column.name) from None
+    def _keep(self, kind: str, keys: list[str], needed: _Needed) -> None:
+        """Keep what is needed of one resource, once; a second time only the further names that it bears."""
+        target = kind == self._kind or kind in self._followed
+        if self._tables.is_new(keys[0], needed.digest()):
+            self.used[kind] += 1
+            self.withdrawn[kind] += needed.withdrawn
+            self.broken[kind] += needed.broken
+            row = None
+            if kind == self._kind and not needed.withdrawn:
+                row = self._tables.add_row(needed.cells)
+            for key in sorted(needed.referred):
+                self._tables.add_reference(key, kind)
+            for key, field, number, rank, cell, lowest in needed.brought:
+                self._tables.add_value(key, field, number, rank, cell, lowest=lowest)
+        else:
+            row = self._tables.row_of(keys[0]) if target else None
+        for key in keys if target else ():
+            if self._tables.add_target(key, keys[0], row):
+                for field, cell in needed.followed:
+                    self._tables.add_value(key, field, 0.0, "", cell, lowest=False)
+
+
+@dataclass
+class _Needed:
+    """What the columns need of one resource.
+
+    Attributes:
+        withdrawn: whether it says that it never was so; then nothing is needed.
+        broken: whether any of it is of no use.
+        cells: of its row; none where it is no row, or one without any use.
+        referred: the names of whom it refers to.
+        followed: the column and cell for each column of those that refer to it.
+        brought: for each of whom it refers to and each column: the name, the column, and what `Tables.add_value` takes.
+    """
+
+    withdrawn: bool = False
+    broken: bool = False
+    cells: list[Any] = field(default_factory=list)
+    referred: set[str] = field(default_factory=set)
+    followed: list[tuple[int, str]] = field(default_factory=list)
+    brought: list[tuple[str, int, float, str | float, str, bool]] = field(default_factory=list)
+
+    def digest(self) -> bytes:
+        """The same for two resources of which the same is needed."""
+        everything = [self.withdrawn, self.broken, self.cells, sorted(self.referred), self.followed, self.brought]
+        return hashlib.sha256(json.dumps(everything).encode()).digest()
 
 
 class _AmbiguousError(Exception):
     """Names the column that finds several values."""
+
+
+def _cell(column: Other, resource: Resource) -> str | None:
+    try:
+        return column.cell(resource)
+    except SeveralError:
+        raise _AmbiguousError(column.name) from None
 
 
 def _own(column: Own | Other, resource: Resource) -> Any:
@@ -171,8 +196,3 @@ def _own(column: Own | Other, resource: Resource) -> Any:
         raise SeveralError
     at = column.field.age_at
     return [*keys, None if at is None else day_of(at, resource)]
-
-
-def _digest(resource: Resource) -> bytes:
-    text = json.dumps(resource, sort_keys=True)
-    return hashlib.sha256(text.encode()).digest()

@@ -24,7 +24,7 @@ PRAGMA temp_store = FILE;
 PRAGMA cache_size = -65536;
 CREATE TABLE seen (key TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID;
 CREATE TABLE rows (row INTEGER PRIMARY KEY, cells TEXT);
-CREATE TABLE target (key TEXT PRIMARY KEY, row INTEGER) WITHOUT ROWID;
+CREATE TABLE target (key TEXT PRIMARY KEY, owner TEXT, row INTEGER) WITHOUT ROWID;
 CREATE TABLE reference (key TEXT, kind TEXT, number INTEGER, PRIMARY KEY (key, kind)) WITHOUT ROWID;
 CREATE TABLE state (
   key TEXT, field INTEGER, number INTEGER, total REAL, rank, value TEXT, PRIMARY KEY (key, field)
@@ -72,7 +72,7 @@ class Tables:
         self._rows = 0
 
     def is_new(self, key: str, digest: bytes) -> bool:
-        """Whether no resource with that name was there before; False where the same one was.
+        """Whether no resource with that name was there before; False where one was with the same digest.
 
         Raises:
             KeyError: where another one was.
@@ -90,14 +90,26 @@ class Tables:
         self._write("rows", (self._rows, json.dumps(cells)))
         return self._rows
 
-    def add_target(self, key: str, row: int | None) -> None:
-        """A name under which resources may refer to another, and that one's row, where it is one.
+    def add_target(self, key: str, owner: str, row: int | None) -> bool:
+        """A name under which resources may refer to another, whose own name and, where it is one, row are given.
+
+        Returns:
+            Whether it did not bear that name before.
 
         Raises:
-            KeyError: where another one has it.
+            KeyError: where another one bears it.
         """
-        if not self._connection.execute("INSERT OR IGNORE INTO target VALUES (?, ?)", (key, row)).rowcount:
+        if self._connection.execute("INSERT OR IGNORE INTO target VALUES (?, ?, ?)", (key, owner, row)).rowcount:
+            return True
+        ((known,),) = self._connection.execute("SELECT owner FROM target WHERE key = ?", (key,))
+        if known != owner:
             raise KeyError
+        return False
+
+    def row_of(self, owner: str) -> int | None:
+        """The row of the resource whose own name that is."""
+        ((row,),) = self._connection.execute("SELECT row FROM target WHERE key = ?", (owner,))
+        return row if isinstance(row, int) else None
 
     def add_reference(self, key: str, kind: str) -> None:
         """A resource of type ``kind`` refers to ``key``."""
