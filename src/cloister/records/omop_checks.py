@@ -39,17 +39,17 @@ class OmopChecks:
         if not wide:
             return
         ancestry = self.tables[CONCEPT_ANCESTOR].c
-        if self.connection.execute(sa.select(ancestry.ancestor_concept_id).limit(1)).first() is None:
-            hint = "load the vocabulary, or list the concepts and leave out `descendants`"
-            raise RecordsError(
-                f"table `{CONCEPT_ANCESTOR}` of `{self.shown}` is empty, and `descendants` are asked for", hint=hint
-            )
         for concept in sorted(wide):
             asked = sa.select(ancestry.ancestor_concept_id).where(ancestry.ancestor_concept_id == concept).limit(1)
             if self.connection.execute(asked).first() is None:
-                hint = "only standard concepts have descendants; see `standard_concept` in the table `concept`"
+                hint = (
+                    "load the vocabulary if the table is empty; only standard concepts have descendants;"
+                    " without a vocabulary list each concept and leave out `descendants`"
+                )
                 raise RecordsError(
-                    f"table `{CONCEPT_ANCESTOR}` of `{self.shown}` knows no descendants of concept {concept}", hint=hint
+                    f"table `{CONCEPT_ANCESTOR}` of `{self.shown}` does not know concept {concept}, whose `descendants`"
+                    " are asked for",
+                    hint=hint,
                 )
 
     def cells_can_be_read(self) -> None:

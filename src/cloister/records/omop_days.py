@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Days in statements: a date as the number of days since 1970-01-01, in PostgreSQL and in SQLite alike.
 
-PostgreSQL has a type for dates. SQLite has none; there a date is text such as `2010-01-31` or `20100131`, a time of day
-behind it does not count, or, as OHDSI's own tools write it, seconds since 1970-01-01
-(https://github.com/OHDSI/SqlRender, dialect `sqlite`), whole days of them. What is neither becomes null.
+PostgreSQL has a type for dates. SQLite has none; there a date is text such as `2010-01-31`, a time of day behind it
+does not count, or `20100131`, which a column declared as `date` turns into a number, or, as OHDSI's own tools write it,
+seconds since 1970-01-01 (https://github.com/OHDSI/SqlRender, dialect `sqlite`). No number is both: from 1800 to 2199
+there is no date that, written as a number, is whole days of seconds. What is none of these becomes null.
 """
 
 from __future__ import annotations
@@ -48,10 +49,14 @@ def _day_number_sqlite(element: DayNumber, compiler: Any, **options: Any) -> str
     compact = f"substr({date}, 1, 4) || '-' || substr({date}, 5, 2) || '-' || substr({date}, 7, 2)"
     text = f"(CASE WHEN length({date}) = 8 THEN {compact} ELSE substr({date}, 1, 10) END)"
     # SQLite counts 31 February as 2 or 3 March, and reads words such as `now`; a date that it writes in another way
-    # than it was written is none.
-    of_text = f"CASE WHEN date({text}) = {text} THEN CAST(julianday({text}) - 2440587.5 AS INTEGER) END"
-    of_number = f"CASE WHEN {date} = CAST({date} / 86400 AS INTEGER) * 86400 THEN CAST({date} / 86400 AS INTEGER) END"
-    return f"(CASE typeof({date}) WHEN 'text' THEN {of_text} WHEN 'null' THEN NULL ELSE {of_number} END)"
+    # than it was written is none. It does so only where it is asked to reckon, if with nothing.
+    of_text = f"CASE WHEN date({text}, '+0 days') = {text} THEN CAST(julianday({text}) - 2440587.5 AS INTEGER) END"
+    days = f"CAST({date} / 86400 AS INTEGER)"
+    kind = f"typeof({date})"
+    return (
+        f"(CASE WHEN {kind} IN ('integer', 'real') AND {date} = {days} * 86400 THEN {days}"
+        f" WHEN {kind} IN ('integer', 'text') THEN {of_text} END)"
+    )
 
 
 @compiles(CalendarDay, "postgresql")

@@ -101,7 +101,9 @@ class OmopCsv(OmopSource):
         except sqlite3.Error as error:
             reason = getattr(error, "sqlite_errorname", "") or "no reason given"
             hint = "is there room in the folder for temporary files, `TMPDIR`?"
-            raise RecordsError(f"`{self.shown}` cannot be brought into a temporary database: {reason}", hint=hint) from None
+            raise RecordsError(
+                f"`{self.shown}` cannot be brought into a temporary database: {reason}", hint=hint
+            ) from None
 
 
 @contextmanager

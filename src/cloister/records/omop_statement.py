@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from cloister.records.omop_days import CalendarDay, DayNumber
 from cloister.records.omop_tables import EVENT_TABLES, OBSERVATION_PERIOD, PERSON, needed, table_clause
-from cloister.records.omop_totals import Total, in_set, totals
+from cloister.records.omop_totals import Total, in_set, total_label, totals
 from cloister.silos.omop import OmopConnector
 from cloister.silos.omop_fields import Domain, Feature, Outcome, TimeTo, Window
 
@@ -43,7 +43,7 @@ class _CohortStatement:
     def __init__(self, connector: OmopConnector, schema: str | None) -> None:
         self.connector = connector
         self.tables = {name: table_clause(name, cells, schema) for name, cells in needed(connector).items()}
-        self.person = self.tables[PERSON]
+        self.person = self._person()
         self.observed = self._observed()
         self.span = self.observed.c.until - self.observed.c.start  # days from the index event to the last observed day
         self.asked: dict[Domain, list[Total]] = {}
@@ -59,7 +59,11 @@ class _CohortStatement:
             domain: totals(self.tables, EVENT_TABLES[domain], self.observed, asked)
             for domain, asked in self.asked.items()
         }
-        self.totals = {column.key: column for each in found.values() for column in each.c if column.key != "person_id"}
+        self.totals = {
+            total.name: found[domain].c[total_label(number)]
+            for domain, asked in self.asked.items()
+            for number, total in enumerate(asked)
+        }
         rows = self.observed.join(self.person, self.person.c.person_id == self.observed.c.person_id)
         for each in found.values():
             rows = rows.outerjoin(each, each.c.person_id == self.observed.c.person_id)
@@ -72,6 +76,10 @@ class _CohortStatement:
             .order_by(self.observed.c.person_id)
         )
 
+    def _person(self) -> sa.CTE:
+        person = self.tables[PERSON]
+        return sa.select(*person.c).cte("everybody").prefix_with("MATERIALIZED", dialect="sqlite")
+
     def _observed(self) -> sa.CTE:
         cohort = self.connector.cohort
         table = EVENT_TABLES[cohort.entry.domain]
@@ -82,12 +90,22 @@ class _CohortStatement:
             .group_by(events.c.person_id)
             .cte("entered")
         )
-        begin = DayNumber(periods.c.observation_period_start_date)
-        end = DayNumber(periods.c.observation_period_end_date)
+        watched = (
+            sa.select(
+                periods.c.person_id,
+                DayNumber(periods.c.observation_period_start_date).label("since"),
+                DayNumber(periods.c.observation_period_end_date).label("until"),
+            )
+            .cte("watched")
+            .prefix_with("MATERIALIZED", dialect="sqlite")  # else it may compare each period with each person
+        )
         return (
-            sa.select(entered.c.person_id, entered.c.start, sa.func.max(end).label("until"))
-            .join(periods, periods.c.person_id == entered.c.person_id)
-            .where(begin <= entered.c.start - cohort.prior_days, end >= entered.c.start + cohort.follow_up_days)
+            sa.select(entered.c.person_id, entered.c.start, sa.func.max(watched.c.until).label("until"))
+            .join(watched, watched.c.person_id == entered.c.person_id)
+            .where(
+                watched.c.since <= entered.c.start - cohort.prior_days,
+                watched.c.until >= entered.c.start + cohort.follow_up_days,
+            )
             .group_by(entered.c.person_id, entered.c.start)
             .cte("observed")
         )
@@ -97,9 +115,8 @@ class _CohortStatement:
         definition = self._definition(name)
         key, said = definition.said
         if key == "event_of":
-            if said not in self._asked_names():
-                self._ask(said)
-        elif isinstance(said, Window | TimeTo):
+            self._ask(said)
+        elif isinstance(said, Window | TimeTo) and name not in self._asked_names():
             how = "count" if key == "any" else key
             total = Total(name, how, said, observed_only=isinstance(definition, Outcome))
             self.asked.setdefault(said.domain, []).append(total)

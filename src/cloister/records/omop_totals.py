@@ -23,7 +23,7 @@ class Total:
     """One number per person.
 
     Attributes:
-        name: what it is called in the outcome.
+        name: what it is called, by whoever asks for it.
         how: `count`, `latest`, `mean`, `min`, `max`, or `time_to` for the day of the first one.
         events: what is looked at, and on which days.
         observed_only: whether days after the end of observation do not count.
@@ -59,10 +59,11 @@ def totals(
         tables: the CDM's tables by name.
         table: the one that is read.
         observed: the cohort, with `person_id`, `start` (the index event's day) and `until` (the last day observed).
-        asked: what is wanted, each under a name of its own.
+        asked: what is wanted.
 
     Returns:
-        A table with `person_id` and a column per total; persons without any event are not in it.
+        A table with `person_id` and a column per total, called `total_label` of its place; persons without any event
+        are not in it.
     """
     marked = _marked(tables, table, observed, asked).subquery()
     latest = [number for number, total in enumerate(asked) if total.how == "latest"]
@@ -81,7 +82,7 @@ def totals(
         for number in latest
     ]
     ranked = sa.select(*marked.c, *ranks).subquery() if ranks else marked
-    cells = [_total(ranked.c, number, total.how).label(total.name) for number, total in enumerate(asked)]
+    cells = [_total(ranked.c, number, total.how).label(total_label(number)) for number, total in enumerate(asked)]
     return sa.select(ranked.c.person_id, *cells).group_by(ranked.c.person_id).subquery()
 
 
@@ -89,26 +90,14 @@ def _marked(
     tables: Mapping[str, sa.TableClause], table: EventTable, observed: sa.CTE, asked: Sequence[Total]
 ) -> sa.Select[tuple[Any, ...]]:
     """The events that could count, each with its day and whether it counts for which total."""
-    events = tables[table.name].c
-    cells = [
-        observed.c.person_id,
-        events[table.concept].label("concept"),
-        (DayNumber(events[table.date]) - observed.c.start).label("day"),
-        (observed.c.until - observed.c.start).label("span"),
-    ]
-    if any(isinstance(total.events, Values) for total in asked):
-        cells += [
-            sa.cast(events.value_as_number, sa.Double()).label("value"),
-            sa.func.coalesce(events.unit_concept_id, sa.literal_column("0")).label("unit"),
-            (events[table.moment] if table.moment else sa.null()).label("moment"),
-            events[table.key].label("key"),
-        ]
-    joined = tables[table.name].join(observed, observed.c.person_id == events.person_id)
-    sets = {(total.events.concepts, total.events.descendants): total.events for total in asked}
+    wanted = _wanted(tables, table, asked)
     near = (
-        sa.select(*cells)
-        .select_from(joined)
-        .where(sa.or_(*(in_set(events[table.concept], each, tables) for each in sets.values())))
+        sa.select(
+            *(column for column in wanted.c if column.key != "when"),
+            (wanted.c.when - observed.c.start).label("day"),
+            (observed.c.until - observed.c.start).label("span"),
+        )
+        .join(observed, observed.c.person_id == wanted.c.person_id)
         .subquery()
     )
     marks = [
@@ -116,6 +105,26 @@ def _marked(
         for number, total in enumerate(asked)
     ]
     return sa.select(*near.c, *marks)
+
+
+def _wanted(tables: Mapping[str, sa.TableClause], table: EventTable, asked: Sequence[Total]) -> sa.CTE:
+    """The events of anybody that bear a concept of any total."""
+    events = tables[table.name].c
+    cells = [events.person_id, events[table.concept].label("concept"), DayNumber(events[table.date]).label("when")]
+    if any(isinstance(total.events, Values) for total in asked):
+        cells += [
+            sa.cast(events.value_as_number, sa.Double()).label("value"),
+            sa.func.coalesce(events.unit_concept_id, sa.literal_column("0")).label("unit"),
+            (events[table.moment] if table.moment else sa.null()).label("moment"),
+            events[table.key].label("key"),
+        ]
+    sets = {(total.events.concepts, total.events.descendants): total.events for total in asked}
+    return (
+        sa.select(*cells)
+        .where(sa.or_(*(in_set(events[table.concept], each, tables) for each in sets.values())))
+        .cte(f"wanted_{table.name}")
+        .prefix_with("MATERIALIZED", dialect="sqlite")  # with an index of its own; see `watched` of the statement
+    )
 
 
 def _conditions(event: _Event, total: Total, tables: Mapping[str, sa.TableClause]) -> list[sa.ColumnElement[bool]]:
@@ -144,6 +153,11 @@ def _total(event: _Event, number: int, how: str) -> sa.ColumnElement[Any]:
     if how == "mean":
         return sa.func.avg(of)
     return sa.func.min(of) if how == "min" else sa.func.max(of)
+
+
+def total_label(number: int) -> str:
+    """Name of the column of the total that was asked for in place ``number``."""
+    return f"total_{number}"
 
 
 def _numbers(concepts: Sequence[int]) -> Any:
