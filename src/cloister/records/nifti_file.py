@@ -83,7 +83,9 @@ def _whole(stream: BinaryIO | gzip.GzipFile, shown: str) -> bytes:
         item, offset = header.get_data_dtype().itemsize, int(header.get_data_offset())
     except Exception:  # noqa: BLE001 - types that there are not, lengths below zero: all of it refuses
         raise RecordsError(f"`{shown}` has a header that makes no sense", hint="export it again") from None
-    if not shape or min(shape) < 1:
+    if not 1 <= int(header["dim"][0]) <= 7 or np.isinf(header["scl_slope"]):
+        raise RecordsError(f"`{shown}` has a header that makes no sense", hint="export it again")
+    if min(shape) < 1:
         raise RecordsError(f"`{shown}` holds no values")
     if math.prod(shape) > MAXIMUM_VALUES or math.prod(shape) * item > _MAXIMUM_BYTES:
         raise RecordsError(
