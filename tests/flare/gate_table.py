@@ -40,6 +40,7 @@ class Denial:
         but_silo: what the second's silo document says beside that.
         but_later: by how much later the gate asks in the second; earlier gates ask at noon in both.
         unadmitted: the job process starts with a record that admission would not have written.
+        names_somebody: whether a note of the site's has a telephone number in it, in both.
     """
 
     line: str
@@ -50,6 +51,7 @@ class Denial:
     but_silo: Tree = field(default_factory=dict)
     but_later: timedelta = timedelta()
     unadmitted: bool = False
+    names_somebody: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,13 @@ _BY_DAY = {"days": _WEEK, "from": "08:00", "until": "18:00"}
 _OTHER_MODEL = {"name": "other", "sha256": BASE_MODEL_SHA256, "licence": "apache-2.0"}
 _FEW_ROUNDS = {"training": {"maximum_rounds": 1}}
 _LARGE_ROUNDS = {"training": {"minimum_records_per_round": 19}}
+_DESCRIBES = {"may_leave": {"statistics": {"minimum_count": 2}}}
+_STATISTICS = {
+    **dict.fromkeys(("base_model", "method", "training", "select_by")),
+    "task": "statistics",
+    "dataset": {"text": None, "label": None, "labels": None, "features": ["triage"]},
+    "federation": {"rounds": 1},
+}
 _EPOCHS = {"training": {"steps": None, "epochs": 1}}
 
 TABLE: Mapping[str, Row] = {
@@ -129,6 +138,11 @@ TABLE: Mapping[str, Row] = {
     "rows": _documents_alone(
         _GRANT + "rows.note", policy=_grant(rows={"triage": list(LABELS)}), but_policy=_grant(rows={"note": ["x"]})
     ),
+    "free-text": {
+        **_documents_alone("datasets.clinical-notes", but_policy=_grant(free_text=None)),
+        "view": Denial(_GRANT + "free_text", but_policy=_grant(free_text="refuse"), names_somebody=True),
+        "egress": Never("what is found is counted when the view is written, and says no where that is asked"),
+    },
     "records": _counted("records", minimum_records=1000),
     "classes": _counted("classes", minimum_per_class=100),
     "base-model": _documents_alone("base_models", but_policy={"base_models": [_OTHER_MODEL]}),
@@ -155,6 +169,12 @@ TABLE: Mapping[str, Row] = {
         "release.minimum_sites", policy={"release": {"minimum_sites": 2}}, but_policy={"release": {"minimum_sites": 3}}
     ),
     "selection-metric": _documents_alone("may_leave.metrics", but_policy={"may_leave": {"metrics": ["loss"]}}),
+    "statistics": {
+        **_documents_alone(
+            "may_leave", policy=_DESCRIBES, job=_STATISTICS, but_policy={"may_leave": {"statistics": None}}
+        ),
+        "egress": Never("descriptions leave while the job is prepared, and hold no count below the policy's smallest"),
+    },
     "tensors": {
         **_documents_alone("may_leave.tensors", but_policy={"may_leave": {"tensors": ["adapter"]}}),
         "egress": PARTS,

@@ -42,7 +42,16 @@ from cloister.provisioning.pem import read_certificate
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode
 from cloister.silos import Silo
-from tests.federation_folder import PERSON, SITES, Tree, change_document, merged, write_document
+from tests.federation_folder import (
+    PERSON,
+    SITES,
+    Tree,
+    change_document,
+    merged,
+    records_of,
+    write_document,
+    write_records,
+)
 from tests.flare.gate_table import DENIALS, EXCUSES, NOON, NOT_COUNTED, NOTHING_LEAVES, POINTS, TABLE, Denial, Point
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, sign, zip_of
 from tests.flare.site_folder import tiny_base_model
@@ -67,6 +76,11 @@ class Site:
     @property
     def workspace(self) -> Path:
         return State(self.root).site(SITE)
+
+    def write_records(self, *, naming: bool) -> None:
+        """The site's notes; with one more in which somebody is named, if so asked."""
+        named = [("write to jo.doe@example.org about the itching skin", "routine")] if naming else []
+        write_records(self.root / "records" / f"{SITE}.csv", [*records_of(SITE), *named])
 
     def write(self, policy: Tree, silo: Tree) -> None:
         """Put changed documents in force, under a higher version that the officer signed."""
@@ -143,6 +157,7 @@ def _ask(site: Site, case: Denial, point: Point, patch: pytest.MonkeyPatch, *, c
     moments = dict.fromkeys(POINTS, NOON) | ({point: NOON + case.but_later} if changed else {})
     policy, silo = merged(case.policy, case.but_policy), case.but_silo
     at_once = changed and not case.unadmitted
+    site.write_records(naming=case.names_somebody)
     site.write(policy if at_once else case.policy, silo if at_once else {})
     patch.setattr(admission, "datetime", _clock_of(moments["admission"]))
     identifier, workspace = job_id(), Workspace(str(site.workspace), site_name=SITE)

@@ -125,5 +125,5 @@ def test_a_message_that_is_no_task_is_refused(message: bytes) -> None:
         read_task(reply_with(message, b""))
 
 
-def test_there_are_three_tasks() -> None:
-    assert {task.value for task in TaskName} == {"prepare", "train", "evaluate"}
+def test_there_are_four_tasks() -> None:
+    assert {task.value for task in TaskName} == {"prepare", "settle", "train", "evaluate"}

@@ -48,7 +48,7 @@ class JobInMemory:
     """Stands where a `SiteJob` with its trainer stands."""
 
     def __init__(self, error: BaseException | None = None) -> None:
-        self.layout = LAYOUT
+        self.agreed = LAYOUT
         self.error = error
         self.closed = 0
         self.norm = 0.25

@@ -733,7 +733,7 @@ def test_the_adapter_is_measured_once_and_at_the_end(root: Path, trainer: type[T
 def test_a_round_before_the_site_is_ready_is_refused(root: Path) -> None:
     job = open_job(root)
     with pytest.raises(JobError, match="before the site was ready"):
-        train(job)
+        job.train(1, b"", {})
     with pytest.raises(JobError, match="before the site was ready"):
         job.evaluate(3, b"")
 

@@ -10,6 +10,7 @@ import pytest
 
 from cloister.errors import JobError
 from cloister.flare.site_trainer import SiteTrainer
+from cloister.jobs import AdapterLayout, TensorSpec
 from cloister.messages import Train
 from cloister.repository import load_site
 from cloister.sandbox import Enclosure, SandboxMode
@@ -39,8 +40,8 @@ def trainer(tmp_path: Path) -> SiteTrainer:
     root = make_site(tmp_path / "federation").resolve()
     private = tmp_path / "private"
     (private / "view").mkdir(parents=True)
-    layout = open_job(root).layout
-    return SiteTrainer(job_of(root).value, load_site(root, SITE).silo.value, layout, private)
+    open_job(root)
+    return SiteTrainer(job_of(root).value, load_site(root, SITE).silo.value, private)
 
 
 def begin(trainer: SiteTrainer) -> Process:
@@ -50,7 +51,9 @@ def begin(trainer: SiteTrainer) -> Process:
         made.append(Process(*arguments, **named))
         return made[-1]
 
-    trainer.start(make, trainer.private / "model", (trainer.private.parent,), SandboxMode.BUBBLEWRAP)
+    layout = AdapterLayout((TensorSpec("a", (2, 3), "zeros"),), ())
+    protected = (trainer.private.parent,)
+    trainer.start(make, layout, trainer.private / "model", protected, SandboxMode.BUBBLEWRAP)
     return made[0]
 
 

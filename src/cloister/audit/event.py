@@ -87,6 +87,8 @@ FACTS: Mapping[Kind, frozenset[str]] = MappingProxyType(
                 "validation",
                 "filtered",
                 "rejected",
+                "people",
+                "identifying",
                 "labels",
                 "classes",
                 "classes_digest",

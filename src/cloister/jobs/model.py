@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -92,7 +91,7 @@ class FederationPlan(Model):
         return self
 
 
-def _best_of(data: Mapping[str, Any]) -> str:
+def _best_of(data: dict[str, Any]) -> Literal["maximum", "minimum"]:
     return METRICS[data["metric"]].best if "metric" in data else "maximum"
 
 
@@ -115,7 +114,7 @@ class Selection(Model):
         return self
 
 
-def _selection_of(data: Mapping[str, Any]) -> Selection | None:
+def _selection_of(data: dict[str, Any]) -> Selection | None:
     metrics = FORMS[data["task"]].metrics if "task" in data else ()
     return Selection.model_validate({"metric": metrics[0]}) if metrics else None
 

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cloister.errors import RecordsError
 from cloister.records.filter_arrow import mask_of
 from cloister.records.schema import TYPES, Conformed, conform
 from cloister.records.split import Split
 from cloister.records.view_manifest import TRAINING, VALIDATION
 from cloister.records.view_request import FREE_TEXT, ViewRequest
 from cloister.silos import ColumnKind, Dataset
+from cloister.silos.dialogue import messages_of
+from cloister.silos.spans import spans_of
 
 Sides = dict[str, pa.RecordBatch]
 TakeImages = Callable[[dict[str, str]], dict[str, str] | None]
@@ -32,6 +36,9 @@ class FreeTextGate(Protocol):
 
     def mask_array(self, texts: pa.Array, *, messages: bool = False) -> tuple[pa.Array, Counter[str], int]:
         """``texts`` with those pieces masked; how many there were of each kind, and cells in which there were any."""
+
+    def mask_spanned_array(self, texts: pa.Array, spans: pa.Array) -> tuple[pa.Array, pa.Array, Counter[str], int]:
+        """The same of texts beside the pieces that are marked in them, which move with what is masked."""
 
 
 @dataclass
@@ -110,6 +117,7 @@ class Sieve:
         for name in self._request.view:
             if self._columns[name].kind is ColumnKind.TEXT:
                 conformed[name] = self._cut(conformed[name], self._columns[name].maximum_characters)
+        conformed.update(self._annotated(conformed))
         good: pa.BooleanArray | None = None
         for name in dict.fromkeys((*self._request.view, *self._required)):
             broken = conformed[name].invalid
@@ -123,6 +131,16 @@ class Sieve:
         if good is not None and pc.all(good).as_py() is False:
             cells = {name: each.filter(good) for name, each in cells.items()}
         return self._with_images(cells)
+
+    def _annotated(self, conformed: dict[str, Conformed]) -> dict[str, Conformed]:
+        """Marked pieces and conversations, of which those are invalid that a trainer could not read."""
+        wanted, found = self._request.wanted, {}
+        if wanted.messages is not None:
+            found[wanted.messages] = _checked_by(conformed[wanted.messages], messages_of)
+        if wanted.entities is not None and wanted.text is not None:
+            texts = conformed[wanted.text].cells.to_pylist()  # cut by now, and so must the pieces be
+            found[wanted.entities] = _spans_checked(conformed[wanted.entities], texts, wanted.labels)
+        return found
 
     def _reject(self, name: str, before: int, still: pa.BooleanArray) -> None:
         lost = before - (pc.sum(still).as_py() or 0)
@@ -173,14 +191,23 @@ class Sieve:
 
     def _masked(self, cells: dict[str, pa.Array], gate: FreeTextGate) -> dict[str, pa.Array]:
         masked = dict(cells)
+        text, entities = self._request.wanted.text, self._request.wanted.entities
+        if text is not None and entities is not None:
+            spanned = gate.mask_spanned_array(cells[text], cells[entities])
+            masked[text], masked[entities] = spanned[:2]
+            self._count_found(text, *spanned[2:])
+            return masked
         for name in self._request.view:
             kind = self._columns[name].kind
             if kind in FREE_TEXT:
                 texts, found, touched = gate.mask_array(cells[name], messages=kind is ColumnKind.MESSAGES)
                 masked[name] = texts
-                self.tally.identifying.setdefault(name, Counter()).update(found)
-                self.tally.identifying_cells[name] += touched
+                self._count_found(name, found, touched)
         return masked
+
+    def _count_found(self, name: str, found: Counter[str], touched: int) -> None:
+        self.tally.identifying.setdefault(name, Counter()).update(found)
+        self.tally.identifying_cells[name] += touched
 
     def _sides(self, cells: dict[str, pa.Array], told_by: pa.Array) -> Sides:
         words = told_by.dictionary_encode()
@@ -214,6 +241,37 @@ class Sieve:
             value = each["values"]
             label = value if isinstance(value, str) else EVENT if value else CENSORED
             self.tally.classes[label][side] += each["counts"]
+
+
+def _checked_by(conformed: Conformed, check: Callable[[str], object]) -> Conformed:
+    """``conformed`` with those cells invalid that ``check`` refuses."""
+    return _fitting(conformed, [cell is None or _passes(check, cell) for cell in conformed.cells.to_pylist()])
+
+
+def _spans_checked(conformed: Conformed, texts: list[str | None], labels: tuple[str, ...]) -> Conformed:
+    """``conformed`` with those cells invalid that mark what is not in their text, or as something else."""
+    pairs = zip(conformed.cells.to_pylist(), texts, strict=True)
+    return _fitting(
+        conformed,
+        [
+            cell is None or _passes(partial(spans_of, length=len(text or ""), labels=labels), cell)
+            for cell, text in pairs
+        ],
+    )
+
+
+def _passes(check: Callable[[str], object], cell: str) -> bool:
+    try:
+        check(cell)
+    except RecordsError:
+        return False
+    return True
+
+
+def _fitting(conformed: Conformed, fine: list[bool]) -> Conformed:
+    kept = pa.array(fine, pa.bool_())
+    cells = pc.if_else(kept, conformed.cells, pa.scalar(None, pa.string()))
+    return Conformed(cells, pc.or_(conformed.invalid, pc.invert(kept)))
 
 
 EVENT, CENSORED = "event", "censored"

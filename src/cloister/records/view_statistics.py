@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from cloister.jobs import Job
 from cloister.jobs.statistics import FeatureStatistics, described_columns
+from cloister.records.feature_statistics import describe
 from cloister.records.view_files import FILES
 from cloister.records.view_manifest import TRAINING, VALIDATION
 from cloister.silos import Dataset
@@ -25,8 +26,6 @@ def describe_view(view: Path, dataset: Dataset, job: Job, minimum_count: int) ->
         job: what is asked.
         minimum_count: no count above 0 that is smaller is told.
     """
-    from cloister.records.feature_statistics import describe  # noqa: PLC0415
-
     names = sorted(described_columns(job))
     sides = (TRAINING,) if job.trains else (TRAINING, VALIDATION)
     return describe(
