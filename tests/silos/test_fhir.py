@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import pytest
+import yaml
 
 from cloister.documents import parse
 from cloister.errors import InvalidDocumentsError
 from cloister.silos import FhirConnector, Silo
+from tests.docs.pages import blocks, sections, text_of
 
 TEXT = """\
 site: north
@@ -110,3 +113,12 @@ def test_fields_are_columns_and_columns_are_fields() -> None:
         parse(text.replace("      value: { kind: number }\n", "").encode(), Silo, name="north.yaml")
     with pytest.raises(InvalidDocumentsError, match="declares column `town` and has no field"):
         parse((text + "      town: { kind: text }\n").encode(), Silo, name="north.yaml")
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    (example,) = (
+        block for block in blocks(sections(text_of("docs/records.md"), 2)["FHIR"]) if "kind: fhir" in block.text
+    )
+    found = yaml.safe_load(example.text)["connector"]
+    text = json.dumps(found, default=str)
+    assert FhirConnector.model_validate_json(text).fields["age"].age_at == "2024-01-01"
