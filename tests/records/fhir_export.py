@@ -64,12 +64,12 @@ def urn(number: int) -> str:
 
 
 def write_ndjson(path: Path, *resources: Resource) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("".join(json.dumps(each) + "\n" for each in resources), encoding="utf-8")
 
 
 def write_bundle(path: Path, *resources: Resource, **how: Any) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(json.dumps(bundle(*resources, **how), ensure_ascii=False, indent=1), encoding="utf-8")
 
 
