@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cloister.silos.omop import OmopConnector
+from tests.records.postgresql_server import READER, PostgresqlServer
 
 DAY_0 = date(2020, 3, 1)  # the day before is 29 February
-_EVENTS = {
+EVENTS = {
     "condition": ("condition_occurrence", "condition_concept_id", "condition_start_date"),
     "drug": ("drug_exposure", "drug_concept_id", "drug_exposure_start_date"),
     "procedure": ("procedure_occurrence", "procedure_concept_id", "procedure_date"),
@@ -50,7 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
     "death": {"person_id": "bigint", "death_date": "date", "cause_concept_id": "integer"},
     **{
         table: {f"{table}_id": "integer", "person_id": "bigint", concept: "integer", day: "date"}
-        for table, concept, day in _EVENTS.values()
+        for table, concept, day in EVENTS.values()
     },
 }
 for _table in ("measurement", "observation"):
@@ -87,7 +88,7 @@ class Cdm:
 
     def event(self, person_id: int, domain: str, concept: int, day: int, **cells: Any) -> Cdm:
         """An event, on a day counted from `DAY_0`."""
-        table, concept_column, date_column = _EVENTS[domain]
+        table, concept_column, date_column = EVENTS[domain]
         if "moment" in cells:
             cells[f"{table}_datetime"] = cells.pop("moment")
         return self.add(
@@ -153,6 +154,22 @@ def write_zip(place: Path, cdm: Cdm) -> dict[str, str]:
             archive.writestr(f"{table.upper()}.csv", csv_text(table, rows, _compact))
             archive.writestr(f"__MACOSX/._{table.upper()}.csv", b"\0\5\x16\7")
     return {"kind": "csv-folder", "path": str(place / "export.zip")}
+
+
+def write_postgresql(server: PostgresqlServer, database: str, cdm: Cdm, schema: str = "public") -> dict[str, Any]:
+    """A schema of a PostgreSQL database, anew."""
+    with server.superuser(database) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")  # type: ignore[call-overload]
+        for table, rows in cdm.tables.items():
+            columns = TABLES[table]
+            declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            cursor.execute(f"CREATE TABLE {schema}.{table} ({declared})")  # type: ignore[call-overload]
+            if rows:
+                insert = f"INSERT INTO {schema}.{table} VALUES ({', '.join(['%s'] * len(columns))})"
+                cursor.executemany(insert, [list(row.values()) for row in rows])  # type: ignore[arg-type]
+        cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO {READER}")  # type: ignore[call-overload]
+        cursor.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {READER}")  # type: ignore[call-overload]
+    return server.connector(database, table=None, schema=schema)
 
 
 def _compact(day: date) -> str:

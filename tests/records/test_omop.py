@@ -16,7 +16,18 @@ import pytest
 
 from cloister.errors import RecordsError
 from cloister.records.omop import OmopStore
-from tests.records.cdm import DAY_0, WRITERS, Cdm, connector, csv_text, window, write_csv, write_sqlite, write_zip
+from tests.records.cdm import (
+    DAY_0,
+    WRITERS,
+    Cdm,
+    connector,
+    csv_text,
+    window,
+    write_csv,
+    write_postgresql,
+    write_sqlite,
+    write_zip,
+)
 
 SECRET = "the-patient-said-so"  # stands for a record's content: no message may hold it
 
@@ -37,9 +48,13 @@ def refusal(source: dict[str, str], **parts: Any) -> RecordsError:
     return caught.value
 
 
-@pytest.fixture(params=list(WRITERS))
+@pytest.fixture(params=[*WRITERS, "postgresql"])
 def write(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return lambda cdm: WRITERS[request.param](tmp_path, cdm)
+    """Writes a CDM into one kind of source, and says where it is."""
+    if request.param != "postgresql":
+        return lambda cdm: WRITERS[request.param](tmp_path, cdm)
+    server, database = (request.getfixturevalue(name) for name in ("postgresql", "database"))
+    return lambda cdm: write_postgresql(server, database, cdm)
 
 
 def one_person(*, first: int = -1000, last: int = 1000) -> Cdm:

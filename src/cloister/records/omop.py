@@ -12,11 +12,12 @@ import pyarrow as pa
 from cloister.errors import RecordsError
 from cloister.records.interface import BATCH_ROWS, Store
 from cloister.records.omop_checks import OmopChecks
+from cloister.records.omop_postgresql import OmopPostgresql
 from cloister.records.omop_source import OmopCsv, OmopSource, OmopSqlite
 from cloister.records.omop_statement import cohort_statement
 from cloister.records.omop_tables import check_shape, needed
 from cloister.row_filter import RowFilter
-from cloister.silos.omop import OmopConnector, OmopSqliteSource
+from cloister.silos.omop import OmopConnector, OmopPostgresqlSource, OmopSqliteSource
 
 _TYPES: dict[str, pa.DataType] = {
     "age": pa.int64(),
@@ -47,6 +48,8 @@ class OmopStore(Store):
     def at(cls, connector: OmopConnector, root: Path) -> OmopStore:
         """The store of ``connector``; paths are relative to ``root``."""
         place = connector.source
+        if isinstance(place, OmopPostgresqlSource):
+            return cls(connector, OmopPostgresql(place, root))
         path = root / place.path
         if isinstance(place, OmopSqliteSource):
             return cls(connector, OmopSqlite(path, place.path))
@@ -55,7 +58,7 @@ class OmopStore(Store):
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`; that the tables have the CDM's shape is checked too."""
         tables = needed(self.connector)
-        check_shape(self.shown, self.source.columns(tuple(tables)), tables)
+        check_shape(self.shown, self.source.columns(tables), tables)
         return (*self.connector.fields, *self.connector.outcomes)
 
     def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
@@ -65,18 +68,19 @@ class OmopStore(Store):
         outcomes = tuple(self.connector.outcomes) if self.connector.cohort.known_outcomes else ()
         kinds = [self._kind(column) for column in columns]
         last: int | None = None
-        with self.source.opened(self.connector) as connection:
-            checks = OmopChecks(connection, self.connector, self.shown, self.source.schema)
+        with self.source.opened(self.connector) as reading:
+            checks = OmopChecks(reading.connection, self.connector, self.shown, self.source.schema)
             checks.descendants_are_known()
             checks.cells_can_be_read()
             checks.values_are_in_one_unit(dict.fromkeys((*columns, *outcomes)))
             options = {"stream_results": True, "max_row_buffer": BATCH_ROWS}
-            result = connection.execution_options(**options).execute(statement)
+            result = reading.connection.execution_options(**options).execute(statement)
             while rows := result.fetchmany(BATCH_ROWS):
                 whose, *cells = zip(*rows, strict=True)
                 last = self._last_of(whose, last)
                 arrays = [_array(each, kind) for each, kind in zip(cells, kinds, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+                with reading.paused():
+                    yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _kind(self, name: str) -> pa.DataType:
         definition = self.connector.fields.get(name) or self.connector.outcomes[name]

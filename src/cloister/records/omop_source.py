@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,8 +16,25 @@ from sqlalchemy.pool import StaticPool
 from cloister.errors import RecordsError
 from cloister.records.omop_export import OmopExport
 from cloister.records.omop_loading import load
+from cloister.records.omop_tables import Cell
 from cloister.records.sqlite import SqliteStore
 from cloister.silos.omop import OmopConnector
+
+Tables = Mapping[str, Mapping[str, Cell]]
+"""Names of tables, and of their columns with what those hold."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A database while it is read.
+
+    Attributes:
+        connection: all that is asked over it is answered from one state of the database.
+        paused: a context in which nothing is asked, however long it takes.
+    """
+
+    connection: sa.Connection
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class OmopSource(ABC):
@@ -32,7 +50,7 @@ class OmopSource(ABC):
         self.schema = schema
 
     @abstractmethod
-    def columns(self, tables: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    def columns(self, tables: Tables) -> Mapping[str, tuple[str, ...]]:
         """Names of the columns of those of ``tables`` that are there; no record is read.
 
         Raises:
@@ -40,8 +58,8 @@ class OmopSource(ABC):
         """
 
     @abstractmethod
-    def opened(self, connector: OmopConnector) -> AbstractContextManager[sa.Connection]:
-        """A connection to a database that holds what ``connector`` needs, in one state of it.
+    def opened(self, connector: OmopConnector) -> AbstractContextManager[Reading]:
+        """The database, or another one that holds what ``connector`` needs, in one state of it.
 
         Raises:
             RecordsError: where the source breaks off, in whatever is asked of the connection too.
@@ -55,7 +73,7 @@ class OmopSqlite(OmopSource):
         super().__init__(shown)
         self._store = SqliteStore(path, shown, "person")
 
-    def columns(self, tables: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    def columns(self, tables: Tables) -> Mapping[str, tuple[str, ...]]:
         """See `OmopSource.columns`; SQLite knows names in any case."""
         found = {}
         with self._store.connection() as database:
@@ -66,11 +84,11 @@ class OmopSqlite(OmopSource):
         return found
 
     @contextmanager
-    def opened(self, connector: OmopConnector) -> Iterator[sa.Connection]:
+    def opened(self, connector: OmopConnector) -> Iterator[Reading]:
         """See `OmopSource.opened`."""
         del connector
-        with self._store.connection() as database, _through_sqlalchemy(database) as connection:
-            yield connection
+        with self._store.connection() as database, _through_sqlalchemy(database) as reading:
+            yield reading
 
 
 class OmopCsv(OmopSource):
@@ -80,12 +98,12 @@ class OmopCsv(OmopSource):
         super().__init__(shown)
         self._export = OmopExport(path, shown)
 
-    def columns(self, tables: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    def columns(self, tables: Tables) -> Mapping[str, tuple[str, ...]]:
         """See `OmopSource.columns`."""
-        return self._export.headers(tables)
+        return self._export.headers(tuple(tables))
 
     @contextmanager
-    def opened(self, connector: OmopConnector) -> Iterator[sa.Connection]:
+    def opened(self, connector: OmopConnector) -> Iterator[Reading]:
         """See `OmopSource.opened`.
 
         The database is one of SQLite's own temporary files (https://www.sqlite.org/inmemorydb.html#temp_db): on disk
@@ -96,8 +114,8 @@ class OmopCsv(OmopSource):
                 database.execute("PRAGMA journal_mode = OFF")  # what breaks off is thrown away, not undone
                 load(self._export, connector, database)
                 database.commit()
-                with _through_sqlalchemy(database) as connection:
-                    yield connection
+                with _through_sqlalchemy(database) as reading:
+                    yield reading
         except sqlite3.Error as error:
             reason = getattr(error, "sqlite_errorname", "") or "no reason given"
             hint = "is there room in the folder for temporary files, `TMPDIR`?"
@@ -107,7 +125,7 @@ class OmopCsv(OmopSource):
 
 
 @contextmanager
-def _through_sqlalchemy(database: sqlite3.Connection) -> Iterator[sa.Connection]:
+def _through_sqlalchemy(database: sqlite3.Connection) -> Iterator[Reading]:
     """All that is asked comes from one state of ``database``, and its errors are sqlite3's."""
     database.text_factory = str
     engine = sa.create_engine("sqlite://", creator=lambda: database, poolclass=StaticPool)
@@ -115,7 +133,7 @@ def _through_sqlalchemy(database: sqlite3.Connection) -> Iterator[sa.Connection]
         with engine.connect() as connection:
             if not database.in_transaction:
                 connection.exec_driver_sql("BEGIN")
-            yield connection
+            yield Reading(connection)
     except sa.exc.DBAPIError as error:
         raise (error.orig or error) from None
     finally:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from cloister.documents import Model
 from cloister.names import ColumnName
 from cloister.silos.columns import Column, ColumnKind
+from cloister.silos.database import PostgresqlDatabase
 from cloister.silos.omop_fields import MAXIMUM_DAYS, Domain, Events, Feature, Outcome, Window
 from cloister.silos.paths import PathText
 
@@ -36,7 +37,13 @@ class OmopSqliteSource(Model):
     path: PathText
 
 
-OmopSource = Annotated[OmopCsvSource | OmopSqliteSource, Field(discriminator="kind")]
+class OmopPostgresqlSource(PostgresqlDatabase):
+    """A PostgreSQL database with the CDM's tables in one schema."""
+
+    kind: Literal["postgresql"]
+
+
+OmopSource = Annotated[OmopCsvSource | OmopSqliteSource | OmopPostgresqlSource, Field(discriminator="kind")]
 
 
 class Cohort(Model):
