@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from psycopg import sql
+
+from cloister.silos import Dataset
+from tests.records.writers import COLUMNS, LABELS
 
 HOST = "localhost"
 READER = "reader"  # logs in with `PASSWORD`, and may read what lies in the schema public
@@ -62,6 +65,50 @@ class PostgresqlServer:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
         self.authority = folder / "authority.crt"
+        self.password = folder / "reader.password"
+        self.password.write_text(PASSWORD + "\n", encoding="utf-8")
+        self.password.chmod(0o600)
+
+    def connector(self, database: str, **changed: Any) -> dict[str, Any]:
+        """What a silo document says of the table `notes`; a key that is ``changed`` to None is left out."""
+        said = {
+            "kind": "postgresql",
+            "host": HOST,
+            "port": self.port,
+            "database": database,
+            "table": "notes",
+            "user": READER,
+            "password": {"file": str(self.password)},
+            "tls_authority": str(self.authority),
+            **changed,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+    def dataset(self, database: str, columns: dict[str, Any] | None = None, **changed: Any) -> Dataset:
+        """A declaration of that table, with the columns that `tests.records.writers` writes."""
+        if columns is None:
+            columns = {
+                "note_id": {"kind": "identifier"},
+                "patient_id": {"kind": "identifier"},
+                "note": {"kind": "text"},
+                "triage": {"kind": "category", "values": LABELS},
+            }
+        return Dataset.model_validate(
+            {"connector": self.connector(database, **changed), "columns": columns}, strict=False
+        )
+
+    def write(
+        self, database: str, rows: Sequence[Sequence[Any]], columns: Sequence[str] = COLUMNS, kind: str = "text"
+    ) -> None:
+        """The table `notes`, anew, each column of type ``kind``."""
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        with self.superuser(database) as connection:
+            connection.execute("DROP TABLE IF EXISTS notes")
+            cells = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name in columns)
+            connection.execute(sql.SQL("CREATE TABLE notes ({})").format(cells))
+            with connection.cursor().copy(sql.SQL("COPY notes ({}) FROM STDIN").format(names)) as copy:
+                for row in rows:
+                    copy.write_row(row)
 
     @property
     def socket_folder(self) -> str:
@@ -80,6 +127,15 @@ class PostgresqlServer:
             for statement in statements:
                 connection.execute(statement)  # type: ignore[call-overload]
 
+    def wait(self) -> None:
+        """Until it answers again."""
+        for _ in range(600):
+            with suppress(psycopg.OperationalError):
+                self.execute("SELECT 1")
+                return
+            time.sleep(0.05)
+        raise AssertionError("PostgreSQL does not come back")
+
     @contextmanager
     def database(self, *, encoding: str = "UTF8") -> Iterator[str]:
         """A database of its own, which `READER` may read; the name of it."""
@@ -87,15 +143,24 @@ class PostgresqlServer:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'")
         with self.superuser() as connection:
             connection.execute(create.format(sql.Identifier(name), sql.Literal(encoding)))
-            self.execute(
-                f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}, {TRUSTED}",
-                f"GRANT USAGE ON SCHEMA public TO {READER}, {TRUSTED}",
-                database=name,
-            )
+            self.empty(name)
             try:
                 yield name
             finally:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def empty(self, database: str) -> None:
+        """Remove all that lies in ``database``; `READER` and `TRUSTED` may read what comes."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "DROP SCHEMA public CASCADE",
+            'DROP SCHEMA IF EXISTS "Ward7" CASCADE',
+            "CREATE SCHEMA public",
+            f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {READER}, {TRUSTED}",
+            f"GRANT USAGE ON SCHEMA public TO {READER}, {TRUSTED}",
+            database=database,
+        )
 
     @contextmanager
     def without_tls(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ numbers, and what cannot be said in text, such as whether an empty one is there,
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class PostgresqlStore(Store):
 
     def _types(self, opened: Opened) -> _Types:
         place = self._connector
-        with opened.watch.waiting():
+        with opened.watch.waiting(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that it does not know; nor do we, and say so
             try:
                 found = sa.inspect(opened.connection).get_columns(place.table, schema=place.schema_)
             except sa.exc.NoSuchTableError:
@@ -87,8 +89,9 @@ class PostgresqlStore(Store):
         try:
             return column_of(sa.column(name), kind, self._declared.get(name))
         except ValueError:
+            shown = "a type that is not known here" if isinstance(kind, sa.types.NullType) else str(kind).lower()
             raise RecordsError(
-                f"column `{name}` of `{self.shown}` is of type {str(kind).lower()}, which is no single value",
+                f"column `{name}` of `{self.shown}` is of {shown}, and not of one with single values",
                 hint="make a view that gives it as text, and name that in the silo document",
             ) from None
 

@@ -51,6 +51,13 @@ def refusal_of_connection(error: Exception, place: PostgresqlDatabase, authority
 # The most telling first: where a host has several addresses, several of these may have been said.
 _BEFORE: tuple[tuple[str, Callable[[PostgresqlDatabase, str], Told]], ...] = (
     (
+        "no pg_hba.conf entry",
+        lambda place, _: (
+            f"`{place.shown}` lets user `{place.user}` in from no place like this one",
+            "the server's pg_hba.conf must name user, database and this machine",
+        ),
+    ),
+    (
         "password authentication failed",
         lambda place, _: (
             f"`{place.shown}` knows no user `{place.user}`, or not with this password",
@@ -75,13 +82,6 @@ _BEFORE: tuple[tuple[str, Callable[[PostgresqlDatabase, str], Told]], ...] = (
     (
         'database "',
         lambda place, _: (f"`{place.shown}` has no database `{place.database}`", _SILO),
-    ),
-    (
-        "no pg_hba.conf entry",
-        lambda place, _: (
-            f"`{place.shown}` lets user `{place.user}` in from no place like this one",
-            "the server's pg_hba.conf must name user, database and this machine",
-        ),
     ),
     (
         "certificate verify failed",
