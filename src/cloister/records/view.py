@@ -88,7 +88,7 @@ def _write(dataset: Dataset, request: ViewRequest, store: Store, key: bytes, fol
             writers.write(sieve(batch))
     sieve.tally.rows += store.left_out
     sieve.tally.filtered += store.left_out
-    _check_tally(sieve, dataset, images, name)
+    _check_tally(sieve, dataset, name)
     digests = {file: sha256_of_file(folder / file) for file in FILES.values()} | images.digests
     return _manifest(sieve, dataset, request, digests)
 
@@ -127,7 +127,7 @@ def _manifest(sieve: Sieve, dataset: Dataset, request: ViewRequest, digests: dic
     )
 
 
-def _check_tally(sieve: Sieve, dataset: Dataset, images: ViewImages, name: str) -> None:
+def _check_tally(sieve: Sieve, dataset: Dataset, name: str) -> None:
     tally = sieve.tally
     if not tally.rows:
         raise RecordsError(f"dataset `{name}` is empty", hint="look at what the silo document names")
@@ -137,15 +137,14 @@ def _check_tally(sieve: Sieve, dataset: Dataset, images: ViewImages, name: str) 
         raise RecordsError(f"the policy lets no row of dataset `{name}` through", hint=hint)
     counts = f"{tally.rejected} of {let_through} rows of dataset `{name}`"
     reasons = ", ".join(f"{rows} by `{column}`" for column, rows in sorted(tally.rejected_by.items()))
-    first = f"; the first: {images.refusals[0]}" if images.refusals else ""
     if tally.rejected == let_through:
-        hint = "look at the columns that the silo document declares"
-        raise RecordsError(f"{counts} are unusable ({reasons}{first})", hint=hint)
+        hint = "look at the columns that the silo document declares; `cloister data check` at the site says more"
+        raise RecordsError(f"{counts} are unusable ({reasons})", hint=hint)
     if tally.rejected > dataset.maximum_rejected_share * let_through:
         raise RecordsError(
-            f"{counts} break what the silo document declares ({reasons}{first}), more than the share "
+            f"{counts} break what the silo document declares ({reasons}), more than the share "
             f"{dataset.maximum_rejected_share:g} allowed",
-            hint="mend the records, or raise `maximum_rejected_share`",
+            hint="mend the records, or raise `maximum_rejected_share`; `cloister data check` at the site says more",
         )
     if not tally.sides[TRAINING]:
         raise RecordsError(f"dataset `{name}` has too few records to train on and to validate with")
