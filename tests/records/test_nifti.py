@@ -125,6 +125,7 @@ class TestValues:
         assert found.values.dtype == np.float32
         assert found.values.tolist() == (VALUES * 0.5 - 3).tolist()
         assert read(tmp_path, patched(written(), 112, "<ff", 0, 7)).values.tolist() == VALUES.tolist()
+        assert read(tmp_path, patched(written(), 112, "<ff", 1, 0)).values.dtype == np.int16
 
     @pytest.mark.parametrize(
         ("shape", "becomes"),

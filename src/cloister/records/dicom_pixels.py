@@ -6,7 +6,7 @@
    file's own VOI LUT, to numbers from 0 (black) to 1 (white).
 3. Colours become RGB. A palette is looked up. Overlays, curves and previews are not pixels, and are not read.
 4. MONOCHROME1, where high values are dark, is turned over, so that high values are bright in every picture; but not
-   where values measure something (CT, PET, or a stated rescale type) and no window is asked for.
+   where values measure something (CT and PET, and Hounsfield units) and no window is asked for.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def _rescaled(stored: Values, file: FileDataset) -> Values:
 
 
 def _measures(file: Dataset) -> bool:
-    return file.get("Modality") in _MEASURES or file.get("RescaleType") not in (None, "", "US")
+    return file.get("Modality") in _MEASURES or file.get("RescaleType") == "HU"
 
 
 def _turned(stored: Values, file: Dataset) -> Values:

@@ -66,7 +66,9 @@ def read_nifti(path: Path, shown: str) -> Volume:
     try:
         image = _class_of(data[:_NIFTI2_BYTES], shown).from_bytes(data)
         affine = np.asarray(image.affine, np.float64)
-        values = np.asanyarray(image.dataobj)
+        # A slope of 1 and an intercept of 0 say nothing; taken at their word they would make floats of a mask's labels.
+        plain = (image.dataobj.slope, image.dataobj.inter) == (1, 0)
+        values = image.dataobj.get_unscaled() if plain else np.asanyarray(image.dataobj)
     except RecordsError:
         raise
     except Exception:  # noqa: BLE001 - a stranger's bytes: whatever nibabel says of them refuses
