@@ -12,6 +12,7 @@ from cloister.records.fhir import FhirStore
 from cloister.records.interface import FileStore, Store
 from cloister.records.json_lines import JsonLinesStore
 from cloister.records.nifti import NiftiStore
+from cloister.records.omop import OmopStore
 from cloister.records.parquet import ParquetStore
 from cloister.records.postgresql import PostgresqlStore
 from cloister.records.sqlite import SqliteStore
@@ -24,6 +25,7 @@ from cloister.silos import (
     FhirConnector,
     JsonLinesConnector,
     NiftiConnector,
+    OmopConnector,
     ParquetConnector,
     PostgresqlConnector,
     SqliteConnector,
@@ -56,6 +58,8 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
 def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:
     if isinstance(connector, PostgresqlConnector):
         return PostgresqlStore(connector, dataset.columns, root)
+    if isinstance(connector, OmopConnector):
+        return OmopStore.at(connector, root)
     path = root / connector.path
     if isinstance(connector, SqliteConnector):
         return SqliteStore(path, connector.path, connector.table, dataset.columns)

@@ -14,6 +14,7 @@ from cloister.silos.database import PasswordPlace, PostgresqlConnector, Postgres
 from cloister.silos.fhir import FhirConnector, FhirField
 from cloister.silos.imaging import DicomConnector, NiftiConnector, TableKey, Window
 from cloister.silos.model import BaseModelPlace, Capacity, Dataset, Silo
+from cloister.silos.omop import OmopConnector
 
 __all__ = [
     "FEATURE_KINDS",
@@ -30,6 +31,7 @@ __all__ = [
     "FhirField",
     "JsonLinesConnector",
     "NiftiConnector",
+    "OmopConnector",
     "ParquetConnector",
     "PasswordPlace",
     "PostgresqlConnector",

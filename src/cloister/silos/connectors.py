@@ -15,6 +15,7 @@ from cloister.names import ColumnName
 from cloister.silos.database import PostgresqlConnector
 from cloister.silos.fhir import FhirConnector
 from cloister.silos.imaging import DicomConnector, NiftiConnector
+from cloister.silos.omop import OmopConnector
 from cloister.silos.paths import PathText
 
 
@@ -62,6 +63,7 @@ Connector = Annotated[
     | CsvConnector
     | JsonLinesConnector
     | FhirConnector
+    | OmopConnector
     | DicomConnector
     | NiftiConnector,
     Field(discriminator="kind"),

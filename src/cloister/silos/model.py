@@ -15,6 +15,7 @@ from cloister.names import ColumnName, Line, SiteName, Word
 from cloister.silos.columns import Column, ColumnKind
 from cloister.silos.connectors import Connector
 from cloister.silos.fhir import FhirConnector
+from cloister.silos.omop import OmopConnector
 from cloister.silos.paths import PathText
 
 
@@ -58,6 +59,8 @@ class Dataset(Model):
             for name in self.columns:
                 if name not in self.connector.fields:
                     raise ValueError(f"declares column `{name}` and has no field that says what it is made from")
+        if isinstance(self.connector, OmopConnector) and (problem := self.connector.problem_with(self.columns)):
+            raise ValueError(problem)
         return self
 
 
