@@ -55,7 +55,7 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
     return store
 
 
-def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:
+def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:  # noqa: PLR0911 - one per kind
     if isinstance(connector, PostgresqlConnector):
         return PostgresqlStore(connector, dataset.columns, root)
     if isinstance(connector, OmopConnector):
