@@ -143,11 +143,11 @@ class PostgresqlServer:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'")
         with self.superuser() as connection:
             connection.execute(create.format(sql.Identifier(name), sql.Literal(encoding)))
-            self.empty(name)
-            try:
-                yield name
-            finally:
-                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self.empty(name)
+        try:
+            yield name
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def empty(self, database: str) -> None:
         """Remove all that lies in ``database``; `READER` and `TRUSTED` may read what comes."""
