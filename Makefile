@@ -5,7 +5,8 @@
 # make bench   the benchmarks, one after another
 # make mutants the policy code changed in some two thousand ways, and which of them no test notices
 #
-# Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap where it may be installed.
+# Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap and PostgreSQL where they may be
+# installed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Thousands of small durable writes: a memory disk spares the unit tests most of their time.
 MEMORY_DISK := $(firstword $(wildcard /dev/shm) /tmp)
 
-.PHONY: help install bubblewrap demo test unit check format bench mutants clean
+.PHONY: help install bubblewrap postgresql demo test unit check format bench mutants clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -37,14 +38,17 @@ install: $(INSTALLED)
 bubblewrap:
 	@sh scripts/bubblewrap.sh
 
+postgresql:
+	@sh scripts/postgresql.sh
+
 demo: $(INSTALLED) bubblewrap
 	@$(BIN)/cloister demo run
 
-test: $(INSTALLED) bubblewrap
+test: $(INSTALLED) bubblewrap postgresql
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m 'not flare and not gpu'
 	@$(BIN)/python -m pytest -m 'flare and not gpu'
 
-unit: $(INSTALLED) bubblewrap
+unit: $(INSTALLED) bubblewrap postgresql
 	@PYTEST_DEBUG_TEMPROOT=$(MEMORY_DISK) $(BIN)/python -m pytest -n 2 -m 'not flare and not slow and not gpu'
 
 check: $(INSTALLED)
@@ -57,7 +61,7 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(INSTALLED) bubblewrap
+bench: $(INSTALLED) bubblewrap postgresql
 	@for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
 
 mutants: $(INSTALLED)
