@@ -139,7 +139,7 @@ class SiteJob:
         if self.job.form.statistics:
             self._described = self._describe()
         else:
-            layout = self._start(_layout(self.job, self.base_model)).to_json()
+            layout = self._start(self._layout()).to_json()
         return Prepared(
             training=manifest.training,
             validation=manifest.validation,
@@ -185,9 +185,19 @@ class SiteJob:
 
     def _start(self, layout: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
         self.layout = layout
-        protected = (self.settings.state, self.settings.workspace)
-        self.trainer.start(Trainer, layout, self.base_model, protected, self.admitted.mode, statistics)
+        self.trainer.start(Trainer, layout, self.base_model, self._protected, self.admitted.mode, statistics)
         return layout
+
+    @property
+    def _protected(self) -> tuple[Path, ...]:
+        return self.settings.state, self.settings.workspace
+
+    def _layout(self) -> AdapterLayout:
+        """The tensors of a job that needs no description of features; of images a sandboxed process tells them."""
+        if self.job.imaging is None:
+            return layout_of(self.job, base_model=self.base_model)
+        log = self.trainer.private / "trainer.log"
+        return network_layout(self.job, self.base_model, mode=self.admitted.mode, log=log, protected=self._protected)
 
     def _describe(self) -> FeatureStatistics:
         """What the features are like at this site, if it may leave."""
@@ -344,11 +354,6 @@ def _facts_of_view(name: str, manifest: ViewManifest) -> dict[str, Fact]:
     if manifest.identifying:
         facts["identifying"] = sum(sum(found.values()) for found in manifest.identifying.values())
     return facts | {"classes_digest": sha256_of(canonical_json(manifest.classes))}
-
-
-def _layout(job: Job, base_model: Path | None) -> AdapterLayout:
-    """The tensors of a job that need no description of features; images' networks are built in a sandbox to be told."""
-    return network_layout(job, base_model) if job.imaging is not None else layout_of(job, base_model=base_model)
 
 
 def _base_model(root: Path, silo: Silo, job: Job) -> Path | None:

@@ -35,7 +35,7 @@ class Enclosure:
     """What one trainer may see.
 
     Attributes:
-        view: folder with the governed view; `/view` inside.
+        view: folder with the governed view; `/view` inside. None where no record is to be seen.
         base_model: folder with the base model; its known files appear under `/base-model` inside, others do not. None
             where nothing but what the job declares is trained.
         protected: files and folders of which nothing may be visible inside, beyond view and base model.
@@ -44,7 +44,7 @@ class Enclosure:
         code: folder with the job's own training code, `/code` inside; None for the built-in trainer.
     """
 
-    view: Path
+    view: Path | None
     base_model: Path | None
     protected: tuple[Path, ...]
     limits: Limits

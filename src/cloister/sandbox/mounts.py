@@ -31,8 +31,12 @@ CODE = Path("/code")
 BASE_MODEL_FILES = (
     "added_tokens.json",
     "config.json",
+    "configs/inference.json",
+    "configs/metadata.json",
+    "configs/train.json",
     "merges.txt",
     "model.safetensors",
+    "models/model.safetensors",
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
@@ -41,7 +45,10 @@ BASE_MODEL_FILES = (
     "vocab.json",
     "vocab.txt",
 )
-"""Data alone: no code that a loader could run (`*.py`), nothing that is unpickled (`*.bin`)."""
+"""Data alone: no code that a loader could run (`*.py`), nothing that is unpickled (`*.bin`, `*.pt`).
+
+Those in folders are a MONAI bundle's (https://docs.monai.io/en/stable/mb_specification.html).
+"""
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
 
@@ -127,6 +134,8 @@ def _shown(paths: tuple[Path, ...]) -> list[Mount]:
 
 
 def _view(enclosure: Enclosure) -> list[Mount]:
+    if enclosure.view is None:
+        return []
     if not enclosure.view.is_dir():
         raise SandboxError(f"the view `{enclosure.view}` is no folder")
     return [Mount(Kind.SHOW, str(enclosure.view.resolve()), VIEW)]

@@ -31,7 +31,7 @@ class Trainer:
     One thread at a time may `start` and `ask`; any thread may `close`.
 
     Raises:
-        SandboxError: where the log cannot be written.
+        SandboxError: where the log cannot be written, or there is no view.
 
     Args:
         enclosure: what it may see and use up.
@@ -52,6 +52,8 @@ class Trainer:
         argv: list[str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        if enclosure.view is None:
+            raise SandboxError("a trainer needs a view of records")
         view, base_model = str(VIEW), None if enclosure.base_model is None else str(BASE_MODEL)
         if mode is SandboxMode.UNSAFE_NONE:
             view = str(enclosure.view.resolve())

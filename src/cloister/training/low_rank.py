@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
+from cloister.errors import TrainerError
 from cloister.jobs.adapter import PEFT_TASKS
 from cloister.jobs.method import Lora
 from cloister.messages import Setup
-from cloister.training.exchange import Shapes, check_tensors, read_tensors, write_tensors
+from cloister.training.exchange import Shapes, Tensors, check_tensors, read_tensors, write_tensors
 
 
 def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = False) -> Any:
@@ -32,6 +34,32 @@ def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = Fals
         fan_in_fan_out=transposed,
     )
     return get_peft_model(base, config)
+
+
+def beside_layers(network: torch.nn.Module, lora: Lora) -> Any:
+    """``network``, which is none of transformers', frozen, with factors beside the linear layers that ``lora`` names.
+
+    Raises:
+        TrainerError: where it has no such layer.
+    """
+    modules = dict(network.named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
+    for target in lora.targets:
+        # As PEFT matches: a layer of another kind by that name would be adapted too.
+        matched = [name for name in modules if f".{name}".endswith(f".{target}")]
+        if not matched or not set(matched) <= set(linear):
+            known = ", ".join(f"`{name}`" for name in dict.fromkeys(name.rpartition(".")[2] for name in linear))
+            raise TrainerError(f"the base model has no linear layer `{target}`", hint=f"it has {known or 'none'}")
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+    )
+    return get_peft_model(network, config)
+
+
+def factors_of(model: Any) -> Tensors:
+    """What `LowRankExchange` exchanges of ``model``, by name."""
+    factors: Tensors = get_peft_model_state_dict(model)
+    return factors
 
 
 class LowRankExchange:
