@@ -20,6 +20,7 @@ SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 END = b"\xff\xff"
 """The last row's stead: a count of -1 fields."""
 
+_ODD = "is not in the binary copy format"
 _MICROSECONDS = 86_400 * 1_000_000
 _EPOCH = 10_957  # days from 1970-01-01, where Arrow's begin, to 2000-01-01, where PostgreSQL's do
 _FIRST, _AFTER = -719_162 - _EPOCH, 2_932_897 - _EPOCH  # 0001-01-01 and the day after 9999-12-31
@@ -37,7 +38,7 @@ def without_header(piece: bytes) -> bytes:
     """
     start = len(SIGNATURE) + 8
     if piece[: len(SIGNATURE)] != SIGNATURE or len(piece) < start:
-        raise ValueError
+        raise ValueError(_ODD)
     return piece[start + int.from_bytes(piece[start - 4 : start], "big") :]
 
 
@@ -65,7 +66,7 @@ class Cells:
         """
         width = np.dtype(kind).itemsize
         if (self.sizes[self.present] != width).any():
-            raise ValueError
+            raise ValueError(_ODD)
         return _gathered(self.block, np.where(self.present, self.begins, 0), kind)
 
     @property
@@ -82,20 +83,21 @@ def split_block(rows: Sequence[bytes], columns: int) -> list[Cells]:
     """
     # Eight more bytes, so that a cell of any fixed size can be read from anywhere.
     block = b"".join((*rows, bytes(8)))
-    ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
-    at = np.concatenate(([0], ends[:-1]))
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    ends = np.cumsum(lengths)
+    at = ends - lengths
     if (_gathered(block, at, ">i2") != columns).any():
-        raise ValueError
+        raise ValueError(_ODD)
     at = at + 2
     found = []
     for _ in range(columns):
         if (at > ends).any():
-            raise ValueError
+            raise ValueError(_ODD)
         cells = Cells(block, at + 4, _gathered(block, at, ">i4").astype(np.int64))
         at = cells.begins + cells.sizes
         found.append(cells)
     if (at != ends).any():
-        raise ValueError
+        raise ValueError(_ODD)
     return found
 
 
