@@ -15,7 +15,8 @@
    leave few possibilities.
 
 No smallest and no largest value is told. Yet a number that outweighs all others shows in the mean over them: the silo
-document's `minimum` and `maximum` keep such numbers out of a view.
+document's `minimum` and `maximum` keep such numbers out of a view. And each description is judged by itself: whoever is
+given two, with bins of other edges or before and after a record came, can subtract one from the other.
 """
 
 from __future__ import annotations
