@@ -84,7 +84,7 @@ class TestWhoBelongs:
 
     def test_the_period_that_day_0_lies_in_is_the_one_that_counts(self, write: Any) -> None:
         cdm = one_person(first=-20, last=30).observed(7, -900, -100).observed(7, 200, 900)
-        days = {"days": {"time_to": {"domain": "death"}}}
+        days = {"days": {"take": "time-to", "domain": "death"}}
         assert table(write(cdm), outcomes=days)[7]["days"] == 30
         assert table(write(cdm), cohort={"prior_days": 21}) == {}
 
@@ -129,7 +129,7 @@ class TestFeatures:
         for day in (-31, -30, -30, -5, -1, 0, 1):
             cdm.event(7, "visit", 9201, day)
         fields = {
-            f"from_{-first}_to_{-last}": {"count": {"domain": "visit", "from": first, "to": last}}
+            f"from_{-first}_to_{-last}": {"take": "count", "domain": "visit", "from": first, "to": last}
             for first, last in ((-30, -1), (-29, -2), (0, 0), (-31, 0), (-1, 0))
         }
         found = table(write(cdm), fields=fields)[7]
@@ -138,7 +138,10 @@ class TestFeatures:
     def test_any_is_true_or_false_and_never_empty(self, write: Any) -> None:
         cdm = one_person().event(7, "drug", 5, -365).event(7, "drug", 6, -366)
         cdm.person(8).observed(8, -400, 9).event(8, "condition", 1, 0)
-        fields = {name: {"any": window("drug", [concept], -365, -1)} for name, concept in (("five", 5), ("six", 6))}
+        fields = {
+            name: {"take": "exists", **window("drug", [concept], -365, -1)}
+            for name, concept in (("five", 5), ("six", 6))
+        }
         found = table(write(cdm), fields=fields)
         assert [(row["five"], row["six"]) for row in found.values()] == [(True, False), (False, False)]
 
@@ -147,12 +150,15 @@ class TestFeatures:
         for day, number in ((-11, 1.0), (-10, 60.0), (-4, 62.5), (-2, 59.0), (-1, None), (1, 99.0)):
             cdm.value(7, 30, day, number)
         cdm.value(7, 31, -1, 5.0)
-        fields = {how: {how: window("measurement", [30], -10, 0)} for how in ("latest", "mean", "min", "max")}
-        found = table(write(cdm), fields={**fields, "none": {"mean": window("measurement", [30], -1, 0)}})[7]
+        fields = {
+            how: {"take": how, **window("measurement", [30], -10, 0)}
+            for how in ("latest", "mean", "minimum", "maximum")
+        }
+        found = table(write(cdm), fields={**fields, "none": {"take": "mean", **window("measurement", [30], -1, 0)}})[7]
         assert [found[name] for name in (*fields, "none")] == [59.0, 60.5, 59.0, 62.5, None]
 
     def test_the_latest_of_one_day_is_that_of_the_latest_time_then_of_the_highest_key(self, write: Any) -> None:
-        latest = {"fields": {"x": {"latest": window("measurement", [30], -10, 0)}}}
+        latest = {"fields": {"x": {"take": "latest", **window("measurement", [30], -10, 0)}}}
         early, late = datetime(2020, 2, 28, 8, 30), datetime(2020, 2, 28, 17, 5)
         cdm = one_person().value(7, 30, -2, 1.0, moment=late).value(7, 30, -2, 2.0, moment=early).value(7, 30, -2, 3.0)
         assert table(write(cdm), **latest)[7]["x"] == 1.0
@@ -163,11 +169,11 @@ class TestFeatures:
 
     def test_values_in_two_units_are_refused_unless_one_is_named(self, write: Any) -> None:
         cdm = one_person().value(7, 30, -2, 70.0, unit_concept_id=9529).value(7, 30, -1, 154.0, unit_concept_id=8739)
-        weight = {"latest": window("measurement", [30], -9, 0)}
+        weight = {"take": "latest", **window("measurement", [30], -9, 0)}
         error = refusal(write(cdm), fields={"weight": weight})
         assert "the values of `weight` in table `measurement` of" in error.message
         assert error.message.endswith("are in more than one unit")
-        kilograms = {"latest": window("measurement", [30], -9, 0, unit=9529)}
+        kilograms = {"take": "latest", **window("measurement", [30], -9, 0, unit=9529)}
         assert table(write(cdm), fields={"weight": kilograms})[7]["weight"] == 70.0
         # A column that nobody asks for hinders nobody.
         assert table(write(cdm), ["who"], fields={"weight": weight}) == {7: {"who": 7}}
@@ -176,9 +182,9 @@ class TestFeatures:
         cdm = one_person().value(7, 30, -2, 70.0, unit_concept_id=9529).value(7, 30, -1, 154.0)
         assert (
             "more than one unit"
-            in refusal(write(cdm), fields={"weight": {"mean": window("measurement", [30], -9, 0)}}).message
+            in refusal(write(cdm), fields={"weight": {"take": "mean", **window("measurement", [30], -9, 0)}}).message
         )
-        unknown = {"mean": window("measurement", [30], -9, 0, unit=0)}
+        unknown = {"take": "mean", **window("measurement", [30], -9, 0, unit=0)}
         assert table(write(cdm), fields={"weight": unknown})[7]["weight"] == 154.0
 
     @pytest.mark.parametrize(
@@ -215,7 +221,7 @@ class TestFeatures:
         """SQLite joins 64 tables at most; the number of columns must not bring it there."""
         cdm = one_person().event(7, "drug", 5, -3)
         fields = {
-            f"{domain}_{n}": {"any": window(domain, [5], -n, 0)}
+            f"{domain}_{n}": {"take": "exists", **window(domain, [5], -n, 0)}
             for domain in ("condition", "drug", "procedure", "measurement", "observation", "visit")
             for n in range(12)
         }
@@ -223,7 +229,7 @@ class TestFeatures:
         assert {name for name in fields if found[name]} == {f"drug_{n}" for n in range(3, 12)}
 
 
-OUTCOME = {"out": {"any": window("condition", [2], 1, 30)}}
+OUTCOME = {"out": {"take": "exists", **window("condition", [2], 1, 30)}}
 
 
 class TestOutcomes:
@@ -260,12 +266,12 @@ class TestOutcomes:
         for day in (0, 1, 10, 30, 31):
             cdm.event(7, "visit", 9201, day).value(7, 30, day, float(day))
         outcomes = {
-            "visits": {"count": {"domain": "visit", "from": 1, "to": 30}},
-            "last": {"latest": window("measurement", [30], 1, 30)},
-            "most": {"max": window("measurement", [30], 1, 41)},
+            "visits": {"take": "count", "domain": "visit", "from": 1, "to": 30},
+            "last": {"take": "latest", **window("measurement", [30], 1, 30)},
+            "most": {"take": "maximum", **window("measurement", [30], 1, 41)},
         }
         assert table(write(cdm), outcomes=outcomes) == {7: {"who": 7, "visits": 3, "last": 30.0, "most": 31.0}}
-        unseen = {"visits": {"count": {"domain": "visit", "from": 1, "to": 41}}}
+        unseen = {"visits": {"take": "count", "domain": "visit", "from": 1, "to": 41}}
         assert table(write(cdm), outcomes=unseen) == {}
 
     @pytest.mark.parametrize(
@@ -285,7 +291,7 @@ class TestOutcomes:
             for day in days:
                 cdm.event(person, "condition", 2, day)
         time_to = {"domain": "condition", "concepts": [2]} | ({} if to is None else {"to": to})
-        outcomes = {"days": {"time_to": time_to}, "event": {"event_of": "days"}}
+        outcomes = {"days": {"take": "time-to", **time_to}, "event": {"event_of": "days"}}
         found = table(write(cdm), outcomes=outcomes)
         assert {who: (row["days"], row["event"]) for who, row in found.items()} == expected
         alone = table(write(cdm), ["who", "event"], outcomes=outcomes)
@@ -293,7 +299,10 @@ class TestOutcomes:
 
     def test_death_is_an_outcome_without_concepts(self, write: Any) -> None:
         cdm = one_person(last=12).death(7, 12).person(8).observed(8, -9, 90).event(8, "condition", 1, 0)
-        outcomes = {"died": {"any": {"domain": "death", "from": 1, "to": 30}}, "days": {"time_to": {"domain": "death"}}}
+        outcomes = {
+            "died": {"take": "exists", "domain": "death", "from": 1, "to": 30},
+            "days": {"take": "time-to", "domain": "death"},
+        }
         found = table(write(cdm), outcomes=outcomes)
         assert {who: (row["died"], row["days"]) for who, row in found.items()} == {7: (True, 12), 8: (False, 90)}
 
@@ -302,10 +311,10 @@ FIELDS = {
     "age": {"age": "at-index"},
     "sex": {"person": "sex"},
     "day": {"index": "date"},
-    "many": {"count": window("drug", [5], -9, 0)},
-    "mean": {"mean": window("measurement", [30], -9, 0)},
+    "many": {"take": "count", **window("drug", [5], -9, 0)},
+    "mean": {"take": "mean", **window("measurement", [30], -9, 0)},
 }
-OUTCOMES = {"out": {"any": window("drug", [5], 1, 9)}, "days": {"time_to": {"domain": "death"}}}
+OUTCOMES = {"out": {"take": "exists", **window("drug", [5], 1, 9)}, "days": {"take": "time-to", "domain": "death"}}
 
 
 class TestTheStore:
@@ -365,7 +374,7 @@ class TestTheStore:
 
 class TestShape:
     def test_a_missing_table_is_named_with_the_version(self, tmp_path: Path) -> None:
-        fields = {"bmi": {"latest": window("measurement", [30], -9, 0)}}
+        fields = {"bmi": {"take": "latest", **window("measurement", [30], -9, 0)}}
         source = write_sqlite(tmp_path, one_person())
         with closing(sqlite3.connect(source["path"])) as connection:
             connection.execute("DROP TABLE measurement")
@@ -432,7 +441,7 @@ class TestSqlite:
         fields = {
             "age": {"age": "at-index"},
             "day": {"index": "date"},
-            "visits": {"count": {"domain": "visit", "from": -18_400, "to": 0}},
+            "visits": {"take": "count", "domain": "visit", "from": -18_400, "to": 0},
         }
         assert table(source, fields=fields) == {7: {"who": 7, "age": 51, "day": DAY_0, "visits": 2}}
 
@@ -455,7 +464,7 @@ class TestSqlite:
     def test_text_where_a_number_belongs(self, column: str, of: str, tmp_path: Path) -> None:
         source = write_sqlite(tmp_path, one_person().value(7, 30, -1, 5.0))
         self.change(source, f"UPDATE measurement SET {column} = ?", SECRET)
-        error = refusal(source, fields={"x": {"mean": window("measurement", [30], -9, 0)}})
+        error = refusal(source, fields={"x": {"take": "mean", **window("measurement", [30], -9, 0)}})
         where = f"column `{column}` of table `measurement` of `{source['path']}`"
         assert error.message == f"{where} holds text where {of} belongs in 1 record"
 
@@ -496,7 +505,7 @@ class TestExport:
 
     def test_a_number_that_is_none_is_refused_with_its_row(self, tmp_path: Path) -> None:
         cdm = one_person().value(7, 30, -2, 1.0).value(7, 30, -1, 12.25)
-        fields = {"x": {"mean": window("measurement", [30], -9, 0)}}
+        fields = {"x": {"take": "mean", **window("measurement", [30], -9, 0)}}
         for written in ("12,25", "12.25 kg", SECRET, "nan", "inf"):
             source = self.changed(tmp_path, cdm, "measurement", b"12.25", f'"{written}"'.encode())
             assert refusal(source, fields=fields).message == (

@@ -76,6 +76,10 @@ def windows(draw: st.DrawFn, least: int, most: int, domains: Sequence[str] = _DO
     return {**draw(events(domains)), "from": first, "to": last}
 
 
+def _taken(take: str, what: dict[str, Any]) -> dict[str, Any]:
+    return {"take": take, **what}
+
+
 @st.composite
 def declarations(draw: st.DrawFn) -> dict[str, Any]:
     def features(least: int, most: int, domains: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
@@ -83,8 +87,8 @@ def declarations(draw: st.DrawFn) -> dict[str, Any]:
             lambda each: {**each[0], "unit": each[1]}
         )
         return st.one_of(
-            *(st.fixed_dictionaries({key: windows(least, most, domains)}) for key in ("any", "count")),
-            *(st.fixed_dictionaries({key: values}) for key in ("latest", "mean", "min", "max")),
+            st.builds(_taken, st.sampled_from(["exists", "count"]), windows(least, most, domains)),
+            st.builds(_taken, st.sampled_from(["latest", "mean", "minimum", "maximum"]), values),
         )
 
     fields = draw(st.lists(features(-8, 0, _DOMAINS), max_size=5))
@@ -108,7 +112,7 @@ def declarations(draw: st.DrawFn) -> dict[str, Any]:
             **{f"f{n}": each for n, each in enumerate(fields)},
         },
         "outcomes": {
-            "days": {"time_to": ahead},
+            "days": {"take": "time-to", **ahead},
             "event": {"event_of": "days"},
             **{f"o{n}": each for n, each in enumerate(outcomes)},
         },
@@ -177,11 +181,11 @@ class Loops:
             return self.age(person, index)
         if "index" in feature:
             return index
-        ((key, asked),) = feature.items()
-        found = self.window(person["person_id"], index, asked)
-        if key in ("any", "count"):
-            return bool(found) if key == "any" else len(found)
-        return self.value(key, asked, found)
+        key = feature["take"]
+        found = self.window(person["person_id"], index, feature)
+        if key in ("exists", "count"):
+            return bool(found) if key == "exists" else len(found)
+        return self.value(key, feature, found)
 
     def value(self, key: str, asked: dict[str, Any], found: list[tuple[int, dict[str, Any]]]) -> float | None:
         kept = [
@@ -201,7 +205,7 @@ class Loops:
             return float(max(order)[-1])
         if key == "mean":
             return sum(numbers) / len(numbers)
-        return float(min(numbers) if key == "min" else max(numbers))
+        return float(min(numbers) if key == "minimum" else max(numbers))
 
     def age(self, person: dict[str, Any], index: date) -> int | None:
         year, month, day = (person[f"{part}_of_birth"] for part in ("year", "month", "day"))
@@ -210,18 +214,17 @@ class Loops:
         return None if born > today else today[0] - born[0] - (today[1:] < born[1:])
 
     def outcome(self, who: int, index: date, span: int, outcome: dict[str, Any]) -> Any:
-        ((key, asked),) = outcome.items()
-        if key == "event_of":
-            return bool(self.window(who, index, self.declared["outcomes"][asked]["time_to"], span))
-        found = self.window(who, index, asked, span)
-        if key == "time_to":
-            return min([day for day, _ in found], default=min(span, asked.get("to", span)))
-        watched = span >= asked["to"]
-        if key == "any":
+        if "event_of" in outcome:
+            return bool(self.window(who, index, self.declared["outcomes"][outcome["event_of"]], span))
+        key, found = outcome["take"], self.window(who, index, outcome, span)
+        if key == "time-to":
+            return min([day for day, _ in found], default=min(span, outcome.get("to", span)))
+        watched = span >= outcome["to"]
+        if key == "exists":
             return True if found else (False if watched else None)
         if key == "count":
             return len(found) if watched else None
-        return self.value(key, asked, found)
+        return self.value(key, outcome, found)
 
 
 def read(declared: OmopConnector) -> list[dict[str, Any]]:

@@ -18,18 +18,17 @@ from cloister.records.omop_statement import cohort_statement
 from cloister.records.omop_tables import check_shape, needed
 from cloister.row_filter import RowFilter
 from cloister.silos.omop import OmopConnector, OmopPostgresqlSource, OmopSqliteSource
+from cloister.silos.omop_fields import Feature
 
-_TYPES: dict[str, pa.DataType] = {
-    "age": pa.int64(),
-    "index": pa.date32(),
-    "any": pa.bool_(),
-    "event_of": pa.bool_(),
+_TYPES: dict[str | None, pa.DataType] = {
+    None: pa.bool_(),  # whether the event of another column was seen
+    "exists": pa.bool_(),
     "count": pa.int64(),
-    "time_to": pa.int64(),
+    "time-to": pa.int64(),
     "latest": pa.float64(),
     "mean": pa.float64(),
-    "min": pa.float64(),
-    "max": pa.float64(),
+    "minimum": pa.float64(),
+    "maximum": pa.float64(),
 }
 
 
@@ -59,7 +58,7 @@ class OmopStore(Store):
         """See `Store.column_names`; that the tables have the CDM's shape is checked too."""
         tables = needed(self.connector)
         check_shape(self.shown, self.source.columns(tables), tables)
-        return (*self.connector.fields, *self.connector.outcomes)
+        return tuple(self.connector.definitions)
 
     def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
@@ -83,9 +82,12 @@ class OmopStore(Store):
                     yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _kind(self, name: str) -> pa.DataType:
-        definition = self.connector.fields.get(name) or self.connector.outcomes[name]
-        key, said = definition.said
-        return _TYPES.get(key) or (pa.int64() if said == "id" else pa.string())
+        definition = self.connector.definitions[name]
+        if isinstance(definition, Feature) and definition.take is None:
+            if definition.index is not None:
+                return pa.date32()
+            return pa.string() if definition.person == "sex" else pa.int64()
+        return _TYPES[definition.take]
 
     def _last_of(self, whose: Sequence[Any], before: int | None) -> int | None:
         """The last id of ``whose``, which are in order; a person with two rows would be counted twice."""

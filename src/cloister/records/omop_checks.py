@@ -19,7 +19,7 @@ from cloister.records.omop_tables import (
 )
 from cloister.records.omop_totals import in_set
 from cloister.silos.omop import OmopConnector
-from cloister.silos.omop_fields import Values
+from cloister.silos.omop_fields import OF_VALUES
 
 
 class OmopChecks:
@@ -77,9 +77,9 @@ class OmopChecks:
     def values_are_in_one_unit(self, names: Iterable[str]) -> None:
         """The values of each column in ``names`` that does not say which unit counts."""
         for name in names:
-            definition = self.connector.fields.get(name) or self.connector.outcomes[name]
-            values = definition.said[1]
-            if not isinstance(values, Values) or values.unit is not None:
+            definition = self.connector.definitions[name]
+            values = definition.look
+            if values is None or definition.take not in OF_VALUES or values.unit is not None:
                 continue
             table = EVENT_TABLES[values.domain]
             columns = self.tables[table.name].c

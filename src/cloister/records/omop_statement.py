@@ -17,7 +17,8 @@ from cloister.records.omop_days import CalendarDay, DayNumber
 from cloister.records.omop_tables import EVENT_TABLES, OBSERVATION_PERIOD, PERSON, needed, table_clause
 from cloister.records.omop_totals import Total, in_set, total_label, totals
 from cloister.silos.omop import OmopConnector
-from cloister.silos.omop_fields import Domain, Feature, Outcome, TimeTo, Window
+from cloister.silos.omop_events import Domain
+from cloister.silos.omop_fields import Outcome
 
 _SEXES = {8507: "male", 8532: "female", 8521: "other", 8570: "other"}
 """Words for the concepts of the vocabulary Gender; 8570 is `AMBIGUOUS`. Every other concept, and none, is `unknown`."""
@@ -42,6 +43,7 @@ def cohort_statement(
 class _CohortStatement:
     def __init__(self, connector: OmopConnector, schema: str | None) -> None:
         self.connector = connector
+        self.definitions = connector.definitions
         self.tables = {name: table_clause(name, cells, schema) for name, cells in needed(connector).items()}
         self.person = self._person()
         self.observed = self._observed()
@@ -54,7 +56,7 @@ class _CohortStatement:
         for name in dict.fromkeys((*columns, *outcomes)):
             self._ask(name)
         for number, window in enumerate(connector.cohort.without):
-            self.asked.setdefault(window.domain, []).append(Total(_without(number), "count", window))
+            self.asked.setdefault(window.domain, []).append(Total(_without(number), "count", window.look))
         found = {
             domain: totals(self.tables, EVENT_TABLES[domain], self.observed, asked)
             for domain, asked in self.asked.items()
@@ -71,7 +73,7 @@ class _CohortStatement:
         return (
             sa.select(self.observed.c.person_id.label("whose"), *cells)
             .select_from(rows)
-            .where(*(self._known(connector.outcomes[name]) for name in outcomes))
+            .where(*(self._cell(name).is_not(None) for name in outcomes))
             .where(*(self._number(_without(number)) == 0 for number in range(len(connector.cohort.without))))
             .order_by(self.observed.c.person_id)
         )
@@ -86,7 +88,7 @@ class _CohortStatement:
         events, periods = self.tables[table.name], self.tables[OBSERVATION_PERIOD]
         entered = (
             sa.select(events.c.person_id, sa.func.min(DayNumber(events.c[table.date])).label("start"))
-            .where(in_set(events.c[table.concept], cohort.entry, self.tables))
+            .where(in_set(events.c[table.concept], cohort.entry.look, self.tables))
             .group_by(events.c.person_id)
             .cte("entered")
         )
@@ -112,56 +114,44 @@ class _CohortStatement:
 
     def _ask(self, name: str) -> None:
         """Have the totals counted that the column ``name`` is made of."""
-        definition = self._definition(name)
-        key, said = definition.said
-        if key == "event_of":
-            self._ask(said)
-        elif isinstance(said, Window | TimeTo) and name not in self._asked_names():
-            how = "count" if key == "any" else key
-            total = Total(name, how, said, observed_only=isinstance(definition, Outcome))
-            self.asked.setdefault(said.domain, []).append(total)
+        definition = self.definitions[name]
+        if isinstance(definition, Outcome) and definition.event_of is not None:
+            self._ask(definition.event_of)
+        elif definition.take is not None and definition.look is not None and name not in self._asked_names():
+            take = "count" if definition.take == "exists" else definition.take
+            total = Total(name, take, definition.look, observed_only=isinstance(definition, Outcome))
+            self.asked.setdefault(total.events.domain, []).append(total)
 
     def _asked_names(self) -> set[str]:
         return {total.name for asked in self.asked.values() for total in asked}
-
-    def _definition(self, name: str) -> Feature | Outcome:
-        return self.connector.fields.get(name) or self.connector.outcomes[name]
 
     def _number(self, name: str) -> sa.ColumnElement[Any]:
         return sa.func.coalesce(self.totals[name], sa.literal_column("0"))
 
     def _cell(self, name: str) -> sa.ColumnElement[Any]:
-        definition = self._definition(name)
-        key, said = definition.said
+        definition = self.definitions[name]
         if isinstance(definition, Outcome):
-            return self._outcome(name, key, said)
-        if key == "person":
-            return self.person.c.person_id if said == "id" else self._sex()
-        if key == "age":
+            return self._outcome(name, definition)
+        if definition.person is not None:
+            return self.person.c.person_id if definition.person == "id" else self._sex()
+        if definition.age is not None:
             return self._age()
-        if key == "index":
+        if definition.index is not None:
             return self.observed.c.start
-        if key in ("any", "count"):
-            return self._number(name) > 0 if key == "any" else self._number(name)
-        return self.totals[name]
+        if definition.take == "exists":
+            return self._number(name) > 0
+        return self._number(name) if definition.take == "count" else self.totals[name]
 
-    def _outcome(self, name: str, key: str, said: Any) -> sa.ColumnElement[Any]:
-        if key == "any":
-            return sa.case((self._number(name) > 0, _ONE), (self.span >= said.end, _ZERO))
-        if key == "count":
-            return sa.case((self.span >= said.end, self._number(name)))
-        if key == "event_of":
-            return self.totals[said].is_not(None)
-        if key == "time_to":
-            last = self.span if said.end is None else sa.case((self.span < said.end, self.span), else_=said.end)
+    def _outcome(self, name: str, outcome: Outcome) -> sa.ColumnElement[Any]:
+        if outcome.event_of is not None:
+            return self.totals[outcome.event_of].is_not(None)
+        end = outcome.end
+        if outcome.take == "time-to":
+            last = self.span if end is None else sa.case((self.span < end, self.span), else_=end)
             return sa.func.coalesce(self.totals[name], last)
-        return self.totals[name]
-
-    def _known(self, outcome: Outcome) -> sa.ColumnElement[bool]:
-        name = next(name for name, each in self.connector.outcomes.items() if each is outcome)
-        if outcome.said[0] in ("time_to", "event_of"):
-            return sa.true()
-        return self._cell(name).is_not(None)
+        if outcome.take == "exists":
+            return sa.case((self._number(name) > 0, _ONE), (self.span >= end, _ZERO))
+        return sa.case((self.span >= end, self._number(name))) if outcome.take == "count" else self.totals[name]
 
     def _sex(self) -> sa.ColumnElement[Any]:
         concept = self.person.c.gender_concept_id

@@ -13,7 +13,8 @@ from sqlalchemy.types import TypeEngine
 
 from cloister.errors import RecordsError
 from cloister.silos.omop import OmopConnector
-from cloister.silos.omop_fields import Domain, Events, TimeTo, Values, Window
+from cloister.silos.omop_events import Domain, Look
+from cloister.silos.omop_fields import OF_VALUES
 
 VERSION = "OMOP CDM 5.4"
 PERSON = "person"
@@ -89,14 +90,13 @@ def value_columns(table: EventTable) -> dict[str, Cell]:
     return {"value_as_number": Cell.NUMBER, "unit_concept_id": Cell.WHOLE, **moment, table.key: Cell.WHOLE}
 
 
-def events_of(connector: OmopConnector) -> Iterator[Events]:
+def events_of(connector: OmopConnector) -> Iterator[Look]:
     """Everything that ``connector`` looks for."""
-    yield connector.cohort.entry
-    yield from connector.cohort.without
-    for definition in (*connector.fields.values(), *connector.outcomes.values()):
-        said = definition.said[1]
-        if isinstance(said, Window | TimeTo):
-            yield said
+    for events in (connector.cohort.entry, *connector.cohort.without):
+        yield events.look
+    for definition in connector.definitions.values():
+        if definition.look is not None:
+            yield definition.look
 
 
 def needed(connector: OmopConnector) -> dict[str, dict[str, Cell]]:
@@ -105,10 +105,13 @@ def needed(connector: OmopConnector) -> dict[str, dict[str, Cell]]:
     for events in events_of(connector):
         table = EVENT_TABLES[events.domain]
         columns = {"person_id": Cell.WHOLE, table.concept: Cell.WHOLE, table.date: Cell.DATE}
-        values = value_columns(table) if isinstance(events, Values) else {}
-        tables[table.name] = {**tables.get(table.name, {}), **columns, **values}
+        tables[table.name] = {**tables.get(table.name, {}), **columns}
         if events.descendants:
             tables[CONCEPT_ANCESTOR] = _CONCEPT_ANCESTOR
+    for definition in connector.definitions.values():
+        if definition.look is not None and definition.take in OF_VALUES:
+            table = EVENT_TABLES[definition.look.domain]
+            tables[table.name] |= value_columns(table)
     return tables
 
 

@@ -13,7 +13,8 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from cloister.records.omop_days import DayNumber
 from cloister.records.omop_tables import CONCEPT_ANCESTOR, EventTable
-from cloister.silos.omop_fields import Events, TimeTo, Values, Window
+from cloister.silos.omop_events import Look
+from cloister.silos.omop_fields import OF_VALUES
 
 _Event = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
@@ -24,19 +25,19 @@ class Total:
 
     Attributes:
         name: what it is called, by whoever asks for it.
-        how: `count`, `latest`, `mean`, `min`, `max`, or `time_to` for the day of the first one.
+        take: `count`, `latest`, `mean`, `minimum`, `maximum`, or `time-to` for the day of the first one.
         events: what is looked at, and on which days.
         observed_only: whether days after the end of observation do not count.
     """
 
     name: str
-    how: str
-    events: Window | TimeTo
+    take: str
+    events: Look
     observed_only: bool = False
 
 
 def in_set(
-    concept: sa.ColumnElement[Any], events: Events, tables: Mapping[str, sa.TableClause]
+    concept: sa.ColumnElement[Any], events: Look, tables: Mapping[str, sa.TableClause]
 ) -> sa.ColumnElement[bool]:
     """Whether ``concept`` is one of those that ``events`` names, or of their descendants where those are asked for."""
     if not events.concepts:
@@ -66,7 +67,7 @@ def totals(
         are not in it.
     """
     marked = _marked(tables, table, observed, asked).subquery()
-    latest = [number for number, total in enumerate(asked) if total.how == "latest"]
+    latest = [number for number, total in enumerate(asked) if total.take == "latest"]
     ranks = [
         sa.func.row_number()
         .over(
@@ -82,7 +83,7 @@ def totals(
         for number in latest
     ]
     ranked = sa.select(*marked.c, *ranks).subquery() if ranks else marked
-    cells = [_total(ranked.c, number, total.how).label(total_label(number)) for number, total in enumerate(asked)]
+    cells = [_total(ranked.c, number, total.take).label(total_label(number)) for number, total in enumerate(asked)]
     return sa.select(ranked.c.person_id, *cells).group_by(ranked.c.person_id).subquery()
 
 
@@ -111,7 +112,7 @@ def _wanted(tables: Mapping[str, sa.TableClause], table: EventTable, asked: Sequ
     """The events of anybody that bear a concept of any total."""
     events = tables[table.name].c
     cells = [events.person_id, events[table.concept].label("concept"), DayNumber(events[table.date]).label("when")]
-    if any(isinstance(total.events, Values) for total in asked):
+    if any(total.take in OF_VALUES for total in asked):
         cells += [
             sa.cast(events.value_as_number, sa.Double()).label("value"),
             sa.func.coalesce(events.unit_concept_id, sa.literal_column("0")).label("unit"),
@@ -129,30 +130,32 @@ def _wanted(tables: Mapping[str, sa.TableClause], table: EventTable, asked: Sequ
 
 def _conditions(event: _Event, total: Total, tables: Mapping[str, sa.TableClause]) -> list[sa.ColumnElement[bool]]:
     events = total.events
-    conditions = [in_set(event.concept, events, tables), event.day >= events.start]
+    conditions = [in_set(event.concept, events, tables)]
+    if events.start is not None:
+        conditions.append(event.day >= events.start)
     if events.end is not None:
         conditions.append(event.day <= events.end)
     if total.observed_only:
         conditions.append(event.day <= event.span)
-    if isinstance(events, Values):
+    if total.take in OF_VALUES:
         conditions.append(event.value.is_not(None))
         if events.unit is not None:
             conditions.append(event.unit == events.unit)
     return conditions
 
 
-def _total(event: _Event, number: int, how: str) -> sa.ColumnElement[Any]:
+def _total(event: _Event, number: int, take: str) -> sa.ColumnElement[Any]:
     counts = event[f"counts_{number}"] == 1
-    if how == "count":
+    if take == "count":
         return sa.func.sum(event[f"counts_{number}"])
-    if how == "time_to":
+    if take == "time-to":
         return sa.func.min(sa.case((counts, event.day)))
-    if how == "latest":
+    if take == "latest":
         return sa.func.max(sa.case((counts & (event[f"rank_{number}"] == 1), event.value)))
     of = sa.case((counts, event.value))
-    if how == "mean":
+    if take == "mean":
         return sa.func.avg(of)
-    return sa.func.min(of) if how == "min" else sa.func.max(of)
+    return sa.func.min(of) if take == "minimum" else sa.func.max(of)
 
 
 def total_label(number: int) -> str:

@@ -16,7 +16,8 @@ from cloister.documents import Model
 from cloister.names import ColumnName
 from cloister.silos.columns import Column, ColumnKind
 from cloister.silos.database import PostgresqlDatabase
-from cloister.silos.omop_fields import MAXIMUM_DAYS, Domain, Events, Feature, Outcome, Window
+from cloister.silos.omop_events import MAXIMUM_DAYS, Domain, Events, Window
+from cloister.silos.omop_fields import Feature, Outcome
 from cloister.silos.paths import PathText
 
 MAXIMUM_FIELDS = 300
@@ -101,9 +102,14 @@ class OmopConnector(Model):
                 raise ValueError(f"defines `{name}` under `fields` and under `outcomes`")
         for name, outcome in self.outcomes.items():
             of = outcome.event_of
-            if of is not None and (of not in self.outcomes or self.outcomes[of].time_to is None):
-                raise ValueError(f"defines `{name}` as the event of `{of}`, which is no outcome with `time_to`")
+            if of is not None and (of not in self.outcomes or self.outcomes[of].take != "time-to"):
+                raise ValueError(f"defines `{name}` as the event of `{of}`, which is no outcome with `take: time-to`")
         return self
+
+    @property
+    def definitions(self) -> dict[str, Feature | Outcome]:
+        """What each column holds, by name."""
+        return {**self.fields, **self.outcomes}
 
     def problem_with(self, columns: Mapping[str, Column]) -> str | None:
         """What is wrong with the declaration of ``columns`` for what this makes; none where nothing is.
@@ -111,7 +117,7 @@ class OmopConnector(Model):
         A person's id that is declared a number would be handed to models as one.
         """
         for name, column in columns.items():
-            if name not in self.fields and name not in self.outcomes:
+            if name not in self.definitions:
                 return f"declares the column `{name}`, which its connector does not define"
             identifies = name in self.fields and self.fields[name].person == "id"
             if identifies and column.kind is not ColumnKind.IDENTIFIER:

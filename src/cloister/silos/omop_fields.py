@@ -8,211 +8,145 @@ different models here, so a feature that sees the future cannot be written down.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cloister.documents import Model
 from cloister.names import ColumnName
+from cloister.silos.omop_events import Concepts, Day, Domain, Look, check_concepts, check_order
 
-MAXIMUM_DAYS = 36_525
-"""A hundred years: the furthest that a window reaches, in days."""
+UnitId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
-ConceptId = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Concepts = Annotated[tuple[ConceptId, ...], Field(max_length=1000)]
-Day = Annotated[int, Field(ge=-MAXIMUM_DAYS, le=MAXIMUM_DAYS)]
-
-
-class Domain(StrEnum):
-    """A table of events of the CDM (https://ohdsi.github.io/CommonDataModel/cdm54.html)."""
-
-    CONDITION = "condition"
-    DRUG = "drug"
-    PROCEDURE = "procedure"
-    MEASUREMENT = "measurement"
-    OBSERVATION = "observation"
-    VISIT = "visit"
-    DEATH = "death"
-
+OF_VALUES = frozenset({"latest", "mean", "minimum", "maximum"})
+"""What is taken of values; the rest is taken of records."""
 
 _WITH_VALUES = frozenset({Domain.MEASUREMENT, Domain.OBSERVATION})
-_WITHOUT_CONCEPTS = frozenset({Domain.VISIT, Domain.DEATH})
 
 
-class Events(Model):
-    """Events of one kind.
+class _Taken(Model):
+    """What may be taken of a person's events.
 
     Attributes:
         domain: where they are recorded.
         concepts: standard concepts that count, by id. Visits and deaths all count where none is named.
         descendants: whether what the vocabulary holds to be a kind of one of them counts too (`concept_ancestor`).
+        end: last day of the window.
+        unit: of values, concept id of the only unit that counts, 0 for records that name none. Where it is not given
+            all values must be in one unit, or the dataset is refused: a mean of kilograms and pounds is a number, too.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    domain: Domain
+    domain: Domain | None = None
     concepts: Concepts = ()
     descendants: bool = False
-
-    @model_validator(mode="after")
-    def _says_which(self) -> Self:
-        if not self.concepts and self.domain not in _WITHOUT_CONCEPTS:
-            raise ValueError(f"needs `concepts`, because its domain is {self.domain.value}")
-        if len(set(self.concepts)) < len(self.concepts):
-            raise ValueError("names a concept twice")
-        if self.descendants and not self.concepts:
-            raise ValueError("asks for `descendants` of no concept")
-        return self
-
-
-class Window(Events):
-    """Events in a window of days.
-
-    Attributes:
-        start: first day, counted from the index event.
-        end: last day.
-    """
-
-    start: Day = Field(alias="from")
-    end: Day = Field(alias="to")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.end < self.start:
-            raise ValueError(f"begins on day {self.start} and ends before, on day {self.end}")
-        return self
-
-
-class Values(Window):
-    """Numbers that were recorded in a window of days.
-
-    Attributes:
-        unit: concept id of the only unit that counts, 0 for records that name none. Where it is not given all values
-            must be in one unit, or the dataset is refused: a mean of kilograms and pounds is a number all the same.
-    """
-
-    unit: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-
-    @model_validator(mode="after")
-    def _has_values(self) -> Self:
-        if self.domain not in _WITH_VALUES:
-            raise ValueError(f"asks for values, and the domain {self.domain.value} records none")
-        return self
-
-
-class TimeTo(Events):
-    """The first event after the index event, and how long it took.
-
-    Attributes:
-        start: first day on which one counts.
-        end: day on which everybody is let go who had none; the end of observation where not given.
-    """
-
-    start: Day = Field(default=1, alias="from")
     end: Day | None = Field(default=None, alias="to")
+    unit: UnitId | None = None
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.end is not None and self.end < self.start:
-            raise ValueError(f"begins on day {self.start} and ends before, on day {self.end}")
-        return self
+    def _check_taken(self, take: str | None) -> None:
+        """Check that these keys are said with `take`, and no others.
 
+        Raises:
+            ValueError: saying what is wrong.
+        """
+        if take is None:
+            fields = {name: type(self).model_fields[name] for name in (*_Taken.model_fields, "start")}
+            said = [field.alias or name for name, field in fields.items() if getattr(self, name) != field.default]
+            if said:
+                raise ValueError(f"states `{said[0]}` and no `take`, which says what is made of the events")
+            return
+        if self.domain is None:
+            raise ValueError(f"needs `domain`, where it takes `{take}`")
+        check_concepts(self.domain, self.concepts, descendants=self.descendants)
+        if take in OF_VALUES and self.domain not in _WITH_VALUES:
+            raise ValueError(f"takes `{take}` of values, and the domain {self.domain.value} records none")
+        if take not in OF_VALUES and self.unit is not None:
+            raise ValueError(f"may not state `unit`, because it takes `{take}`, which is the same in every unit")
 
-class _Definition(Model):
-    """One key that says what a column holds, and nothing beside it."""
-
-    @model_validator(mode="after")
-    def _says_one_thing(self) -> Self:
-        said = [self.key_of(name) for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(said) != 1:
-            known = ", ".join(f"`{self.key_of(name)}`" for name in type(self).model_fields)
-            raise ValueError(f"must say one of {known}, and says {' and '.join(said) or 'none'}")
-        return self
-
-    @classmethod
-    def key_of(cls, name: str) -> str:
-        """How the document writes the field ``name``."""
-        return cls.model_fields[name].alias or name
-
-    @property
-    def said(self) -> tuple[str, Any]:
-        """The one key, and what it says."""
-        return next(
-            (self.key_of(name), value) for name in type(self).model_fields if (value := getattr(self, name)) is not None
-        )
-
-    def _windows(self) -> list[Window]:
-        return [value for name in type(self).model_fields if isinstance(value := getattr(self, name), Window)]
+    def _looked(self, start: int) -> Look:
+        domain = self.domain or Domain.VISIT  # which `_check_taken` has seen to
+        return Look(domain, self.concepts, self.descendants, start, self.end, self.unit)
 
 
-class Feature(_Definition):
-    """What a model may be given; exactly one key.
+class Feature(_Taken):
+    """What a model may be given: one of `person`, `age`, `index` and `take`, and with the last what it is taken of.
 
     Attributes:
         person: the person's id in the CDM, or their sex: `male`, `female`, `other` or `unknown`.
         age: completed years on day 0.
         index: the date of day 0.
-        happened: whether there is such an event.
-        count: how many such records there are.
-        latest: the last value; among those of one day the one with the latest time, then the highest id.
-        mean: the mean of all values.
-        minimum: the smallest value.
-        maximum: the largest value.
+        take: whether there is such an event (`exists`), how many records there are (`count`), or what their values
+            are: the `latest` (among those of one day the one with the latest time, then the highest id), their `mean`,
+            `minimum` or `maximum`.
+        start: first day of the window.
     """
 
     person: Literal["id", "sex"] | None = None
     age: Literal["at-index"] | None = None
     index: Literal["date"] | None = None
-    happened: Window | None = Field(default=None, alias="any")
-    count: Window | None = None
-    latest: Values | None = None
-    mean: Values | None = None
-    minimum: Values | None = Field(default=None, alias="min")
-    maximum: Values | None = Field(default=None, alias="max")
+    take: Literal["exists", "count", "latest", "mean", "minimum", "maximum"] | None = None
+    start: Day | None = Field(default=None, alias="from")
 
     @model_validator(mode="after")
     def _sees_no_future(self) -> Self:
-        for window in self._windows():
-            if window.end > 0:
-                raise ValueError(
-                    f"looks at day {window.end}, after the index event, which no model is told;"
-                    " what a model learns to foresee stands under `outcomes`"
-                )
-            if window.domain is Domain.DEATH:
-                raise ValueError("looks for deaths before the index event; a death can only be an outcome")
+        _says_one(self, ("person", "age", "index", "take"))
+        self._check_taken(self.take)
+        if self.take is None:
+            return self
+        if self.start is None or self.end is None:
+            raise ValueError("needs `from` and `to`, the first and the last day that are looked at")
+        check_order(self.start, self.end)
+        if self.end > 0:
+            raise ValueError(
+                f"looks at day {self.end}, after the index event, which no model is told;"
+                " what a model learns to foresee stands under `outcomes`"
+            )
+        if self.domain is Domain.DEATH:
+            raise ValueError("looks for deaths before the index event; a death can only be an outcome")
         return self
 
+    @property
+    def look(self) -> Look | None:
+        """The events that it is taken of."""
+        return None if self.take is None or self.start is None else self._looked(self.start)
 
-class Outcome(_Definition):
-    """What a model may learn to foresee, from the days after the index event; exactly one key.
+
+class Outcome(_Taken):
+    """What a model may learn to foresee, from the days after the index event: one of `take` and `event_of`.
 
     Only events up to the end of the observation period count, because later ones are recorded by chance.
 
     Attributes:
-        happened: whether there is such an event; unknown where there is none and observation ends before the window.
-        count: how many such records there are; unknown where observation ends before the window.
-        latest: the last value, and so on, as of features; unknown where there is none.
-        mean: the mean of all values.
-        minimum: the smallest value.
-        maximum: the largest value.
-        time_to: days to the first event, or to the end of observation where there is none.
-        event_of: whether the event of that `time_to` column was seen; else its days are censored.
+        take: as of features. `exists` is unknown where there is no such event and observation ends before the window,
+            `count` is unknown where it does, values are unknown where there is none. `time-to` is the number of days to
+            the first such event, or to the end of observation, or of the window, where there is none.
+        event_of: whether the event of that `time-to` column was seen; else its days are censored.
+        start: first day of the window.
     """
 
-    happened: Window | None = Field(default=None, alias="any")
-    count: Window | None = None
-    latest: Values | None = None
-    mean: Values | None = None
-    minimum: Values | None = Field(default=None, alias="min")
-    maximum: Values | None = Field(default=None, alias="max")
-    time_to: TimeTo | None = None
+    take: Literal["exists", "count", "latest", "mean", "minimum", "maximum", "time-to"] | None = None
     event_of: ColumnName | None = None
+    start: Day = Field(default=1, alias="from")
 
     @model_validator(mode="after")
     def _lies_ahead(self) -> Self:
-        ahead: list[Window | TimeTo] = [*self._windows(), *([self.time_to] if self.time_to else [])]
-        for window in ahead:
-            if window.start < 1:
-                raise ValueError(f"begins on day {window.start}; an outcome lies after the index event, from day 1 on")
+        _says_one(self, ("take", "event_of"))
+        self._check_taken(self.take)
+        if self.start < 1:
+            raise ValueError(f"begins on day {self.start}; an outcome lies after the index event, from day 1 on")
+        if self.end is not None:
+            check_order(self.start, self.end)
+        elif self.take not in (None, "time-to"):
+            raise ValueError(f"needs `to`, the last day that is looked at, where it takes `{self.take}`")
         return self
+
+    @property
+    def look(self) -> Look | None:
+        """The events that it is taken of."""
+        return None if self.take is None else self._looked(self.start)
+
+
+def _says_one(model: Model, keys: tuple[str, ...]) -> None:
+    said = [key for key in keys if getattr(model, key) is not None]
+    if len(said) != 1:
+        known = ", ".join(f"`{key}`" for key in keys)
+        raise ValueError(f"must say one of {known}, and says {' and '.join(f'`{key}`' for key in said) or 'none'}")
