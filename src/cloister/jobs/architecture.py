@@ -71,8 +71,8 @@ class UNet(Model):
 class DenseNet(Model):
     """MONAI's DenseNet (Huang et al., https://arxiv.org/abs/1608.06993), with group norm of one group.
 
-    Group norm (Wu and He, https://arxiv.org/abs/1803.08494) keeps what tells one image from another in the mean over its
-    pixels, which is all that the last layer is given; instance norm would take most of that away.
+    Group norm (Wu and He, https://arxiv.org/abs/1803.08494) keeps what tells one image from another in the mean over
+    its pixels, which is all that the last layer is given; instance norm would take most of that away.
 
     Attributes:
         dimensions: of the images, 2 or 3.

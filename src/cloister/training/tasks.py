@@ -17,8 +17,8 @@ TRAINERS: Mapping[Task, tuple[str, str]] = {
     Task.TABULAR_CLASSIFICATION: ("tabular", "TabularTrainer"),
     Task.TABULAR_REGRESSION: ("tabular", "TabularTrainer"),
     Task.SURVIVAL: ("survival", "SurvivalTrainer"),
-    Task.IMAGE_CLASSIFICATION: ("images", "ImageClassifier"),
-    Task.IMAGE_SEGMENTATION: ("images", "ImageSegmenter"),
+    Task.IMAGE_CLASSIFICATION: ("image_classifier", "ImageClassifier"),
+    Task.IMAGE_SEGMENTATION: ("segmentation", "ImageSegmenter"),
 }
 """By task: the module of `cloister.training`, and the class in it."""
 
