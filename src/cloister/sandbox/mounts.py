@@ -30,6 +30,7 @@ CODE = Path("/code")
 
 BASE_MODEL_FILES = (
     "added_tokens.json",
+    "chat_template.jinja",
     "config.json",
     "configs/inference.json",
     "configs/metadata.json",
@@ -41,13 +42,16 @@ BASE_MODEL_FILES = (
     "special_tokens_map.json",
     "spiece.model",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
     "vocab.json",
     "vocab.txt",
 )
 """Data alone: no code that a loader could run (`*.py`), nothing that is unpickled (`*.bin`, `*.pt`).
 
-Those in folders are a MONAI bundle's (https://docs.monai.io/en/stable/mb_specification.html).
+Those in folders are a MONAI bundle's (https://docs.monai.io/en/stable/mb_specification.html). A chat template is run by
+transformers in Jinja's sandbox, and `tokenizer_config.json` could always hold the same one. `generation_config.json` is
+about writing texts, which no trainer does.
 """
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
