@@ -37,7 +37,7 @@ def asked(share: float, **others: Any) -> ViewRequest:
 
 
 FIRST_64_BITS_OF_NOTE = (
-    0x6067820E906CF2C4  # printf '7\0note' | openssl dgst -sha256 -hmac kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
+    0xEC25F97BE5A9C5B4  # printf 'split\0%s' 7 | openssl mac … BLAKE2BMAC, whose result is the key for 'note'
 )
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,6 +43,39 @@ class FreeTextGate(Protocol):
         """The same of texts beside the pieces that are marked in them, which move with what is masked."""
 
 
+class Different:
+    """Counts different numbers of 64 bits; two people of one number among a million are one case in some thousands.
+
+    Eight bytes are kept for each, and as many again until they are sorted in.
+    """
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.uint64)
+        self._new: list[npt.NDArray[np.uint64]] = []
+        self._pending = 0
+
+    def add(self, numbers: npt.NDArray[np.uint64]) -> None:
+        """Take ``numbers``, shape (n,), into account."""
+        self._new.append(numbers)
+        self._pending += len(numbers)
+        if self._pending > max(len(self._known), _SORTED_IN_AT):
+            self._sort_in()
+
+    def __len__(self) -> int:
+        self._sort_in()
+        return len(self._known)
+
+    def _sort_in(self) -> None:
+        if self._new:
+            together = np.sort(np.concatenate([self._known, *self._new]))
+            first = np.concatenate([[True], together[1:] != together[:-1]])
+            self._known = together[first[: len(together)]]
+            self._new, self._pending = [], 0
+
+
+_SORTED_IN_AT = 100_000
+
+
 @dataclass
 class Tally:
     """Counts while rows stream by."""
@@ -52,7 +87,7 @@ class Tally:
     sides: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[str]] = field(default_factory=dict)
     rejected_by: Counter[str] = field(default_factory=Counter)
-    people: dict[str, set[int]] = field(default_factory=lambda: {TRAINING: set(), VALIDATION: set()})
+    people: dict[str, Different] = field(default_factory=lambda: {TRAINING: Different(), VALIDATION: Different()})
     identifying: dict[str, Counter[str]] = field(default_factory=dict)
     identifying_cells: Counter[str] = field(default_factory=Counter)
 
@@ -211,25 +246,24 @@ class Sieve:
 
     def _sides(self, cells: dict[str, pa.Array], told_by: pa.Array) -> Sides:
         words = told_by.dictionary_encode()
-        different = words.dictionary.to_pylist()
-        # Most records of most datasets are told by something of their own, and looking each up would cost more.
-        held = pa.array(self._split.held_back(different), pa.bool_()).take(words.indices)
+        different = words.dictionary.cast(pa.binary()).to_pylist()
+        numbers = self._split.numbers(different)
+        held = pa.array(self._split.held_back(numbers)).take(words.indices)
         person = self._dataset.person
         if person is not None:
-            self._count_people(words, held)
+            self._count_people(words.indices, numbers, held)
             if person in self._request.view:
-                cells = {**cells, person: pa.array(self._split.pseudonyms(different)).take(words.indices)}
+                cells = {**cells, person: pa.array(self._split.pseudonyms(different), pa.string()).take(words.indices)}
         whole = pa.RecordBatch.from_arrays([cells[name] for name in self._request.view], schema=self.schema)
         sides = {TRAINING: whole.filter(pc.invert(held)), VALIDATION: whole.filter(held)}
         for side, batch in sides.items():
             self._count(side, batch)
         return sides
 
-    def _count_people(self, words: pa.DictionaryArray, held: pa.BooleanArray) -> None:
+    def _count_people(self, indices: pa.Array, numbers: npt.NDArray[np.uint64], held: pa.BooleanArray) -> None:
         for side, chosen in ((VALIDATION, held), (TRAINING, pc.invert(held))):
-            present = pc.unique(words.indices.filter(chosen))
-            # Hashes rather than people: 8 bytes for each, so that memory stays small for millions.
-            self.tally.people[side].update(map(hash, words.dictionary.take(present).to_pylist()))
+            present = pc.unique(indices.filter(chosen)).to_numpy(zero_copy_only=False)
+            self.tally.people[side].add(numbers[present])
 
     def _count(self, side: str, batch: pa.RecordBatch) -> None:
         self.tally.sides[side] += batch.num_rows

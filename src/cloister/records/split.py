@@ -3,19 +3,21 @@
 
 Whoever submits a job chooses seed and share. Were the split to follow from them alone, one could try seeds until a text
 that one knows is the only one kept, and read from the metrics whether the site has it, and with which class. So the
-order in which texts are kept is that of an HMAC under a key that never leaves the site.
+order in which texts are kept is that of a keyed hash, under a key that never leaves the site.
 """
 
 from __future__ import annotations
 
-import hmac
-import math
 import os
 import secrets
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from cloister.errors import RecordsError
 from cloister.files import write_once
@@ -29,8 +31,7 @@ _OTHERS = 0o077
 def held_back(key: bytes, text: str, seed: int, share: float) -> bool:
     """Whether a record is kept for validation.
 
-    The first 64 bits of HMAC-SHA256 (RFC 2104) of seed and text, as a share of 2**64, are below ``share``. So equal
-    texts fall on one side.
+    Its number, see `Split.numbers`, is below ``share`` times 2**64. So equal texts fall on one side.
 
     Args:
         key: the site's, 32 random bytes.
@@ -38,11 +39,15 @@ def held_back(key: bytes, text: str, seed: int, share: float) -> bool:
         seed: the job's.
         share: of records to keep, 0 to 1.
     """
-    return Split(key, seed, share).held_back([text])[0]
+    split = Split(key, seed, share)
+    return bool(split.held_back(split.numbers([text.encode()]))[0])
 
 
 class Split:
-    """One job's split at one site: see `held_back`, here for many texts at once.
+    """One job's split at one site, for many records at once.
+
+    Both what is drawn for a record and a person's pseudonym are keyed BLAKE2b (RFC 7693, section 2.9), each under a key
+    of its own that follows from the site's and the job's seed in the same way.
 
     Args:
         key: the site's, 32 random bytes.
@@ -51,27 +56,24 @@ class Split:
     """
 
     def __init__(self, key: bytes, seed: int, share: float) -> None:
-        self._key = key
-        self._seed = seed
-        # As bytes the first 64 bits compare as the number does, which spares a conversion for each record.
-        bound = math.ceil(share * 2**64)
-        self._everything = bound >= 2**64
-        self._bound = min(bound, 2**64 - 1).to_bytes(8, "big")
+        self._split_key = blake2b(f"split\0{seed}".encode(), key=key, digest_size=KEY_BYTES).digest()
+        self._pseudonym_key = blake2b(f"pseudonym\0{seed}".encode(), key=key, digest_size=KEY_BYTES).digest()
+        self._bound = share * 2.0**64
 
-    def held_back(self, texts: Sequence[str]) -> list[bool]:
-        """For each of ``texts`` whether its record is kept for validation."""
-        if self._everything:
-            return [True] * len(texts)
-        key, begin, bound, digest = self._key, f"{self._seed}\0", self._bound, hmac.digest
-        return [digest(key, (begin + text).encode(), "sha256")[:8] < bound for text in texts]
+    def numbers(self, texts: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+        """For each of ``texts``, UTF-8, its 64 bits, the first being the highest; shape (n,)."""
+        key = self._split_key
+        drawn = b"".join([blake2b(text, key=key, digest_size=8).digest() for text in texts])
+        return np.frombuffer(drawn, ">u8").astype(np.uint64)
 
-    def pseudonyms(self, people: Sequence[str]) -> list[str]:
-        """For each of ``people`` 32 hexadecimal digits that nobody outside the site can turn back, others in each job.
+    def held_back(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """For each of ``numbers``, as `numbers` gives them, whether its record is kept for validation."""
+        return numbers < self._bound if self._bound < 2.0**64 else np.ones(len(numbers), np.bool_)
 
-        The first 128 bits of HMAC-SHA256 of the seed, the word `pseudonym` and the person.
-        """
-        key, begin, digest = self._key, f"{self._seed}\0pseudonym\0", hmac.digest
-        return [digest(key, (begin + person).encode(), "sha256")[:16].hex() for person in people]
+    def pseudonyms(self, people: Sequence[bytes]) -> list[str]:
+        """For each of ``people`` 32 hexadecimal digits that only the site can tell whose they are, others in each job."""
+        key = self._pseudonym_key
+        return [blake2b(person, key=key, digest_size=16).hexdigest() for person in people]
 
 
 def split_key(workspace: Path) -> bytes:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,25 +24,43 @@ from cloister.records.volume import Volume
 FILES = {TRAINING: "train.parquet", VALIDATION: "validation.parquet"}
 IMAGES = "images"
 
+_AHEAD = 2  # batches that wait to be written; each is memory
 _SAME_PLACE = 1e-3  # mm; affines are often written in float32
 
 
 class ViewWriters(ExitStack):
     """The view's two Parquet files.
 
-    They are not made durable: a view is written anew for each job, and removed with it.
+    They are not made durable: a view is written anew for each job, and removed with it. A thread of its own compresses
+    and writes, while the next batch is read and looked at.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         super().__init__()
         self._writers = {side: self._open(folder / file, schema) for side, file in FILES.items()}
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: deque[Future[None]] = deque()
+        self.push(self._finish)
 
     def _open(self, path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
         stream = self.enter_context(os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb"))
         return self.enter_context(parquet.ParquetWriter(stream, schema))
 
     def write(self, sides: Sides) -> None:
-        """Append each side's records to its file."""
+        """Append each side's records to its file; what went wrong with earlier ones may be raised here."""
+        if len(self._writing) >= _AHEAD:
+            self._writing.popleft().result()
+        self._writing.append(self._thread.submit(self._write, sides))
+
+    def _finish(self, failed: type[BaseException] | None, *_: object) -> None:
+        """See all of it written before the files are closed; nothing more where something failed."""
+        try:
+            while self._writing and failed is None:
+                self._writing.popleft().result()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _write(self, sides: Sides) -> None:
         for side, batch in sides.items():
             if batch.num_rows:
                 self._writers[side].write_batch(batch)
