@@ -92,6 +92,22 @@ class TestFields:
         (value,) = typed.to_pylist()
         assert (str(value) if kind in ("date", "timestamp") and value is not None else value) == cell
 
+    @pytest.mark.parametrize(
+        ("keyword", "kind"), [("EchoTime", "number"), ("EchoNumbers", "integer"), ("KVP", "number")]
+    )
+    def test_a_field_that_is_no_number_spoils_its_own_cell_alone(
+        self, keyword: str, kind: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        path = write_dicom(tmp_path / "scans" / "a.dcm", picture(EchoTime="12345678", EchoNumbers="12345678"))
+        path.write_bytes(path.read_bytes().replace(b"12345678", b"Canary^1"))
+        found = store(tmp_path, {"x": {"kind": kind}}, fields={"x": keyword})
+        (batch,) = found.batches(["x", "scan"])
+        typed = conform(batch.column("x"), Column.model_validate({"kind": kind}, strict=False))
+        assert typed.cells.to_pylist() == [None]
+        assert typed.invalid.to_pylist() == [keyword != "KVP"]
+        assert found.read_image("a.dcm").values.size == 24
+        assert not recwarn.list
+
     def test_files_of_a_series_that_say_different_things_say_nothing(self, tmp_path: Path) -> None:
         for number in range(2):
             data = picture(ImagePositionPatient=[0, 0, number], InstanceNumber=number, KVP=120)
@@ -234,7 +250,7 @@ class TestFiles:
         path.write_bytes(whole[:at] + inner + whole[at:])
         with pytest.raises(RecordsError) as caught:
             rows(store(tmp_path))
-        assert caught.value.message == "`scans/a.dcm` is a damaged DICOM file: its header cannot be read"
+        assert caught.value.message == "`scans/a.dcm` is a damaged DICOM file: its header makes no sense"
 
 
 class TestDeclaration:

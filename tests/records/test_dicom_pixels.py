@@ -276,7 +276,7 @@ class TestCompressed:
     def test_a_file_that_ends_inside_its_frames_is_refused(self, tmp_path: Path) -> None:
         path = write_frames(tmp_path / "scans" / "a.dcm", picture(LARGE), [self.frame(tmp_path)], JPEG2000Lossless)
         path.write_bytes(path.read_bytes()[:-30])
-        assert refusal(tmp_path, None) == "is a damaged DICOM file: its header cannot be read"
+        assert refusal(tmp_path, None) == "is a damaged DICOM file: its header is not whole"
 
     @staticmethod
     def frame(folder: Path) -> bytes:

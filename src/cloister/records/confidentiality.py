@@ -32,7 +32,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from cloister.errors import RecordsError
-from cloister.records.dicom_file import class_of
+from cloister.records.dicom_file import class_of, is_sequence
 from cloister.silos import Column, ColumnKind
 
 PATIENT_CHARACTERISTICS, FULL_DATES = "patient-characteristics", "full-dates"
@@ -159,18 +159,16 @@ def findings(header: Dataset) -> Counter[str]:
     What is empty is not counted, and neither is the file meta group, which is made anew for every file.
     """
     found: Counter[str] = Counter()
-    for element in header:
-        tag = element.tag
+    for tag in list(header.keys()):
         action = action_on(tag)
         if tag.is_private:
             found[PRIVATE] += 1
-            continue
-        if action is not None and not element.is_empty:
-            found[action.keyword] += 1
-        elif element.VR == "SQ":
-            for item in element.value:
+        elif action is not None:
+            found[action.keyword] += bool(header.get_item(tag).value)
+        elif is_sequence(header, tag):
+            for item in header[tag].value:
                 found += findings(item)
-    return found
+    return +found
 
 
 def _each(value: object) -> tuple[object, ...]:

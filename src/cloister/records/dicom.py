@@ -19,7 +19,7 @@ from pydicom.dataset import FileDataset
 from cloister.errors import RecordsError
 from cloister.records.confidentiality import check_field, may_have_text
 from cloister.records.csv import CsvStore
-from cloister.records.dicom_file import read_file
+from cloister.records.dicom_file import guarded, read_file
 from cloister.records.dicom_series import Record, Survey, instances, series
 from cloister.records.dicom_table import DicomTable
 from cloister.records.dicom_volume import volume_of_file, volume_of_series
@@ -95,6 +95,10 @@ class DicomStore(Store):
     def read_image(self, name: str) -> Volume:
         """See `Store.read_image`."""
         shown = self._folder.shown_file(name)
+        with guarded(shown):
+            return self._read_image(name, shown)
+
+    def _read_image(self, name: str, shown: str) -> Volume:
         if self._connector.unit == "instance":
             file = read_file(self._folder.file(name), shown)
             self._check_text(file, shown)

@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.valuerep import DA, DT, PersonName
+from pydicom.valuerep import DA, DT
 
 _OLDEST = 89
 _AGE = re.compile(r"^([0-9]{3})([DWMY])$")
@@ -27,18 +28,22 @@ def cell_of(header: Dataset, keyword: str) -> str | None:
     """The attribute called ``keyword`` as a cell; None where it is missing or empty."""
     if keyword not in header:
         return None
-    element = header[keyword]
-    if element.is_empty:
-        return None
-    values = element.value if isinstance(element.value, MultiValue | list | tuple) else [element.value]
-    text = "\\".join(_text(value, element.VR) for value in values)[:_MAXIMUM_CHARACTERS].strip()
-    return text or None
+    raw = header.get_item(keyword)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote the value
+        try:
+            element = header[keyword]
+            values = element.value if isinstance(element.value, MultiValue | list | tuple) else [element.value]
+            text = "" if element.is_empty else "\\".join(_text(value, element.VR) for value in values)
+        except Exception:  # noqa: BLE001 - whatever pydicom says of a value that is not written as it should be
+            text = bytes(raw.value or b"").decode("latin-1")
+    return text[:_MAXIMUM_CHARACTERS].strip("\x00 ") or None
 
 
 def _text(value: Any, representation: str) -> str:
     if isinstance(value, float):
         return _shortest(value)
-    text = str(value).strip("\x00 ") if not isinstance(value, PersonName) else str(value)
+    text = str(value).strip("\x00 ")
     if representation == "AS":
         return _age(text)
     if representation in ("DA", "DT"):

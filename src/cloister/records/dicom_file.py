@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from cloister.errors import RecordsError
@@ -30,6 +32,7 @@ MAXIMUM_FILE_BYTES = 4 << 30
 """A file that is larger is not opened: its header, or all of it, is held in memory."""
 
 _MAXIMUM_DEPTH = 32  # sequences in sequences; the deepest of the standard are some ten, and pydicom hangs at thousands
+_AGAIN = "export it again"
 _PREAMBLE = 128
 _MAGIC = b"DICM"
 _DIRECTORY = UID("1.2.840.10008.1.3.10")  # Media Storage Directory Storage
@@ -41,11 +44,23 @@ for _name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
-    """Python's warnings are not shown: pydicom's quote what is in a file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def guarded(shown: str) -> Iterator[None]:
+    """For whatever reads values of a header, which pydicom decodes when they are first asked for.
+
+    Warnings are not shown, and what pydicom raises becomes a refusal of the file that messages call ``shown``: both
+    quote what is in it.
+
+    Raises:
+        RecordsError: where anything was raised.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (RecordsError, OSError):
+        raise
+    except Exception:  # noqa: BLE001 - a stranger's bytes, and pydicom raises nearly anything: all of it refuses
+        raise RecordsError(f"`{shown}` is a damaged DICOM file: its header makes no sense", hint=_AGAIN) from None
 
 
 def read_header(path: Path, shown: str) -> FileDataset | None:
@@ -84,19 +99,18 @@ def class_of(header: Dataset) -> UID | None:
 
 def _read(path: Path, shown: str, *, pixels: bool) -> FileDataset | None:
     try:
-        with path.open("rb") as stream, silenced():
+        with path.open("rb") as stream, guarded(shown):
             begun = _begin(stream, shown)
             if begun is None:
                 return None
             found = _parsed(begun, shown, pixels=pixels)
+            if not len(found):  # what pydicom makes of a file that ends inside an element
+                raise RecordsError(f"`{shown}` is a damaged DICOM file: its header is not whole", hint=_AGAIN)
+            nothing = class_of(found) == _DIRECTORY or (class_of(found) is None and begun is not stream)
     except OSError as error:
         reason = (error.strerror or "no reason given").lower()
         raise RecordsError(f"`{shown}` cannot be opened: {reason}") from error
-    if not len(found):  # what pydicom makes of a file that ends inside an element
-        raise RecordsError(f"`{shown}` is a damaged DICOM file: its header cannot be read", hint="export it again")
-    if class_of(found) == _DIRECTORY or (class_of(found) is None and begun is not stream):
-        return None
-    return found
+    return None if nothing else found
 
 
 def _begin(stream: BinaryIO, shown: str) -> BinaryIO | None:
@@ -115,18 +129,10 @@ def _begin(stream: BinaryIO, shown: str) -> BinaryIO | None:
 
 
 def _parsed(stream: BinaryIO, shown: str, *, pixels: bool) -> FileDataset:
-    damaged = RecordsError(f"`{shown}` is a damaged DICOM file: its header cannot be read", hint="export it again")
-    try:
-        deflated = _transfer_syntax(stream) == DeflatedExplicitVRLittleEndian
-    except Exception:  # noqa: BLE001 - a stranger's bytes, and pydicom raises nearly anything: all of it refuses
-        raise damaged from None
-    if deflated:
+    if _transfer_syntax(stream) == DeflatedExplicitVRLittleEndian:
         raise RecordsError(f"`{shown}` is deflated as a whole, which is not read", hint="export it as explicit VR")
-    try:
-        found = dcmread(stream, stop_before_pixels=not pixels, force=True)
-        _decode_everything(found)
-    except Exception:  # noqa: BLE001 - see above
-        raise damaged from None
+    found = dcmread(stream, stop_before_pixels=not pixels, force=True)
+    _check_depth(found)
     return found
 
 
@@ -142,15 +148,23 @@ def _transfer_syntax(stream: BinaryIO) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _decode_everything(data: Dataset, depth: int = 0) -> None:
-    """Values are decoded when they are first asked for; here, so that what is broken is broken now.
+def _check_depth(data: Dataset, depth: int = 0) -> None:
+    """Decode all sequences, and nothing else.
 
     Raises:
-        ValueError: where sequences lie too deep in each other.
+        ValueError: where they lie too deep in each other.
     """
     if depth > _MAXIMUM_DEPTH:
         raise ValueError("sequences in sequences")
-    for element in data:
-        if element.VR == "SQ":
-            for item in element.value:
-                _decode_everything(item, depth + 1)
+    for tag in list(data.keys()):
+        if is_sequence(data, tag):
+            for item in data[tag].value:
+                _check_depth(item, depth + 1)
+
+
+def is_sequence(data: Dataset, tag: BaseTag) -> bool:
+    """Whether an element is a sequence, without decoding it."""
+    stated: str | None = data.get_item(tag).VR
+    if stated is not None:
+        return bool(stated == "SQ")
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"

@@ -24,7 +24,6 @@ from pydicom.uid import UID, RLELossless
 
 from cloister.errors import RecordsError
 from cloister.records.codestream import is_whole, size_of
-from cloister.records.dicom_file import silenced
 from cloister.records.dicom_place import group_of
 from cloister.records.dicom_window import as_seen
 from cloister.silos import Window
@@ -56,9 +55,8 @@ def pixels_of(file: FileDataset, shown: str, window: Window | str) -> Values:
     """
     require_decodable(file, shown)
     try:
-        with silenced():
-            stored = _frames_first(pixel_array(file), file)
-            values = _meant(stored, file, shown, window)
+        stored = _frames_first(pixel_array(file), file)
+        values = _meant(stored, file, shown, window)
     except RecordsError:
         raise
     except Exception:  # noqa: BLE001 - a stranger's bytes in any of ten decoders: whatever one says refuses

@@ -15,7 +15,7 @@ from pydicom.dataset import FileDataset
 from cloister.errors import RecordsError
 from cloister.records.confidentiality import findings, may_have_text
 from cloister.records.dicom_fields import cell_of
-from cloister.records.dicom_file import class_of, read_header
+from cloister.records.dicom_file import class_of, guarded, read_header
 from cloister.records.image_folder import ImageFolder
 
 FILE = "file"
@@ -102,14 +102,16 @@ def is_image(header: FileDataset) -> bool:
 
 def _images(folder: ImageFolder, survey: Survey) -> Iterator[tuple[str, FileDataset]]:
     for name in folder.names():
-        header = read_header(folder.path / name, folder.shown_file(name))
+        shown = folder.shown_file(name)
+        header = read_header(folder.path / name, shown)
         if header is None or not is_image(header):
             survey.others += 1
             survey.other = survey.other or name
             continue
-        survey.files += 1
-        survey.with_text += may_have_text(header)
-        survey.findings.update(set(findings(header)))
+        with guarded(shown):
+            survey.files += 1
+            survey.with_text += may_have_text(header)
+            survey.findings.update(set(findings(header)))
         yield name, header
 
 
