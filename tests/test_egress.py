@@ -19,7 +19,6 @@ from cloister.egress import (
     difference,
     maximum_blob_bytes,
     norm_of,
-    parts_of,
     permitted_metrics,
     read_adapter,
     release,
@@ -349,10 +348,19 @@ def test_the_norm_of_the_largest_values_is_a_number() -> None:
 def test_the_parts_of_an_update_are_told_apart() -> None:
     factors = [TensorSpec(f"encoder.query.lora_{side}.weight", (1, 1), "zeros") for side in "AB"]
     head = TensorSpec("classifier.weight", (1, 1), "zeros")
-    assert parts_of(AdapterLayout((head, *factors), ("classifier",))) == ("adapter", "head")
-    assert parts_of(AdapterLayout(tuple(factors), ())) == ("adapter",)
-    assert parts_of(AdapterLayout((head,), ("classifier",))) == ("head",)
-    assert parts_of(AdapterLayout((), ())) == ()
+    assert AdapterLayout((head, *factors), ("classifier",)).parts == ("adapter", "head")
+    assert AdapterLayout(tuple(factors), ()).parts == ("adapter",)
+    assert AdapterLayout((head,), ("classifier",)).parts == ("head",)
+    assert AdapterLayout((), ()).parts == ()
+
+
+def test_what_leaves_of_a_network_trained_whole_is_a_model() -> None:
+    layout = AdapterLayout((TensorSpec("output.weight", (1, 2), "uniform"),), ())
+    update: Arrays = {"output.weight": np.zeros((1, 2), np.float32)}
+    assert release(layout, ALL, {}, update).parts == ("model",)
+    headed = AdapterLayout((*layout.tensors, TensorSpec("classifier.weight", (1, 1), "uniform")), ("classifier",))
+    update["classifier.weight"] = np.zeros((1, 1), np.float32)
+    assert release(headed, ALL, {}, update).parts == ("model", "head")
 
 
 @given(names=st.lists(st.text(max_size=200), min_size=1, max_size=5, unique=True))

@@ -40,7 +40,7 @@ class Release:
         tensors: the update as safetensors; empty where only metrics leave.
         metrics: by name.
         norm: Euclidean (L2) norm of the update over all its tensors; None where only metrics leave.
-        parts: of the update that leave: `adapter`, the low-rank factors; `head`, layers that are trained whole.
+        parts: of the update that leave, in the words of a policy; see `cloister.jobs.AdapterLayout.parts`.
     """
 
     tensors: bytes
@@ -135,18 +135,12 @@ def release(
         return Release(b"", kept)
     tensors = write_adapter(update)
     read_adapter(tensors, layout)
-    return Release(tensors, kept, norm_of(update), parts_of(layout))
+    return Release(tensors, kept, norm_of(update), layout.parts)
 
 
 def norm_of(arrays: Arrays) -> float:
     """Euclidean (L2) norm over all tensors together, summed in float64 so that it does not overflow."""
     return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays.values()))
-
-
-def parts_of(layout: AdapterLayout) -> tuple[str, ...]:
-    """What an adapter of ``layout`` consists of, in the words of a policy: `adapter`, `head`."""
-    of_adapter = {spec.name.endswith((".lora_A.weight", ".lora_B.weight")) for spec in layout.tensors}
-    return (("adapter",) if True in of_adapter else ()) + (("head",) if False in of_adapter else ())
 
 
 def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) -> dict[str, float]:
