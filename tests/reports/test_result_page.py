@@ -75,10 +75,13 @@ def test_sites_rounds_and_digests_are_told(result: dict[str, Any]) -> None:
 def test_every_site_and_the_mean_have_a_line(result: dict[str, Any]) -> None:
     page = Page(result_page(result))
     lines = [attributes["points"] or "" for tag, attributes in page.tags if tag == "polyline"]
-    assert len(lines) == 3
-    assert [len(line.split()) for line in lines] == [3, 3, 3]  # before, after round 1, after round 2
+    assert len(lines) == 6  # of accuracy, by which the round was chosen, and then of loss
+    assert {len(line.split()) for line in lines} == {3}  # before, after round 1, after round 2
     heights = [float(point.split(",")[1]) for point in lines[0].split()]
     assert heights == sorted(heights, reverse=True)  # better is higher
+    losses = [float(point.split(",")[1]) for point in lines[3].split()]
+    assert losses == sorted(losses)  # and here better is lower
+    assert page.texts.count("Less is better.") == 1
 
 
 def test_the_comparison_says_what_was_compared(result: dict[str, Any]) -> None:
@@ -135,7 +138,8 @@ def test_many_sites_keep_their_names_apart(result: dict[str, Any]) -> None:
     by_site = {f"site-{number}": {"accuracy": 0.5} for number in range(30)}
     changed["after_by_site"] = by_site
     changed["history"] = [entry | {"before_by_site": by_site} for entry in result["history"]]
-    found = re.findall(r'y="([\d.]+)" style="fill', result_page(changed))
+    chart, _ = result_page(changed).split("loss after each round")
+    found = re.findall(r'y="([\d.]+)" style="fill', chart)
     heights = sorted(float(height) for height in found)
     assert len(heights) == 31
     assert all(below - above >= 13 for above, below in itertools.pairwise(heights))

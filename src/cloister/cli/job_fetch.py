@@ -21,7 +21,7 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.flare.session import PersonSession, connect
-from cloister.reports import without_isolation, write_report
+from cloister.reports import trains_nothing, without_isolation, write_report
 
 ToOption = Annotated[str, typer.Option("--to", metavar="FOLDER", help="Where to; .cloister/results/JOB_ID otherwise.")]
 
@@ -33,7 +33,7 @@ def fetch(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Download a result: adapter, model card and page."""
+    """Download a result: weights, model card and page; or statistics and their page."""
     del as_json
     repo = repository(folder)
     name = person_of(repo, person)
@@ -43,7 +43,7 @@ def fetch(
         found = resolve(session, job_id)
         place = Path(to).resolve() if to else state.result(found)
         result = bring(session, found, place, out)
-    out.result({"job_id": found, "folder": str(place), "chosen": result["chosen"]})
+    out.result({"job_id": found, "folder": str(place), "chosen": result.get("chosen")})
 
 
 def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict[str, Any]:
@@ -53,10 +53,14 @@ def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict
         CloisterError: where there is no result.
     """
     result = session.fetch(job_id, place)
-    write_report(place, result)
-    chosen = result["chosen"]
-    out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
+    written = write_report(place, result)
+    if trains_nothing(result):
+        out.say(f"{result['statistics']['records']:,} records described at {len(result['statistics_by_site'])} sites")
+    else:
+        chosen = result["chosen"]
+        out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
     if unsafe := without_isolation(result):
         out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(unsafe)}")
-    out.say(f"result in {place}: adapter/, MODEL_CARD.md, result.html")
+    weights = () if trains_nothing(result) else ("adapter/",)
+    out.say(f"result in {place}: {', '.join((*weights, *written))}")
     return result

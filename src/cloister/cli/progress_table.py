@@ -112,7 +112,8 @@ def _unsafe(site: dict[str, Any]) -> str:
 
 
 def _metric(metrics: dict[str, float]) -> str:
-    return next((f"{name} {metrics[name]:.3f}" for name in ("accuracy", "macro_f1") if name in metrics), "-")
+    others = sorted(metrics.keys() - {"loss", "train_loss"})
+    return f"{others[0]} {metrics[others[0]]:.3f}" if others else "-"
 
 
 def _number(value: float | None) -> str:

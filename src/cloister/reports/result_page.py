@@ -7,28 +7,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from cloister.reports.isolation import without_isolation
+from cloister.jobs.metrics import METRICS
+from cloister.reports.page import COLOURS, figures, page
+from cloister.reports.site_table import site_table, unsafe_warning
 
-# Colours that keep apart for colour-blind readers (Okabe and Ito, https://jfly.uni-koeln.de/color/).
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 300, 52, 150, 16, 36
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1b2430;--soft:#5d6b7a;--line:#d9dfe6;--paper:#fff;--panel:#f6f8fa}
-@media (prefers-color-scheme:dark){:root{--ink:#e6eaef;--soft:#9aa7b5;--line:#323c48;--paper:#12171d;--panel:#1a212a}}
-body{margin:0 auto;max-width:860px;padding:32px 20px 64px;font:16px/1.5 system-ui,sans-serif;color:var(--ink);
-background:var(--paper)}
-h1{font-size:26px;margin:0}h2{font-size:18px;margin:36px 0 8px}p.lead{color:var(--soft);margin:4px 0 0}
-table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:600}
-th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-p.warning{border-left:4px solid #d55e00;padding-left:12px;font-weight:600}
-.figures{display:flex;flex-wrap:wrap;gap:12px;margin-top:20px}
-.figure{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 16px;min-width:120px}
-.figure b{display:block;font-size:24px}.figure span{color:var(--soft);font-size:13px}
-svg text{fill:var(--soft);font:12px system-ui,sans-serif}svg .axis{stroke:var(--line)}
-code{font-size:12px;word-break:break-all}.scroll{overflow-x:auto}
-"""
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -64,40 +49,49 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     """
     job, chosen = result["job"], result["chosen"]
     sites = {name: site for name, site in result["sites"].items() if site["training"] is not None}
-    figures = [
+    told = [
         (f"{chosen['value']:.3f}", f"{chosen['metric']} on validation records"),
         (str(chosen["round"]), f"round chosen, of {result['rounds']}"),
         (str(len(sites)), "sites"),
-        (str(sum(site["training"] for site in sites.values())), "training records"),
+        (f"{sum(site['training'] for site in sites.values()):,}", "training records"),
     ]
     body = [
         f"<h1>{escape(job['job'])}</h1>",
-        f'<p class="lead">{escape(job["task"])} for {escape(job["purpose"])}, on {escape(job["base_model"]["name"])}. '
+        f'<p class="lead">{escape(job["task"])} for {escape(job["purpose"])}, {escape(_network(job))}. '
         f"Records stayed at their sites.</p>",
-        *_unsafe(result),
-        '<div class="figures">',
-        *(f'<div class="figure"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in figures),
-        "</div>",
+        *unsafe_warning(result),
+        figures(told),
     ]
     if comparison:
         body += ["<h2>Together or alone</h2>", _comparison(comparison)]
-    metric = job["select_by"]["metric"]
-    body += [f"<h2>{escape(metric)} after each round</h2>", _chart(result, metric)]
-    body += ["<h2>Sites</h2>", _sites(result["sites"])]
-    title = escape(f"{job['job']}: result")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-        f"<body>{''.join(body)}</body></html>\n"
-    )
+    chosen_by = job["select_by"]["metric"]
+    for metric in (chosen_by, *(name for name in _measured(result) if name != chosen_by)):
+        body += [f"<h2>{escape(metric)} after each round</h2>", _chart(result, metric)]
+    body += ["<h2>Sites</h2>", site_table(result["sites"])]
+    return page(f"{job['job']}: result", body)
+
+
+def _network(job: dict[str, Any]) -> str:
+    """What was trained, in a few words."""
+    way = "adapted" if (job["method"] or {}).get("lora") else "trained whole"
+    if job.get("base_model"):
+        return f"on {job['base_model']['name']}, {way}"
+    kinds = [name for name, said in (job.get("architecture") or {}).items() if said is not None]
+    return f"with a network of kind {', '.join(kinds)}, {way}"
+
+
+def _measured(result: dict[str, Any]) -> list[str]:
+    """Every metric that was measured over all sites and that there is, sorted."""
+    names = {name for entry in result["history"] for name in entry["before"]} | set(result["after"])
+    return sorted(names & set(METRICS))
 
 
 def _comparison(comparison: Comparison) -> str:
-    bars = [("federated", comparison.federated, _COLOURS[0])]
+    bars = [("federated", comparison.federated, COLOURS[0])]
     if comparison.pooled is not None:
-        bars.insert(0, ("pooled", comparison.pooled, _COLOURS[2]))
-    bars += [(f"{name} alone", accuracy, _COLOURS[1]) for name, (_, accuracy) in sorted(comparison.alone.items())]
-    bars.append(("before training", comparison.before, _COLOURS[7]))
+        bars.insert(0, ("pooled", comparison.pooled, COLOURS[2]))
+    bars += [(f"{name} alone", accuracy, COLOURS[1]) for name, (_, accuracy) in sorted(comparison.alone.items())]
+    bars.append(("before training", comparison.before, COLOURS[7]))
     height = 30 * len(bars)
     rows = []
     for index, (name, value, colour) in enumerate(bars):
@@ -128,32 +122,48 @@ def _series(result: dict[str, Any], metric: str) -> dict[str, list[tuple[int, fl
 def _chart(result: dict[str, Any], metric: str) -> str:
     series = _series(result, metric)
     values = [value for points in series.values() for _, value in points]
-    top = 1.0 if metric != "loss" else max(values, default=1.0) * 1.05
+    low, high = _scale(metric, values)
     rounds = max(result["rounds"], 1)
 
     def at(version: int, value: float) -> tuple[float, float]:
         x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * version / rounds
-        return x, _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - value / top)
+        return x, _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - (value - low) / (high - low))
 
     parts = []
-    for step in range(5):
-        y = at(0, top * step / 4)[1]
+    for step in range(_STEPS + 1):
+        value = low + (high - low) * step / _STEPS
+        y = at(0, value)[1]
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{top * step / 4:.2f}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(value)}</text>')
     for version in range(0, rounds + 1, max(1, rounds // 10)):
         parts.append(f'<text x="{at(version, 0)[0]:.1f}" y="{_HEIGHT - 14}" text-anchor="middle">{version}</text>')
     ends: list[float] = []
     for index, (name, points) in enumerate(series.items()):
         parts.append(_line(name, [at(*point) for point in points], index, ends))
+    best = "" if METRICS[metric].best == "maximum" else '<p class="lead">Less is better.</p>'
     return (
-        f'<div class="scroll"><svg role="img" aria-label="{escape(metric)} by round" width="{_WIDTH}" '
+        f'{best}<div class="scroll"><svg role="img" aria-label="{escape(metric)} by round" width="{_WIDTH}" '
         f'height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg></div>'
     )
 
 
+def _scale(metric: str, values: list[float]) -> tuple[float, float]:
+    """From where to where the axis reaches: 0 to 1 for shares; else from 0, or below, to a little above the largest."""
+    known = METRICS[metric]
+    if (known.least, known.most) == (0.0, 1.0):
+        return 0.0, 1.0
+    low = min([0.0, *values])
+    high = max(values, default=1.0) if known.best == "minimum" else 1.0
+    return low, max(low + 1e-9, high + 0.05 * (high - low) if known.best == "minimum" else high)
+
+
+def _tick(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:,.3g}" if abs(value) < 1e5 else f"{value:.1e}"
+
+
 def _line(name: str, points: list[tuple[float, float]], index: int, ends: list[float]) -> str:
     """One series with its name at the end, moved so that names do not lie on one another."""
-    colour = _COLOURS[index % len(_COLOURS)]
+    colour = COLOURS[index % len(COLOURS)]
     if not points:
         return ""
     x, y = points[-1]
@@ -165,27 +175,4 @@ def _line(name: str, points: list[tuple[float, float]], index: int, ends: list[f
     return (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
         f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" style="fill:{colour}">{escape(name)}</text>'
-    )
-
-
-def _unsafe(result: dict[str, Any]) -> list[str]:
-    names = ", ".join(map(escape, without_isolation(result)))
-    return [f'<p class="warning">Trained without isolation (sandbox: unsafe-none) at {names}.</p>'] if names else []
-
-
-def _sites(sites: dict[str, Any]) -> str:
-    rows = []
-    for name, site in sorted(sites.items()):
-        cells = [site["training"], site["validation"], site["rounds"], site["restarts"]]
-        numbers = "".join(f'<td class="n">{"-" if cell is None else escape(str(cell))}</td>' for cell in cells)
-        note = escape(site["reason"] or "")
-        policy = f"<code>{escape(site['policy'][:16])}</code>" if site["policy"] else "-"
-        rows.append(
-            f"<tr><td>{escape(name)}</td>{numbers}<td>{escape(site['sandbox'] or '-')}</td>"
-            f"<td>{policy}</td><td>{note}</td></tr>"
-        )
-    return (
-        '<div class="scroll"><table><tr><th>site</th><th class="n">training</th><th class="n">validation</th>'
-        '<th class="n">rounds</th><th class="n">restarts</th><th>sandbox</th><th>policy digest</th><th>note</th></tr>'
-        f"{''.join(rows)}</table></div>"
     )
