@@ -74,5 +74,5 @@ def test_a_job_that_trains_nothing_has_all_records_described(tmp_path: Path) -> 
     assert isinstance(age, NumberSummary)
     # One cell is missing, which would be told by itself, so another one, the first, counts as missing too.
     assert (age.present, age.missing, age.mean) == (4, 2, (2 + 3 + 6 + 100) / 4)
-    # Of what is left two lie below 5, one below 10, and one outside.
-    assert age.histogram == Histogram(edges=(0, 5, 10), counts=(2, None))
+    # Of what is left two lie below 5, one below 10, and one outside, which leaves nothing that could be told.
+    assert age.histogram == Histogram(edges=(0, 5, 10), counts=(None, None))
