@@ -71,7 +71,8 @@ def test_without_a_hidden_layer_it_is_a_linear_model() -> None:
     layout = tabular_layout(job(architecture={"mlp": {}}), STATISTICS)
     # age and its indicator; true, false, other, missing; a, b, other, missing
     assert layout.shapes() == {"head.weight": (2, 2 + 4 + 4), "head.bias": (2,)}
-    assert layout.head_modules == ("head",)
+    assert layout.head_modules == ()  # those are layers that a job adds to a base model
+    assert layout.parts == ("model",)
 
 
 def test_coxs_likelihood_needs_no_intercept() -> None:

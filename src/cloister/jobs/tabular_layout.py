@@ -39,7 +39,7 @@ def tabular_layout(job: Job, statistics: FeatureStatistics) -> AdapterLayout:
     tensors = _mlp(network, inputs) if isinstance(network, Mlp) else _ft_transformer(network, inputs)
     last = (network.hidden or (inputs.width,))[-1] if isinstance(network, Mlp) else network.width
     tensors += _linear(HEAD, outputs_of(job.task, len(job.dataset.labels)), last, bias=has_intercept(job.task))
-    return AdapterLayout(tuple(sorted(tensors, key=lambda tensor: tensor.name)), (HEAD,))
+    return AdapterLayout(tuple(sorted(tensors, key=lambda tensor: tensor.name)), ())
 
 
 def outputs_of(task: Task, classes: int) -> int:

@@ -16,7 +16,7 @@ from cloister.errors import RecordsError, TrainerError
 from cloister.jobs import Task
 from cloister.jobs.architecture import FtTransformer, Mlp
 from cloister.jobs.tabular_inputs import inputs_of
-from cloister.jobs.tabular_layout import has_intercept, outputs_of
+from cloister.jobs.tabular_layout import HEAD, has_intercept, outputs_of
 from cloister.messages import Setup
 from cloister.training.exchange import WeightExchange
 from cloister.training.interface import Report, Round
@@ -160,5 +160,6 @@ class TabularTrainer:
         rows, targets = self.training.batch(chosen, self.device)
         return self.loss(self.model(rows).float(), targets)
 
-    def _is_head(self, name: str) -> bool:
-        return name.split(".", maxsplit=1)[0] in self.setup.head_modules
+    @staticmethod
+    def _is_head(name: str) -> bool:
+        return name.split(".", maxsplit=1)[0] == HEAD
