@@ -195,7 +195,7 @@ class TestTextInPictures:
             assert found.survey.with_text == 1
             with pytest.raises(RecordsError) as caught:
                 found.read_image("a.dcm")
-            assert caught.value.message == "`scans/a.dcm` may have text in its picture"
+            assert caught.value.message == "file 1 of `scans` may have text in its picture"
             assert found.read_image("b.dcm").values.size == 24
             assert store(tmp_path, unit=unit, burned_in="accept").read_image("a.dcm").values.size == 24
 
@@ -204,7 +204,7 @@ class TestTextInPictures:
             stated = "YES" if number == 1 else "NO"
             data = picture(ImagePositionPatient=[0, 0, number], BurnedInAnnotation=stated)
             write_dicom(tmp_path / "scans" / f"{number}.dcm", data)
-        with pytest.raises(RecordsError, match=r"`scans/1\.dcm` may have text"):
+        with pytest.raises(RecordsError, match="file 2 of `scans` may have text"):
             store(tmp_path, unit="series").read_image("0.dcm")
 
 
@@ -366,7 +366,7 @@ class TestNothingGetsOut:
             found = self.opened(tmp_path, unit="series", window="from-file")
             for row in rows(found, "scan"):
                 found.read_image(row["scan"])
-        assert caught.value.message.startswith("`scans/a.dcm` ")
+        assert caught.value.message.startswith("file 1 of `scans` ")
         printed = capfd.readouterr()
         chain = (caught.value.__cause__, None if caught.value.__suppress_context__ else caught.value.__context__)
         assert not told(

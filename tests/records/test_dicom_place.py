@@ -42,7 +42,7 @@ def volume(folder: Path) -> Volume:
 def refusal(folder: Path) -> str:
     with pytest.raises(RecordsError) as caught:
         volume(folder)
-    assert caught.value.message.startswith("`scans/")
+    assert caught.value.message.startswith("file ")
     return caught.value.message
 
 
@@ -86,7 +86,7 @@ class TestOnePicture:
     def test_a_place_that_is_none_is_refused(self, change: dict[str, Any], words: str, tmp_path: Path) -> None:
         with pytest.raises(RecordsError) as caught:
             self.read(tmp_path, **change)
-        assert caught.value.message == f"`scans/a.dcm` {words}"
+        assert caught.value.message == f"file 1 of `scans` {words}"
 
 
 class TestSeries:
@@ -185,7 +185,7 @@ class TestSeries:
 
     def test_a_file_that_names_no_series_is_refused(self, tmp_path: Path) -> None:
         write_dicom(tmp_path / "scans" / "a.dcm", picture(SeriesInstanceUID=None))
-        assert refusal(tmp_path) == "`scans/a.dcm` does not name its series"
+        assert refusal(tmp_path) == "file 1 of `scans` does not name its series"
 
     def test_too_many_values_are_refused_before_any_is_decoded(self, tmp_path: Path) -> None:
         for number in range(3):

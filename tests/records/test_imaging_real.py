@@ -84,7 +84,8 @@ class TestMultivendor:
                 found.read_image(name)
             except RecordsError as error:
                 refused[name] = error.message
-        assert set(refused.values()) == {f"`dicom_multivendor/{name}` may have text in its picture" for name in refused}
+        assert {message.split("` ")[1] for message in refused.values()} == {"may have text in its picture"}
+        assert not any(name in message for name, message in refused.items())
         assert len(refused) == 12
         assert {"CT_small.dcm", "MR_small_RLE.dcm", "RG3_J2KI.dcm", "liver_j2k.dcm"}.isdisjoint(refused)
 
@@ -107,7 +108,7 @@ class TestMultivendor:
                     found.read_image(row["scan"])
                     outcomes["read"] += 1
                 except RecordsError as error:
-                    assert error.message.startswith("`dicom_multivendor/")
+                    assert error.message.startswith("file ")
                     outcomes[error.message.split("` ")[1]] += 1
         assert outcomes == {
             "read": 11,

@@ -5,7 +5,8 @@
    (`cloister.records.confidentiality`), and from a CSV file beside the folder. Nothing else of a header is ever given.
 2. A cell of the image column names the first file of a record. `read_image` decodes it, and all of its series.
 3. Files that are no DICOM images, such as reports and directories, are left out and counted.
-4. A picture that may have text burned in is refused when it is asked for, unless the silo document accepts those.
+4. Files are told by their number in the folder, see `cloister.records.file_numbers`.
+5. A picture that may have text burned in is refused when it is asked for, unless the silo document accepts those.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cloister.records.dicom_file import guarded, read_file
 from cloister.records.dicom_series import Record, Survey, instances, series
 from cloister.records.dicom_table import DicomTable
 from cloister.records.dicom_volume import volume_of_file, volume_of_series
+from cloister.records.file_numbers import FileNumbers, without_names
 from cloister.records.image_folder import ImageFolder
 from cloister.records.interface import BATCH_ROWS, Store
 from cloister.records.volume import Volume
@@ -52,6 +54,7 @@ class DicomStore(Store):
         self._table = None
         if connector.table is not None and connector.key is not None:
             self._table = DicomTable(CsvStore(root / connector.table, connector.table), connector.key)
+        self._numbers = FileNumbers(self._folder)
         self._series: dict[str, list[str]] | None = None
         self.survey = Survey()
         self._check(columns)
@@ -79,6 +82,12 @@ class DicomStore(Store):
     def batches(self, columns: Sequence[str], where: RowFilter | None = None) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """See `Store.batches`."""
         self.require_columns(columns)
+        try:
+            yield from self._batches(columns)
+        except RecordsError as error:
+            raise self._told(error) from None
+
+    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         self.survey = Survey()
         schema = pa.schema([(column, pa.string()) for column in columns])
         rows: list[list[str | None]] = []
@@ -95,8 +104,14 @@ class DicomStore(Store):
     def read_image(self, name: str) -> Volume:
         """See `Store.read_image`."""
         shown = self._folder.shown_file(name)
-        with guarded(shown):
-            return self._read_image(name, shown)
+        try:
+            with guarded(shown):
+                return self._read_image(name, shown)
+        except RecordsError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: RecordsError) -> RecordsError:
+        return without_names(error, self._folder, self._numbers.label, self._connector.table)
 
     def _read_image(self, name: str, shown: str) -> Volume:
         if self._connector.unit == "instance":

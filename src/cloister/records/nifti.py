@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of NIfTI files, and a CSV file with a row for each record, whose cells name files in the folder."""
+"""A folder of NIfTI files, and a CSV file with a row for each record, whose cells name files in the folder.
+
+A refusal names the row and not the file, see `cloister.records.file_numbers`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pyarrow as pa
 
 from cloister.errors import RecordsError
 from cloister.records.csv import CsvStore
+from cloister.records.file_numbers import without_names
 from cloister.records.image_folder import ImageFolder
 from cloister.records.interface import Store
 from cloister.records.nifti_file import read_nifti
@@ -34,7 +38,9 @@ class NiftiStore(Store):
         super().__init__(connector.table)
         self._table = CsvStore(root / connector.table, connector.table)
         self._folder = ImageFolder(root / connector.path, connector.path)
-        if not any(column.kind is ColumnKind.IMAGE for column in columns.values()):
+        self._images = [name for name, column in columns.items() if column.kind is ColumnKind.IMAGE]
+        self._rows: dict[str, int] | None = None
+        if not self._images:
             hint = "declare the columns that hold names of files as of kind image"
             raise RecordsError(f"`{self.shown}` names no NIfTI files", hint=hint)
 
@@ -50,4 +56,20 @@ class NiftiStore(Store):
 
     def read_image(self, name: str) -> Volume:
         """See `Store.read_image`."""
-        return read_nifti(self._folder.file(name), self._folder.shown_file(name))
+        try:
+            return read_nifti(self._folder.file(name), self._folder.shown_file(name))
+        except RecordsError as error:
+            raise without_names(error, self._folder, self._label, self.shown) from None
+
+    def _label(self, shown: str) -> str:
+        """The row that names a file; the table is read once more when the first one is asked for."""
+        if self._rows is None:
+            self._rows = {}
+            number = 0
+            for batch in self._table.batches(self._images):
+                for row in batch.to_pylist():
+                    number += 1
+                    for name in row.values():
+                        self._rows.setdefault(self._folder.shown_file(name or ""), number)
+        number = self._rows.get(shown, 0)
+        return f"the image in row {number} of `{self.shown}`" if number else f"an image of `{self.shown}`"
