@@ -71,7 +71,7 @@ class Split:
         return numbers < self._bound if self._bound < 2.0**64 else np.ones(len(numbers), np.bool_)
 
     def pseudonyms(self, people: Sequence[bytes]) -> list[str]:
-        """For each of ``people`` 32 hexadecimal digits that only the site can tell whose they are, others in each job."""
+        """For each of ``people`` 32 hexadecimal digits; only the site can tell whose they are; others in each job."""
         key = self._pseudonym_key
         return [blake2b(person, key=key, digest_size=16).hexdigest() for person in people]
 
