@@ -9,7 +9,7 @@ import sys
 import typer
 
 from cloister import __version__
-from cloister.cli import audit, check, demo, down, job, policy, provision, run, status, up
+from cloister.cli import audit, check, data, demo, down, job, policy, provision, run, status, up
 from cloister.cli.console import Output, current, use
 from cloister.errors import CloisterError, ExitStatus, UsageError
 
@@ -47,6 +47,7 @@ app.command("down")(down.down)
 app.command("run")(run.run)
 app.add_typer(job.app, name="job")
 app.add_typer(policy.app, name="policy")
+app.add_typer(data.app, name="data")
 app.add_typer(audit.app, name="audit")
 app.add_typer(demo.app, name="demo")
 

@@ -18,7 +18,6 @@ from cloister.records.postgresql import PostgresqlStore
 from cloister.records.sqlite import SqliteStore
 from cloister.silos import (
     ArrowConnector,
-    Connector,
     CsvConnector,
     Dataset,
     DicomConnector,
@@ -50,12 +49,14 @@ def open_store(dataset: Dataset, *, root: Path) -> Store:
     Raises:
         RecordsError: where the store is missing, unreadable, or lacks a declared column.
     """
-    store = _store_of(dataset.connector, dataset, root)
+    store = store_of(dataset, root=root)
     store.require_columns(dataset.columns)
     return store
 
 
-def _store_of(connector: Connector, dataset: Dataset, root: Path) -> Store:  # noqa: PLR0911 - one per kind
+def store_of(dataset: Dataset, *, root: Path) -> Store:  # noqa: PLR0911 - one per kind
+    """The store of ``dataset``, whatever columns it has; see `open_store`."""
+    connector = dataset.connector
     if isinstance(connector, PostgresqlConnector):
         return PostgresqlStore(connector, dataset.columns, root)
     if isinstance(connector, OmopConnector):

@@ -33,7 +33,7 @@ from pathlib import Path
 from cloister.errors import RecordsError
 from cloister.files import PRIVATE_FOLDER, sha256_of_file, sync_folder, write_json
 from cloister.records.interface import Store
-from cloister.records.sieve import FreeTextGate, Sieve
+from cloister.records.sieve import FreeTextGate, Sieve, Tally
 from cloister.records.stores import open_store
 from cloister.records.view_files import FILES, ViewImages, ViewWriters
 from cloister.records.view_manifest import TRAINING, VALIDATION, ViewManifest
@@ -88,7 +88,7 @@ def _write(dataset: Dataset, request: ViewRequest, store: Store, key: bytes, fol
             writers.write(sieve(batch))
     sieve.tally.rows += store.left_out
     sieve.tally.filtered += store.left_out
-    _check_tally(sieve, dataset, name)
+    check_tally(sieve.tally, dataset, name)
     digests = {file: sha256_of_file(folder / file) for file in FILES.values()} | images.digests
     return _manifest(sieve, dataset, request, digests)
 
@@ -127,8 +127,12 @@ def _manifest(sieve: Sieve, dataset: Dataset, request: ViewRequest, digests: dic
     )
 
 
-def _check_tally(sieve: Sieve, dataset: Dataset, name: str) -> None:
-    tally = sieve.tally
+def check_tally(tally: Tally, dataset: Dataset, name: str) -> None:
+    """See that so many rows as were counted make a view.
+
+    Raises:
+        RecordsError: where they do not.
+    """
     if not tally.rows:
         raise RecordsError(f"dataset `{name}` is empty", hint="look at what the silo document names")
     let_through = tally.rows - tally.filtered
@@ -152,4 +156,4 @@ def _check_tally(sieve: Sieve, dataset: Dataset, name: str) -> None:
         raise RecordsError(f"the records of dataset `{name}` to train on are of one person alone")
 
 
-__all__ = ["MANIFEST", "ViewManifest", "ViewRequest", "check_request", "write_view"]
+__all__ = ["MANIFEST", "ViewManifest", "ViewRequest", "check_request", "check_tally", "write_view"]

@@ -69,11 +69,20 @@ def check_request(dataset: Dataset, request: ViewRequest, *, name: str) -> None:
         if asked is not None and dataset.label not in (None, asked):
             hint = f"name `{dataset.label}` as `{role}` in the job"
             raise RecordsError(f"dataset `{name}` lets jobs predict `{dataset.label}` and nothing else", hint=hint)
-    if request.where is not None:
-        for mistake in mistakes(request.where, dataset.columns):
-            raise RecordsError(f"the policy's filter of dataset `{name}` cannot be applied: {mistake}")
+    check_filter(dataset, request.where, name=name)
     if wanted.label is not None:
         _same_labels(dataset.columns[wanted.label], request, name)
+
+
+def check_filter(dataset: Dataset, where: RowFilter | None, *, name: str) -> None:
+    """Check that the policy's filter can be applied to what the dataset declares.
+
+    Raises:
+        RecordsError: where it cannot.
+    """
+    if where is not None:
+        for mistake in mistakes(where, dataset.columns):
+            raise RecordsError(f"the policy's filter of dataset `{name}` cannot be applied: {mistake}")
 
 
 def _declared(dataset: Dataset, asked: str, role: str, name: str) -> Column:
