@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthea's patients as training tables, each beside a count that shares no code with Cloister's.
 
-Run it: .venv/bin/python benchmarks/synthea_tables.py [--rows 3000] [fhir] …
+Run it: .venv/bin/python benchmarks/synthea_tables.py [--rows 3000] [fhir] [omop]
 
 One function per source gives the two tables, as rows of text by the person's id, and what was read. The independent
 count uses the standard library alone. It also measures: resources read per second, and the process's peak memory, for
-the sample and for a bulk export of so many patients made from it.
+the sample and for exports of so many patients made from it.
 
 Ends with status 1 where a cell differs.
 """
@@ -13,14 +13,19 @@ Ends with status 1 where a cell differs.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import re
 import resource
+import sqlite3
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ from cloister.silos import Dataset
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FHIR = DATA / "synthea_fhir_r4"
+OMOP = DATA / "omop_synthea27nj" / "Synthea27Nj_5.4.zip"
 Table = dict[str, dict[str, str | None]]
 
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
@@ -215,7 +221,180 @@ def _measured(what: str, path: Path, resources: int) -> None:
     )
 
 
-SOURCES: dict[str, Callable[[int], int]] = {"fhir": fhir}
+SINUSITIS, BRONCHITIS, PHARYNGITIS, STRESS = 40481087, 260139, 4112343, 4251306
+BMI, WEIGHT, SYSTOLIC = 3038553, 3025315, 3004249
+OMOP_FIELDS: dict[str, dict[str, Any]] = {
+    "person_id": {"person": "id"},
+    "sex": {"person": "sex"},
+    "age": {"age": "at-index"},
+    "day": {"index": "date"},
+    "stress": {"take": "exists", "domain": "condition", "concepts": [STRESS], "from": -3650, "to": -1},
+    "visits": {"take": "count", "domain": "visit", "from": -365, "to": -1},
+    "bmi": {"take": "latest", "domain": "measurement", "concepts": [BMI], "from": -3650, "to": 0},
+    "weight": {"take": "mean", "domain": "measurement", "concepts": [WEIGHT], "from": -3650, "to": 0},
+    "systolic": {"take": "maximum", "domain": "measurement", "concepts": [SYSTOLIC], "from": -730, "to": 0},
+}
+OMOP_OUTCOMES: dict[str, dict[str, Any]] = {
+    "again": {"take": "exists", "domain": "condition", "concepts": [SINUSITIS], "to": 1000},
+    "days": {"take": "time-to", "domain": "condition", "concepts": [PHARYNGITIS, BRONCHITIS]},
+    "event": {"event_of": "days"},
+}
+
+
+def omop_dataset(source: dict[str, str]) -> Dataset:
+    """Who had a viral sinusitis for the first time, and was observed for a year before."""
+    entry = {"domain": "condition", "concepts": [SINUSITIS]}
+    connector = {
+        "kind": "omop",
+        "source": source,
+        "cohort": {"entry": entry, "prior_days": 365, "known_outcomes": False},
+        "fields": OMOP_FIELDS,
+        "outcomes": OMOP_OUTCOMES,
+    }
+    columns = {name: {"kind": "text"} for name in (*OMOP_FIELDS, *OMOP_OUTCOMES)} | {
+        "person_id": {"kind": "identifier"}
+    }
+    return Dataset.model_validate_json(json.dumps({"connector": connector, "columns": columns}))
+
+
+def omop_table(path: Path) -> Table:
+    """The table as Cloister reads it from an export."""
+    store = open_store(omop_dataset({"kind": "csv-folder", "path": str(path)}), root=Path("/"))
+    rows = [row for batch in store.batches(store.column_names()) for row in batch.to_pylist()]
+    return {str(row["person_id"]): {name: _text(cell) for name, cell in row.items()} for row in rows}
+
+
+def omop_count(path: Path) -> Table:
+    """The same, counted from the zip archive with `csv` and `datetime` alone."""
+    periods, events = defaultdict(list), _omop_events(path)
+    for row in _omop_rows(path, "OBSERVATION_PERIOD"):
+        begin, end = row["observation_period_start_date"], row["observation_period_end_date"]
+        periods[row["person_id"]].append((date.fromisoformat(begin), date.fromisoformat(end)))
+    found = {}
+    for person in _omop_rows(path, "PERSON"):
+        mine = events[person["person_id"]]
+        entries = [when for when, what, _ in mine if what == SINUSITIS]
+        if not entries:
+            continue
+        index = min(entries)
+        ends = [end for begin, end in periods[person["person_id"]] if (index - begin).days >= 365 and end >= index]
+        if ends:
+            found[person["person_id"]] = _omop_person(person, index, max(ends), mine)
+    return found
+
+
+def _omop_person(
+    person: dict[str, str], index: date, end: date, events: list[tuple[date, Any, float | None]]
+) -> dict[str, str | None]:
+    def values(concept: int, days: int) -> list[float]:
+        kept = [(when, number) for when, what, number in events if what == concept and number is not None]
+        return [number for when, number in sorted(kept, key=lambda each: each[0]) if 0 <= (index - when).days <= days]
+
+    born = date.fromisoformat(person["birth_datetime"][:10])
+    ahead = [(when, what) for when, what, _ in events if index < when <= end]
+    again = any(what == SINUSITIS and (when - index).days <= 1000 for when, what in ahead)
+    first = min((when for when, what in ahead if what in (PHARYNGITIS, BRONCHITIS)), default=None)
+    bmi, weight, systolic = values(BMI, 3650), values(WEIGHT, 3650), values(SYSTOLIC, 730)
+    return {
+        "person_id": person["person_id"],
+        "sex": {"8507": "male", "8532": "female"}[person["gender_concept_id"]],
+        "age": str(index.year - born.year - ((index.month, index.day) < (born.month, born.day))),
+        "day": str(index),
+        "stress": _text(any(what == STRESS and 1 <= (index - when).days <= 3650 for when, what, _ in events)),
+        "visits": str(sum(what == "visit" and 1 <= (index - when).days <= 365 for when, what, _ in events)),
+        "bmi": _text(bmi[-1] if bmi else None),
+        "weight": _text(sum(weight) / len(weight) if weight else None),
+        "systolic": _text(max(systolic) if systolic else None),
+        "again": _text(again or (False if (end - index).days >= 1000 else None)),
+        "days": str(((first or end) - index).days),
+        "event": _text(first is not None),
+    }
+
+
+def _omop_events(path: Path) -> dict[str, list[tuple[date, Any, float | None]]]:
+    """When, what and which number, by person."""
+    events = defaultdict(list)
+    for row in _omop_rows(path, "CONDITION_OCCURRENCE"):
+        when = date.fromisoformat(row["condition_start_date"])
+        events[row["person_id"]].append((when, int(row["condition_concept_id"]), None))
+    for row in _omop_rows(path, "VISIT_OCCURRENCE"):
+        events[row["person_id"]].append((date.fromisoformat(row["visit_start_date"]), "visit", None))
+    for row in _omop_rows(path, "MEASUREMENT"):
+        number = float(row["value_as_number"]) if row["value_as_number"] else None
+        when = date.fromisoformat(row["measurement_date"])
+        events[row["person_id"]].append((when, int(row["measurement_concept_id"]), number))
+    return events
+
+
+def _omop_rows(path: Path, table: str) -> Iterator[dict[str, str]]:
+    with zipfile.ZipFile(path) as archive, archive.open(f"{table}.csv") as stream:
+        yield from csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
+
+
+def _text(cell: Any) -> str | None:
+    return str(cell).lower() if isinstance(cell, bool) else None if cell is None else str(cell)
+
+
+def omop_multiplied(path: Path, folder: Path, patients: int) -> int:
+    """A folder of CSV files with so many patients: the sample's, over and over, each time with other person ids."""
+    written = 0
+    for table in ("PERSON", "OBSERVATION_PERIOD", "CONDITION_OCCURRENCE", "VISIT_OCCURRENCE", "MEASUREMENT"):
+        rows = list(_omop_rows(path, table))
+        with (folder / f"{table}.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(rows[0])
+            place = list(rows[0]).index("person_id")
+            for copy in range(-(-patients // 28)):
+                for row in rows:
+                    cells = list(row.values())
+                    cells[place] = str(int(cells[place]) + 100 * copy)
+                    writer.writerow(cells)
+                    written += 1
+    return written
+
+
+def omop_sqlite(folder: Path, path: Path) -> None:
+    """The folder's tables as an SQLite database, without an index."""
+    with closing(sqlite3.connect(path)) as database, database:
+        for file in sorted(folder.glob("*.csv")):
+            with file.open(encoding="utf-8", newline="") as stream:
+                reader = csv.reader(stream)
+                names = next(reader)
+                kinds = [f"{name} {'INTEGER' if name.endswith('_id') else 'NUMERIC'}" for name in names]
+                database.execute(f"CREATE TABLE {file.stem} ({', '.join(kinds)})")
+                rows = ([cell or None for cell in row] for row in reader)
+                database.executemany(f"INSERT INTO {file.stem} VALUES ({', '.join('?' * len(names))})", rows)
+
+
+def omop(patients: int) -> int:
+    """OMOP CDM 5.4: the sample's export, then an export, and an SQLite database, of many patients."""
+    different = compared("OMOP CDM 5.4", omop_table(OMOP), omop_count(OMOP))
+    with tempfile.TemporaryDirectory(prefix="synthea-") as name:
+        for count in (patients // 10, patients):
+            folder, database = Path(name) / str(count), Path(name) / f"{count}.sqlite"
+            folder.mkdir()
+            records = omop_multiplied(OMOP, folder, count)
+            omop_sqlite(folder, database)
+            _omop_measured(f"CSV of {count} patients", {"kind": "csv-folder", "path": str(folder)}, records)
+            _omop_measured(f"SQLite of {count} patients", {"kind": "sqlite", "path": str(database)}, records)
+    return different
+
+
+def _omop_measured(what: str, source: dict[str, str], records: int) -> None:
+    path = Path(source["path"])
+    size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+    store = open_store(omop_dataset(source), root=Path("/"))
+    worked = time.process_time()
+    rows = sum(batch.num_rows for batch in store.batches(store.column_names()))
+    worked = time.process_time() - worked
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"  {what}: {records} records, {size / 1e6:.1f} MB, to {rows} rows in {worked:.1f} s of one core: "
+        f"{records / worked:.0f} records, {size / 1e6 / worked:.1f} MB per second; peak {peak:.0f} MiB"
+    )
+
+
+SOURCES: dict[str, Callable[[int], int]] = {"fhir": fhir, "omop": omop}
 
 
 def main() -> None:

@@ -8,16 +8,21 @@ import io
 import json
 import sqlite3
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from cloister.errors import RecordsError
+from cloister.records.omop import OmopStore
 from cloister.silos.omop import OmopConnector
 from tests.records.postgresql_server import READER, PostgresqlServer
 
+SECRET = "the-patient-said-so"  # stands for a record's content: no message may hold it
 DAY_0 = date(2020, 3, 1)  # the day before is 29 February
 EVENTS = {
     "condition": ("condition_occurrence", "condition_concept_id", "condition_start_date"),
@@ -194,3 +199,30 @@ def connector(source: dict[str, Any], **parts: Any) -> OmopConnector:
 def window(domain: str, concepts: list[int], first: int, last: int, **more: Any) -> dict[str, Any]:
     """Events in a window, as a document says it."""
     return {"domain": domain, "concepts": concepts, "from": first, "to": last, **more}
+
+
+def one_person(*, first: int = -1000, last: int = 1000) -> Cdm:
+    """Person 7, whose index event is on day 0."""
+    return Cdm().person(7).observed(7, first, last).event(7, "condition", 1, 0)
+
+
+def table(source: dict[str, str], columns: Sequence[str] = (), **parts: Any) -> dict[int, dict[str, Any]]:
+    """The cohort's rows by the person's id; all columns where none is named."""
+    store = OmopStore.at(connector(source, **parts), Path("/nowhere"))
+    names = store.column_names()
+    rows = [row for batch in store.batches(columns or names) for row in batch.to_pylist()]
+    return {row["who"]: row for row in rows} if "who" in (columns or names) else dict(enumerate(rows))
+
+
+def refusal(source: dict[str, str], **parts: Any) -> RecordsError:
+    """The refusal of a source, which holds no content."""
+    with pytest.raises(RecordsError) as caught:
+        table(source, **parts)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None or isinstance(caught.value.__cause__, OSError)
+    return caught.value
+
+
+def entry(concepts: list[int], domain: str = "condition") -> dict[str, Any]:
+    """Events on any day, as a document says it."""
+    return {"domain": domain, "concepts": concepts}
