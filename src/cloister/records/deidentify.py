@@ -31,7 +31,7 @@ THRESHOLD = 0.3
 """How sure a piece has to be: the lowest at which fractions in abstracts, such as `5/14`, are not taken for dates."""
 
 SECONDS = 20.0
-"""The longest that one text may take."""
+"""The longest that one text may take, of one processor's time."""
 
 
 class Deidentifier:
@@ -40,7 +40,7 @@ class Deidentifier:
     Args:
         rules: what is looked for; by default everything that is known.
         threshold: how sure a piece has to be.
-        seconds: the longest that one text may take.
+        seconds: the longest that one text may take, of one processor's time.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Deidentifier:
         try:
             return findings_in(text, self._rules, threshold=self._threshold, seconds=self._seconds)
         except TimeoutError:
-            why, hint = f"it took more than {self._seconds:g} s", "lower the column's `maximum_characters`"
+            why, hint = (
+                f"it took more than {self._seconds:g} s of processor time",
+                "lower the column's `maximum_characters`",
+            )
         except Exception:  # noqa: BLE001 - a gate: what cannot be looked through does not pass, and says nothing
             why, hint = "a rule failed", ""
         message = f"a text of {len(text)} characters cannot be searched for what names somebody: {why}"
@@ -129,18 +132,23 @@ class Deidentifier:
 
         Args:
             texts: strings or nulls.
-            spans: of kind `spans`, for the text in the same row; null where the text is null.
+            spans: of kind `spans`, for the text in the same row; those of no text become null.
 
         Raises:
             RecordsError: as `masked_with_spans` does.
         """
-        rows = [
-            (text, None, Counter[str]()) if text is None or cell is None else self.masked_with_spans(text, cell)
-            for text, cell in zip(texts.to_pylist(), spans.to_pylist(), strict=True)
-        ]
+        rows = [self._masked_row(*row) for row in zip(texts.to_pylist(), spans.to_pylist(), strict=True)]
         counts = [count for _, _, count in rows]
         new = (pa.array([row[place] for row in rows], array.type) for place, array in ((0, texts), (1, spans)))
         return *new, sum(counts, Counter()), sum(map(bool, counts))
+
+    def _masked_row(self, text: str | None, spans: str | None) -> tuple[str | None, str | None, Counter[str]]:
+        if text is None:
+            return None, None, Counter()
+        if spans is not None:
+            return self.masked_with_spans(text, spans)
+        masked, counts = self.masked(text)
+        return masked, None, counts
 
     def found_in(self, texts: pa.Array, *, messages: bool = False) -> tuple[Counter[str], int]:
         """As `mask_array`, without the cells."""

@@ -54,7 +54,7 @@ def own_rules() -> tuple[Rule, ...]:
         Rule("DATE_TIME", _any_case(_MONTH_AND_YEAR), _always(0.6)),
         Rule("PHONE_NUMBER", _any_case(_LABELLED_PHONE), _judge_labelled_phone),
         Rule("RECORD_NUMBER", _any_case(_LABELLED_NUMBER), _judge_record_number),
-        Rule("NUMBER", regex.compile(_LONG_NUMBER), _always(0.5)),
+        Rule("NUMBER", regex.compile(_LONG_NUMBER), _always(_NUMBER_SCORE)),
         Rule("NUMBER", regex.compile(_GROUPED_NUMBER), _judge_grouped_number),
         Rule("ZIP_CODE", _any_case(_LABELLED_ZIP), _always(0.7)),
         Rule("ZIP_CODE", regex.compile(_STATE_AND_ZIP), _always(0.6)),
@@ -78,8 +78,8 @@ _LOCAL = r"!#$%&'*+\-/=?^_`{|}~.\w"
 _EMAIL = rf"(?<![{_LOCAL}])[{_LOCAL}]++@\w++(?:-++\w++)*+(?:\.\w++(?:-++\w++)*+)++"
 
 _URL = (
-    r"(?:https?|ftp)://[^\s<>\"']++"
-    r"|(?<![\w.\-@])(?:\w[\w\-]*+\.)+[a-z]{2,24}+(?![\w\-])(?::\d{1,5}+)?(?:/[^\s()<>\"']*+)?"
+    r"(?:https?|ftp)://[^\s<>\"']*[^\s<>\"'.,;:!?)]"
+    r"|(?<![\w.\-@])(?:\w[\w\-]{0,62}+\.){1,127}[a-z]{2,24}+(?![\w\-])(?::\d{1,5}+)?(?:/(?:[^\s()<>\"']*[^\s()<>\"'.,;:!?])?)?"
 )
 _SURE_OF_ITS_HOST = regex.compile(r"(?:https?|ftp)://|www\d?\.|[^/]++/", regex.IGNORECASE)
 
@@ -126,7 +126,7 @@ def _judge_labelled_phone(piece: str) -> float:
 _LABELLED_NUMBER = (
     r"\b(?:mrn|nhs|ssn|dob|(?:medical |hospital |health |patient |member |subscriber |customer |client |case |chart |"
     r"study |sample |specimen |accession |policy |claim |account |bank |card |credit |licen[cs]e |passport |device |"
-    r"serial |reference |referral |authori[sz]ation |prescription |invoice |insurance |record )+"
+    r"serial |reference |referral |authori[sz]ation |prescription |invoice |insurance |record ){1,3}"
     r"(?:record )?(?:number|no|nr|num|id|identifier)|"
     r"(?:patient|member|case|claim|policy|account|acct|accession|card|licen[cs]e|passport|referral|prescription|rx|"
     r"serial|record|chart|iban)(?= ?[#:]))"
@@ -140,6 +140,9 @@ def _judge_record_number(piece: str) -> float:
     return 0.7 if _digits(piece) >= 3 else 0.0
 
 
+_NUMBER_SCORE = 0.35
+"""Below that of everything with a better name for a number."""
+
 _LONG_NUMBER = r"(?<!\w|\d[.,])(?=[A-Z]{0,3}\d{7})[A-Z]{0,3}\d{7,30}(?!\w|[.,]\d)"
 _GROUPED_NUMBER = (
     r"(?<![\w/\-]|\d[., ])(?:\+?\d{1,6}|\(\+?\d{1,6}\))(?:[ \-]{1,2}(?:\d{2,6}|\(\d{1,4}\)))++(?!\w|[.,/\-]\d)"
@@ -152,12 +155,12 @@ def _judge_grouped_number(piece: str) -> float:
     if _digits(piece) < 7:
         return 0.0
     ends = _RANGE.fullmatch(piece)
-    return 0.0 if ends and ends[1] < ends[2] else 0.5
+    return 0.0 if ends and ends[1] < ends[2] else _NUMBER_SCORE
 
 
 _LABELLED_ZIP = (
     r"\b(?:zip|post(?:al)?)[ \-]?(?:code)?(?: is)?[ :]{1,3}"
-    r"(?P<found>(?=[a-z\-]{0,4}\d)[a-z0-9]{2,6}(?:[ \-][a-z0-9]{2,4})?)(?!\w)"
+    r"(?P<found>(?=[a-z\-]{0,4}\d)[a-z0-9]{2,6}(?:[ \-](?:\d[a-z0-9]{1,3}|(?-i:[A-Z]{2})))?)(?!\w)"
 )
 _STATE_AND_ZIP = (
     r"\b(?:A[AEKLPRZ]|C[AOT]|D[CE]|FL|G[AU]|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|"
@@ -176,14 +179,18 @@ _STREET = (
 )
 _PART_OF_ADDRESS = r"\b(?:apt\.?|apartment|suite|p\.? ?o\.? ?box|(?:psc|unit|cmr) \d{1,5},? box) ?#?\d{1,6}\b"
 
-_NAME_WORD = rf"(?:{_WORD}|\p{{Lu}}\.)"
+_NAME_WORD = rf"(?:\p{{Lu}}\.|{_WORD})"
 _NAME = rf"{_NAME_WORD}(?: (?:(?:de|da|di|del|della|van|von|der|den|la|le|bin|al) )*+{_NAME_WORD}){{0,3}}"
-# Not `MR` and not `ms`, which are magnetic resonance and milliseconds.
-_TITLED = rf"\b(?:[Mm]rs?|MRS|Ms|Miss|Mx|[Dd]r|DR|Prof|Professor|Sir|Dame|Nurse|Doctor)\b\.? (?P<found>{_NAME})"
+# Not `MR` and not `ms`, which are magnetic resonance and milliseconds; and no sentence that ends in a title.
+_NO_NAME = r"(?!(?:I|In|It|The|This|That|These|Those|Thus|We|He|She|They|You|A|An|And|At|If|On|No|Yes)\b)"
+_TITLED = (
+    r"\b(?:(?:[Mm]rs?|MRS|Ms|Mx|[Dd]r|DR|Prof)\b\.?|(?:Professor|Doctor|Nurse|Miss|Sir|Dame)\b) "
+    rf"(?P<found>{_NO_NAME}{_NAME})"
+)
 _LABELLED_NAME = (
-    rf"(?:\b(?i:(?:patient|customer|client|full|first|last|maiden|family|mother's|father's)? ?name|patient|physician|"
-    rf"surgeon|consultant|next of kin|contact|signed by|attending)[ \t]*:[ \t]*"
-    rf"|\b(?i:name is|names are|name's|signed,) )(?P<found>{_NAME})"
+    rf"(?:\b(?i:(?:(?:patient|customer|client|full|first|last|maiden|family|mother's|father's) )?name|next of kin|"
+    rf"(?:electronically )?signed by|dictated by|referred by|reviewed by)[ \t]*:[ \t]*"
+    rf"|\b(?i:name is|names are|name's|signed,) )(?P<found>{_NO_NAME}{_NAME})"
 )
 
 
