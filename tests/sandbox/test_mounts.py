@@ -77,6 +77,38 @@ def test_refuses_to_protect_what_is_shown(enclosure: Enclosure) -> None:
         mounts(replace(enclosure, protected=(Path(sys.prefix),)))
 
 
+def test_shows_of_a_bundle_its_configuration_and_safetensors_alone(enclosure: Enclosure, tmp_path: Path) -> None:
+    bundle = tmp_path / "models" / "bundle"
+    names = ["configs/inference.json", "configs/train.json", "configs/metadata.json", "configs/logging.conf"]
+    names += ["models/model.safetensors", "models/model.pt", "models/model.ts", "scripts/net.py", "docs/README.md"]
+    for name in names:
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_bytes(b"data")
+    found = [
+        str(mount.place) for mount in mounts(replace(enclosure, base_model=bundle)) if "/base-model" in str(mount.place)
+    ]
+    assert sorted(found) == [
+        "/base-model/configs/inference.json",
+        "/base-model/configs/metadata.json",
+        "/base-model/configs/train.json",
+        "/base-model/models/model.safetensors",
+    ]
+
+
+def test_refuses_a_bundle_that_links_to_a_key(enclosure: Enclosure, tmp_path: Path) -> None:
+    bundle = tmp_path / "models" / "bundle"
+    (bundle / "configs").mkdir(parents=True)
+    (bundle / "configs" / "inference.json").symlink_to(tmp_path / "state" / "client.key")
+    with pytest.raises(SandboxError, match="link into a protected folder"):
+        mounts(replace(enclosure, base_model=bundle))
+
+
+def test_shows_no_view_where_there_is_none(enclosure: Enclosure) -> None:
+    found = mounts(replace(enclosure, view=None))
+    assert not [mount for mount in found if mount.place.is_relative_to("/view")]
+    assert "/base-model/config.json" in places(found)
+
+
 def test_refuses_a_base_model_that_links_to_a_key(enclosure: Enclosure) -> None:
     (enclosure.base_model / "vocab.txt").symlink_to(enclosure.protected[0] / "client.key")
     with pytest.raises(SandboxError, match="link into a protected folder"):

@@ -48,9 +48,9 @@ class ImageReader:
         self._imaging, self._classes = imaging, classes
         # Not by `LoadImage`, which would make ready the readers of all other formats as well.
         self._reader = NibabelReader()
-        shape = [CenterSpatialCrop(roi_size=imaging.size), SpatialPad(spatial_size=imaging.size)]
-        self._image = Compose([*self._placing("bilinear"), self._scaling(), *shape])
-        self._mask = Compose([*self._placing("nearest"), *shape])
+        self._image = Compose([*self._placing("bilinear"), self._scaling()])
+        self._mask = Compose(self._placing("nearest"))
+        self._extent = Compose([CenterSpatialCrop(roi_size=imaging.size), SpatialPad(spatial_size=imaging.size)])
 
     def image(self, path: Path) -> torch.Tensor:
         """The image in the file ``path``, shape (channels, *size), float32.
@@ -61,7 +61,7 @@ class ImageReader:
         found = self._read(path)
         if len(found) != self._imaging.channels:
             raise FormError(f"names an image of {len(found)} channels, and the job says {self._imaging.channels}")
-        return _plain(self._image(found)).float()
+        return self._sized(self._image(found)).float()
 
     def mask(self, path: Path) -> torch.Tensor:
         """The class of each voxel in the file ``path``, shape (1, *size), uint8 or int16.
@@ -75,7 +75,7 @@ class ImageReader:
             raise FormError("names a mask of several channels")
         if not torch.equal(values, values.round()) or values.min() < 0 or values.max() >= self._classes:
             raise FormError(f"names a mask with a value that is no whole number from 0 to {self._classes - 1}")
-        return _plain(self._mask(found)).round().to(torch.uint8 if self._classes <= 256 else torch.int16)
+        return self._sized(self._mask(found)).round().to(torch.uint8 if self._classes <= 256 else torch.int16)
 
     def _read(self, path: Path) -> MetaTensor:
         """The values in ``path``, channels first, with their place in space."""
@@ -97,6 +97,10 @@ class ImageReader:
             apart = torch.linalg.norm(torch.as_tensor(first.affine)[:3, :2], dim=0)
             first = MetaTensor(_plain(first), affine=torch.diag(torch.cat((apart, apart.new_ones(2)))))
         return first
+
+    def _sized(self, found: MetaTensor) -> torch.Tensor:
+        # Most of what reading a small picture takes would be cropping nothing from it.
+        return _plain(found if found.shape[1:] == self._imaging.size else self._extent(found))
 
     def _placing(self, mode: str) -> list[Any]:
         steps: list[Any] = [] if len(self._imaging.size) == 2 else [Orientation(axcodes="RAS", labels=None)]
