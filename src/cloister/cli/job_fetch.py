@@ -33,7 +33,7 @@ def fetch(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Download a result: weights, model card and page; or statistics and their page."""
+    """Download a result, and write its pages."""
     del as_json
     repo = repository(folder)
     name = person_of(repo, person)
