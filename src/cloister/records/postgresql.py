@@ -7,7 +7,6 @@ numbers, and what cannot be said in text, such as whether an empty one is there,
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,16 +18,15 @@ import sqlalchemy as sa
 
 from cloister.errors import RecordsError
 from cloister.records.interface import BATCH_ROWS, Store, as_cells
-from cloister.records.postgresql_binary import END, split_block, without_header
+from cloister.records.postgresql_binary import split_block
 from cloister.records.postgresql_columns import PostgresqlColumn, column_of
+from cloister.records.postgresql_copy import Block, copied
 from cloister.records.postgresql_server import Opened, PostgresqlServer
 from cloister.records.sql import Clause, WhereClause
 from cloister.row_filter import RowFilter, columns_of
 from cloister.silos import Column, PostgresqlConnector
 
 _BLOCK_BYTES = 2 << 20
-_PIECE_ROWS = 256
-"""Rows taken from the connection before their bytes are counted."""
 
 _Types = Mapping[str, sa.types.TypeEngine[object]]
 
@@ -112,49 +110,32 @@ class PostgresqlStore(Store):
     def _copied(
         self, opened: Opened, columns: Mapping[str, PostgresqlColumn], clause: Clause | None
     ) -> Iterator[pa.RecordBatch]:
-        statement = sa.select(*(column.selected for column in columns.values())).select_from(self._table())
-        if clause is not None:
-            statement = statement.where(clause)
-        compiled = statement.compile(opened.connection, compile_kwargs={"render_postcompile": True})
-        driver = opened.driver
-        with opened.watch.waiting():
-            # The time limit is on silence from here on, not on how long all rows take.
-            opened.connection.execute(_set("statement_timeout", "0"))
-            # Bound on this side, because COPY takes no parameters; bytes from here on, because of the next line.
-            copy = psycopg.ClientCursor(driver).mogrify(str(compiled), compiled.params)
-            if _encoding(opened) == "SQL_ASCII":  # the server knows of no encoding, so it shall not judge by one
-                opened.connection.execute(_set("client_encoding", "SQL_ASCII"))
+        statement = self._statement(opened, columns, clause)
         first_row = 1
         try:
-            for rows in self._blocks(opened, f"COPY ({copy}) TO STDOUT (FORMAT binary)".encode()):
-                yield self._batch(rows, columns, first_row)
-                first_row += len(rows)
+            for block in copied(opened.driver, statement, opened.watch, rows=BATCH_ROWS, size=_BLOCK_BYTES):
+                yield self._batch(block, columns, first_row)
+                first_row += len(block.sizes)
         except ValueError:
             hint = "is it PostgreSQL, and of a version that is still maintained?"
             raise RecordsError(f"`{self._connector.shown}` answers with something else than rows", hint=hint) from None
 
-    def _blocks(self, opened: Opened, statement: bytes) -> Iterator[list[bytes]]:
-        """Rows as they come from the server, so many at a time that they are worth the while."""
-        with opened.watch.waiting(), opened.driver.cursor() as cursor, cursor.copy(statement) as copy:
-            pieces = map(bytes, copy)  # what the library gives is held in its own memory, and slow to hold many of
-            rows = [row for row in [without_header(next(pieces, b""))] if row]
-            while not rows or rows[-1] != END:
-                more = list(itertools.islice(pieces, min(_PIECE_ROWS, BATCH_ROWS - len(rows))))
-                if not more:
-                    raise ValueError
-                opened.watch.heard()
-                rows += more
-                if rows[-1] != END and (len(rows) == BATCH_ROWS or sum(map(len, rows)) >= _BLOCK_BYTES):
-                    with opened.watch.paused():
-                        yield rows
-                    rows = []
-            rows.pop()
-            if rows:
-                with opened.watch.paused():
-                    yield rows
+    def _statement(self, opened: Opened, columns: Mapping[str, PostgresqlColumn], clause: Clause | None) -> bytes:
+        chosen = sa.select(*(column.selected for column in columns.values())).select_from(self._table())
+        if clause is not None:
+            chosen = chosen.where(clause)
+        compiled = chosen.compile(opened.connection, compile_kwargs={"render_postcompile": True})
+        with opened.watch.waiting():
+            # The time limit is on silence from here on, not on how long all rows take.
+            opened.connection.execute(_set("statement_timeout", "0"))
+            # Bound on this side, because COPY takes no parameters; bytes from here on, because of the next line.
+            select = psycopg.ClientCursor(opened.driver).mogrify(str(compiled), compiled.params)
+            if _encoding(opened) == "SQL_ASCII":  # the server knows of no encoding, so it shall not judge by one
+                opened.connection.execute(_set("client_encoding", "SQL_ASCII"))
+        return f"COPY ({select}) TO STDOUT (FORMAT binary)".encode()
 
-    def _batch(self, rows: list[bytes], columns: Mapping[str, PostgresqlColumn], first_row: int) -> pa.RecordBatch:
-        cells = split_block(rows, len(columns))
+    def _batch(self, block: Block, columns: Mapping[str, PostgresqlColumn], first_row: int) -> pa.RecordBatch:
+        cells = split_block(block.content, block.sizes, len(columns))
         arrays = [
             as_cells(column.read(each), self, name, first_row)
             for (name, column), each in zip(columns.items(), cells, strict=True)

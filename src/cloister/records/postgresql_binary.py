@@ -20,7 +20,7 @@ SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 END = b"\xff\xff"
 """The last row's stead: a count of -1 fields."""
 
-_ODD = "is not in the binary copy format"
+ODD = "is not in the binary copy format"
 _MICROSECONDS = 86_400 * 1_000_000
 _EPOCH = 10_957  # days from 1970-01-01, where Arrow's begin, to 2000-01-01, where PostgreSQL's do
 _FIRST, _AFTER = -719_162 - _EPOCH, 2_932_897 - _EPOCH  # 0001-01-01 and the day after 9999-12-31
@@ -38,7 +38,7 @@ def without_header(piece: bytes) -> bytes:
     """
     start = len(SIGNATURE) + 8
     if piece[: len(SIGNATURE)] != SIGNATURE or len(piece) < start:
-        raise ValueError(_ODD)
+        raise ValueError(ODD)
     return piece[start + int.from_bytes(piece[start - 4 : start], "big") :]
 
 
@@ -52,7 +52,7 @@ class Cells:
         present: whether there is anything.
     """
 
-    def __init__(self, block: bytes, begins: Ints, sizes: Ints) -> None:
+    def __init__(self, block: bytes | bytearray, begins: Ints, sizes: Ints) -> None:
         self.block = block
         self.begins = begins
         self.present: Bits = sizes >= 0
@@ -66,7 +66,7 @@ class Cells:
         """
         width = np.dtype(kind).itemsize
         if (self.sizes[self.present] != width).any():
-            raise ValueError(_ODD)
+            raise ValueError(ODD)
         return _gathered(self.block, np.where(self.present, self.begins, 0), kind)
 
     @property
@@ -75,33 +75,37 @@ class Cells:
         return None if self.present.all() else ~self.present
 
 
-def split_block(rows: Sequence[bytes], columns: int) -> list[Cells]:
-    """The cells of ``rows``, column by column.
+def split_block(content: bytes | bytearray, sizes: Sequence[int], columns: int) -> list[Cells]:
+    """The cells of rows, column by column.
+
+    Args:
+        content: the rows, one after the other.
+        sizes: bytes of each row.
+        columns: fields of each.
 
     Raises:
-        ValueError: where a row does not hold just ``columns`` fields.
+        ValueError: where a row does not hold just that many fields.
     """
-    # Eight more bytes, so that a cell of any fixed size can be read from anywhere.
-    block = b"".join((*rows, bytes(8)))
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    block = content + bytes(8)  # so that a cell of any fixed size can be read from anywhere
+    lengths = np.array(sizes, np.int64)
     ends = np.cumsum(lengths)
     at = ends - lengths
     if (_gathered(block, at, ">i2") != columns).any():
-        raise ValueError(_ODD)
+        raise ValueError(ODD)
     at = at + 2
     found = []
     for _ in range(columns):
         if (at > ends).any():
-            raise ValueError(_ODD)
+            raise ValueError(ODD)
         cells = Cells(block, at + 4, _gathered(block, at, ">i4").astype(np.int64))
         at = cells.begins + cells.sizes
         found.append(cells)
     if (at != ends).any():
-        raise ValueError(_ODD)
+        raise ValueError(ODD)
     return found
 
 
-def _gathered(block: bytes, at: Ints, kind: str) -> npt.NDArray[Any]:
+def _gathered(block: bytes | bytearray, at: Ints, kind: str) -> npt.NDArray[Any]:
     """The numbers of ``kind`` that begin at the offsets ``at``, aligned or not."""
     everywhere = np.ndarray((max(len(block) - np.dtype(kind).itemsize + 1, 0),), kind, block, strides=(1,))
     return everywhere[at]
