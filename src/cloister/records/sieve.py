@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cloister.errors import RecordsError
+from cloister.records.annotations import cells_checked, spans_checked
+from cloister.records.distinct import Distinct
 from cloister.records.filter_arrow import mask_of
 from cloister.records.schema import TYPES, Conformed, conform
 from cloister.records.split import Split
@@ -26,7 +26,6 @@ from cloister.records.view_manifest import TRAINING, VALIDATION
 from cloister.records.view_request import FREE_TEXT, ViewRequest
 from cloister.silos import ColumnKind, Dataset
 from cloister.silos.dialogue import messages_of
-from cloister.silos.spans import spans_of
 
 Sides = dict[str, pa.RecordBatch]
 TakeImages = Callable[[dict[str, str]], dict[str, str] | None]
@@ -43,39 +42,6 @@ class FreeTextGate(Protocol):
         """The same of texts beside the pieces that are marked in them, which move with what is masked."""
 
 
-class Different:
-    """Counts different numbers of 64 bits; two people of one number among a million are one case in some thousands.
-
-    Eight bytes are kept for each, and as many again until they are sorted in.
-    """
-
-    def __init__(self) -> None:
-        self._known = np.empty(0, np.uint64)
-        self._new: list[npt.NDArray[np.uint64]] = []
-        self._pending = 0
-
-    def add(self, numbers: npt.NDArray[np.uint64]) -> None:
-        """Take ``numbers``, shape (n,), into account."""
-        self._new.append(numbers)
-        self._pending += len(numbers)
-        if self._pending > max(len(self._known), _SORTED_IN_AT):
-            self._sort_in()
-
-    def __len__(self) -> int:
-        self._sort_in()
-        return len(self._known)
-
-    def _sort_in(self) -> None:
-        if self._new:
-            together = np.sort(np.concatenate([self._known, *self._new]))
-            first = np.concatenate([[True], together[1:] != together[:-1]])
-            self._known = together[first[: len(together)]]
-            self._new, self._pending = [], 0
-
-
-_SORTED_IN_AT = 100_000
-
-
 @dataclass
 class Tally:
     """Counts while rows stream by."""
@@ -87,7 +53,7 @@ class Tally:
     sides: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[str]] = field(default_factory=dict)
     rejected_by: Counter[str] = field(default_factory=Counter)
-    people: dict[str, Different] = field(default_factory=lambda: {TRAINING: Different(), VALIDATION: Different()})
+    people: dict[str, Distinct] = field(default_factory=lambda: {TRAINING: Distinct(), VALIDATION: Distinct()})
     identifying: dict[str, Counter[str]] = field(default_factory=dict)
     identifying_cells: Counter[str] = field(default_factory=Counter)
 
@@ -171,10 +137,10 @@ class Sieve:
         """Marked pieces and conversations, of which those are invalid that a trainer could not read."""
         wanted, found = self._request.wanted, {}
         if wanted.messages is not None:
-            found[wanted.messages] = _checked_by(conformed[wanted.messages], messages_of)
+            found[wanted.messages] = cells_checked(conformed[wanted.messages], messages_of)
         if wanted.entities is not None and wanted.text is not None:
             texts = conformed[wanted.text].cells.to_pylist()  # cut by now, and so must the pieces be
-            found[wanted.entities] = _spans_checked(conformed[wanted.entities], texts, wanted.labels)
+            found[wanted.entities] = spans_checked(conformed[wanted.entities], texts, wanted.labels)
         return found
 
     def _reject(self, name: str, before: int, still: pa.BooleanArray) -> None:
@@ -275,37 +241,6 @@ class Sieve:
             value = each["values"]
             label = value if isinstance(value, str) else EVENT if value else CENSORED
             self.tally.classes[label][side] += each["counts"]
-
-
-def _checked_by(conformed: Conformed, check: Callable[[str], object]) -> Conformed:
-    """``conformed`` with those cells invalid that ``check`` refuses."""
-    return _fitting(conformed, [cell is None or _passes(check, cell) for cell in conformed.cells.to_pylist()])
-
-
-def _spans_checked(conformed: Conformed, texts: list[str | None], labels: tuple[str, ...]) -> Conformed:
-    """``conformed`` with those cells invalid that mark what is not in their text, or as something else."""
-    pairs = zip(conformed.cells.to_pylist(), texts, strict=True)
-    return _fitting(
-        conformed,
-        [
-            cell is None or _passes(partial(spans_of, length=len(text or ""), labels=labels), cell)
-            for cell, text in pairs
-        ],
-    )
-
-
-def _passes(check: Callable[[str], object], cell: str) -> bool:
-    try:
-        check(cell)
-    except RecordsError:
-        return False
-    return True
-
-
-def _fitting(conformed: Conformed, fine: list[bool]) -> Conformed:
-    kept = pa.array(fine, pa.bool_())
-    cells = pc.if_else(kept, conformed.cells, pa.scalar(None, pa.string()))
-    return Conformed(cells, pc.or_(conformed.invalid, pc.invert(kept)))
 
 
 EVENT, CENSORED = "event", "censored"
