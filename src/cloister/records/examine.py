@@ -2,7 +2,7 @@
 """A dataset looked through once, as views of it would be made: what is there, what is wrong, and what jobs would get.
 
 Everything that a view does to rows is done by the view's own `Sieve`, for all columns that the policy grants and for
-each job. Nothing is written, and nothing is said but numbers, names of columns and files, and reasons: no cell.
+each job. Nothing is written, and nothing is said but numbers, names of columns, and reasons: no cell.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Examination:
             record.
         whole: all that the policy grants, as one view.
         jobs: what each job would get.
-        images: reasons why an image or a mask is no good, each with the name of its file.
+        images: reasons why an image or a mask is no good, each with where it is, as the store tells it: a file's name may
+            name somebody.
         resources: of a FHIR export, by type, how many were `used`, `broken` and `withdrawn`.
     """
 
