@@ -50,6 +50,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
     """Every key of ``model`` as the page writes it, with its default."""
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
+        name = field.alias or name  # noqa: PLW2901 - as documents write it
         found.setdefault(prefix + name, default_of(field))
         entry = ".<name>" if "dict[" in str(field.annotation) else ""
         for inner in models_in(field.annotation):
@@ -66,7 +67,9 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 @pytest.mark.parametrize("title", MODELS)
 def test_every_key_has_its_line_with_its_default(title: str) -> None:
-    rows = re.findall(r"^\| `([a-z0-9_.<>]+)` \| (.+?) \| .+ \|$", sections(PAGE, 2)[title].split("\n### ")[0], re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z0-9_.<>]+)` \| (.+?) \| .+ \|$", sections(PAGE, 2)[title].split("\n### ")[0], re.MULTILINE
+    )
     assert [key for key, _ in rows] == list(keys(MODELS[title]))
     assert dict(rows) == keys(MODELS[title])
 

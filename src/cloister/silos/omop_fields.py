@@ -31,6 +31,7 @@ class _Taken(Model):
         domain: where they are recorded.
         concepts: standard concepts that count, by id. Visits and deaths all count where none is named.
         descendants: whether what the vocabulary holds to be a kind of one of them counts too (`concept_ancestor`).
+        start: first day of the window.
         end: last day of the window.
         unit: of values, concept id of the only unit that counts, 0 for records that name none. Where it is not given
             all values must be in one unit, or the dataset is refused: a mean of kilograms and pounds is a number, too.
@@ -39,6 +40,7 @@ class _Taken(Model):
     domain: Domain | None = None
     concepts: Concepts = ()
     descendants: bool = False
+    start: Day | None = Field(default=None, alias="from")
     end: Day | None = Field(default=None, alias="to")
     unit: UnitId | None = None
 
@@ -49,7 +51,7 @@ class _Taken(Model):
             ValueError: saying what is wrong.
         """
         if take is None:
-            fields = {name: type(self).model_fields[name] for name in (*_Taken.model_fields, "start")}
+            fields = {name: type(self).model_fields[name] for name in _Taken.model_fields}
             said = [field.alias or name for name, field in fields.items() if getattr(self, name) != field.default]
             if said:
                 raise ValueError(f"states `{said[0]}` and no `take`, which says what is made of the events")
@@ -77,14 +79,12 @@ class Feature(_Taken):
         take: whether there is such an event (`exists`), how many records there are (`count`), or what their values
             are: the `latest` (among those of one day the one with the latest time, then the highest id), their `mean`,
             `minimum` or `maximum`.
-        start: first day of the window.
     """
 
     person: Literal["id", "sex"] | None = None
     age: Literal["at-index"] | None = None
     index: Literal["date"] | None = None
     take: Literal["exists", "count", "latest", "mean", "minimum", "maximum"] | None = None
-    start: Day | None = Field(default=None, alias="from")
 
     @model_validator(mode="after")
     def _sees_no_future(self) -> Self:
@@ -120,7 +120,6 @@ class Outcome(_Taken):
             `count` is unknown where it does, values are unknown where there is none. `time-to` is the number of days to
             the first such event, or to the end of observation, or of the window, where there is none.
         event_of: whether the event of that `time-to` column was seen; else its days are censored.
-        start: first day of the window.
     """
 
     take: Literal["exists", "count", "latest", "mean", "minimum", "maximum", "time-to"] | None = None
