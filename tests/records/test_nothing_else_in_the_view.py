@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For every kind of store of rows: nothing is in a view but the granted columns of the rows that the filter lets through.
+"""For every store of rows: nothing is in a view but the granted columns of the rows that the filter lets through.
 
 The expected rows are worked out here, row by row, by other code than the view's. Cells that must stay behind hold words
 that are looked for in every byte of the view. Stores of images, FHIR and OMOP have tests of the same beside their own.
@@ -157,7 +157,8 @@ def test_of_postgresql(
     postgresql.empty(database)
     with postgresql.superuser(database) as connection:
         connection.execute(
-            "CREATE TABLE notes (row_id text, person text, age bigint, ward text, smoker boolean, diary text, risk text)"
+            "CREATE TABLE notes "
+            "(row_id text, person text, age bigint, ward text, smoker boolean, diary text, risk text)"
         )
         with connection.cursor() as cursor:
             cursor.executemany("INSERT INTO notes VALUES (%s, %s, %s, %s, %s::boolean, %s, %s)", rows_of(table))

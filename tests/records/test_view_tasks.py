@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -68,7 +68,7 @@ def patients(folder: Path, count: int = 120, **declared: Any) -> Dataset:
 
 
 class TestPeople:
-    ASK = {"features": ("age", "ward"), "label": "risk", "labels": ("low", "high")}
+    ASK: ClassVar[dict[str, Any]] = {"features": ("age", "ward"), "label": "risk", "labels": ("low", "high")}
 
     def test_nobody_is_on_both_sides(self, tmp_path: Path) -> None:
         manifest = view(patients(tmp_path), tmp_path, **self.ASK, person="person")
@@ -105,7 +105,7 @@ class TestPeople:
     def test_one_person_alone_is_refused(self, tmp_path: Path) -> None:
         columns = {"person": (["P-1"] * 50, PERSON), "age": ([1.0] * 50, NUMBERS), "risk": (["low"] * 50, RISK)}
         declared = made(tmp_path, columns, person="person")
-        with pytest.raises(RecordsError, match="are of one person alone|too few records to train on"):
+        with pytest.raises(RecordsError, match=r"are of one person alone|too few records to train on"):
             view(declared, tmp_path, features=("age",), label="risk", labels=("low", "high"))
         assert not (tmp_path / "view-5").exists()
 
@@ -177,8 +177,8 @@ def test_a_silo_may_say_what_alone_may_be_predicted(tmp_path: Path) -> None:
 
 
 class TestAnnotations:
-    TEXTS = [f"gave aspirin {n} mg" for n in range(60)]
-    SPANS = {"kind": "spans"}
+    TEXTS: ClassVar[list[str]] = [f"gave aspirin {n} mg" for n in range(60)]
+    SPANS: ClassVar[dict[str, Any]] = {"kind": "spans"}
 
     def ask(self, folder: Path, spans: list[str], *, texts: list[str] | None = None, **others: Any) -> ViewManifest:
         columns = {
