@@ -36,7 +36,8 @@ def read(cells: list[Any], kind: str, arrow: pa.DataType | None = None, **declar
         ("1", 1.0), ("-2.5", -2.5), ("+3", 3.0), (".5", 0.5), ("5.", 5.0), ("1e3", 1000.0),
         ("1E-2", 0.01), ("-0", 0.0),
         ("", None), (None, None), ("?", None),
-        ("1,5", BAD), ("1 000", BAD), (" 1", BAD), ("1 ", BAD), ("0x1F", BAD), ("nan", BAD), ("inf", BAD), ("1e400", BAD),
+        ("1,5", BAD), ("1 000", BAD), (" 1", BAD), ("1 ", BAD), ("0x1F", BAD), ("nan", BAD), ("inf", BAD),
+        ("1e400", BAD),
         ("--1", BAD), ("1e", BAD), ("one", BAD), ("１", BAD), ("1_000", BAD), ("1\n", BAD), ("1\0", BAD),
     ],
 )  # fmt: skip

@@ -212,8 +212,8 @@ class TestWhatIsLeftOut:
         (tmp_path / "more").mkdir()
         error = refusal(tmp_path / "more", [*rows(94), *self.BAD[:6]])
         assert error.message == (
-            "6 of 100 rows of dataset `notes` break what the silo document declares (3 by `note`, 3 by `triage`), more than "
-            "the share 0.05 allowed"
+            "6 of 100 rows of dataset `notes` break what the silo document declares (3 by `note`, 3 by `triage`), "
+            "more than the share 0.05 allowed"
         )
 
     def test_long_texts_are_cut_and_counted(self, tmp_path: Path) -> None:

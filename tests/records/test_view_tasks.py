@@ -264,7 +264,10 @@ def test_the_features_of_a_view_are_described(tmp_path: Path) -> None:
         json.dumps(
             {
                 "job": "look", "purpose": "care", "task": "statistics",
-                "dataset": {"name": "rows", "features": ["age", "ward"], "histograms": {"age": {"low": 0, "high": 100, "count": 2}}},
+                "dataset": {
+                    "name": "rows", "features": ["age", "ward"],
+                    "histograms": {"age": {"low": 0, "high": 100, "count": 2}},
+                },
                 "federation": {},
             }
         )
