@@ -9,6 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from cloister.jobs import DatasetRef
+from cloister.records import ViewRequest
 from cloister.records.examine import Examination, examine, request_of_all
 from cloister.silos import Dataset
 
@@ -39,7 +41,8 @@ def looked_at(root: Path, names: list[str]) -> Examination:
     whole = request_of_all(dataset, "scans", ("who", "scan"))
     assert whole is not None
     assert whole.view == ("scan",)
-    return examine(dataset, whole, {"job": whole}, name="scans", key=bytes(32), root=root, tick=lambda _: None)
+    job = ViewRequest(DatasetRef(name="scans", image="scan"), 0)
+    return examine(dataset, whole, {"job": job}, name="scans", key=bytes(32), root=root, tick=lambda _: None)
 
 
 def test_images_that_are_no_good_are_told_by_row_and_reason(root: Path) -> None:

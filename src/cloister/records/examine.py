@@ -62,8 +62,8 @@ class Examination:
             record.
         whole: all that the policy grants, as one view.
         jobs: what each job would get.
-        images: reasons why an image or a mask is no good, each with where it is, as the store tells it: a file's name may
-            name somebody.
+        images: reasons why an image or a mask is no good, each with where it is, as the store tells it: a
+            file's name may name somebody.
         resources: of a FHIR export, by type, how many were `used`, `broken` and `withdrawn`.
     """
 
