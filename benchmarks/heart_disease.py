@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """UCI heart disease at the four hospitals that collected it: federated, pooled and alone, beside FLamby's figures.
 
-Run it: .venv/bin/python benchmarks/heart_disease.py [--seeds 5] [--rounds 15] [--steps 100]
+Run it: .venv/bin/python benchmarks/heart_disease.py [--seeds 5] [--rounds 40] [--steps 50]
 
 Records as FLamby takes them (https://arxiv.org/abs/2210.04620; `fed_heart_disease` in https://github.com/owkin/FLamby):
 the ten features that all hospitals collected, complete rows alone (740), any narrowing counts as disease, two thirds of
@@ -46,10 +46,10 @@ LABELS = ("healthy", "disease")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=0.003)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=0.001)
     parser.add_argument("--ways", nargs="+", default=["federated", "pooled", "alone"])
     options = parser.parse_args()
     if not DATA.is_dir():
