@@ -15,11 +15,12 @@ from typing import Any
 import psutil
 import pytest
 
-from cloister.jobs import Lora, Training
+from cloister.jobs import DatasetRef, Lora, Method, Task, Training
 from cloister.messages import Setup
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, command, missing
 from cloister.sandbox.bubblewrap import environment
 from cloister.sandbox.usage import tree
+from cloister.silos import ColumnKind
 
 Make = Callable[..., Trainer]
 
@@ -95,10 +96,10 @@ def setup_message() -> Setup:
     return Setup(
         view="",
         base_model="",
-        text="text",
-        label="label",
-        labels=("no", "yes"),
-        lora=Lora(rank=2, alpha=4, targets=("query",)),
+        task=Task.TEXT_CLASSIFICATION,
+        dataset=DatasetRef(name="notes", text="text", label="label", labels=("no", "yes")),
+        columns={"text": ColumnKind.TEXT, "label": ColumnKind.CATEGORY},
+        method=Method(lora=Lora(rank=2, alpha=4, targets=("query",))),
         training=Training(steps=1, batch_size=1, learning_rate=0.001),
         shapes={"a": (1,)},
         head_modules=("classifier",),

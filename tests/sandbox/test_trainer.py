@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,8 @@ def test_refuses_a_program_that_is_not_there(
     one = Trainer(enclosure, setup_message, mode=SandboxMode.UNSAFE_NONE, maximum_blob_bytes=10)
     with pytest.raises(SandboxError, match="cannot be started"):
         one.start(1)
+
+
+def test_a_trainer_without_a_view_is_not_made(enclosure: Enclosure, setup_message: Setup) -> None:
+    with pytest.raises(SandboxError, match="needs a view"):
+        Trainer(replace(enclosure, view=None), setup_message, mode=SandboxMode.UNSAFE_NONE, maximum_blob_bytes=1)

@@ -109,6 +109,7 @@ def write_view(folder: Path, job: Job, train: int, validation: int, seed: int = 
 
 
 def write_rows(folder: Path, side: str, rows: dict[str, list[Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     columns = {name: pa.array(cells, pa.string()) for name, cells in rows.items()}
     pyarrow.parquet.write_table(pa.table(columns), folder / f"{side}.parquet")
 

@@ -81,7 +81,7 @@ def test_loads_the_weights_that_lie_beside(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_refuses_weights_of_another_network(tmp_path: Path) -> None:
     write_bundle(tmp_path, UNET)
-    with pytest.raises(TrainerError, match=r"not those of its network: `model\.0"):
+    with pytest.raises(TrainerError, match=r"not those of its network: `model\.1"):
         bundled_network(write_configuration(tmp_path, {"network_def": {**UNET, "channels": [4, 16]}}))
     with pytest.raises(TrainerError, match="MONAI builds no `UNet`"):
         bundled_network(write_configuration(tmp_path, {"network_def": {**UNET, "made_up": 1}}))

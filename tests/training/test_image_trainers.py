@@ -188,4 +188,4 @@ def test_refuses_other_shapes_and_an_empty_view(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match="not those of the job"):
         trainer_for(setup.model_copy(update={"shapes": {**setup.shapes, "more": (1,)}}))
     with pytest.raises(RecordsError, match="no training records"):
-        trainer_for(setup_of(CLASSIFIER, write_view(tmp_path / "empty" / "images", CLASSIFIER, 0, 1)))
+        trainer_for(setup_of(CLASSIFIER, write_view(tmp_path / "empty", CLASSIFIER, 0, 1)))
