@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ import pyarrow as pa
 import pytest
 
 from cloister.errors import RecordsError
-from cloister.records import open_store
+from cloister.jobs import DatasetRef
+from cloister.records import ViewRequest, open_store, write_view
 from cloister.records.interface import BATCH_ROWS, Store
 from cloister.records.schema import conform
 from cloister.row_filter import parse
 from cloister.silos import Column, ColumnKind
-from tests.records.contract import NAUGHTY, everything
-from tests.records.postgresql_server import TRUSTED, PostgresqlServer
-from tests.records.writers import COLUMNS, Row, rows
+from tests.records.contract import NAUGHTY, SECRET, everything
+from tests.records.postgresql_server import PASSWORD, TRUSTED, PostgresqlServer
+from tests.records.writers import COLUMNS, LABELS, Row, rows
 
 ROOT = Path("/")
 
@@ -361,3 +363,25 @@ class TestPlaces:
         monkeypatch.setenv("WARD_PASSWORD", postgresql.password.read_text(encoding="utf-8").rstrip("\n"))
         store = made(postgresql, database, rows(2), password={"environment": "WARD_PASSWORD"})
         assert len(everything(store, "note")) == 2
+
+
+def test_no_password_is_in_a_view_or_a_log(
+    postgresql: PostgresqlServer, database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for logger in ("", "sqlalchemy", "psycopg"):
+        caplog.set_level(logging.DEBUG, logger)
+    postgresql.write(database, [(f"n{n}", f"p{n}", f"{SECRET} {n}", LABELS[n % 3]) for n in range(60)])
+    dataset = postgresql.dataset(database)
+    wanted = DatasetRef(name="notes", text="note", label="triage", labels=LABELS)
+    request = ViewRequest(wanted=wanted, seed=7, where=parse("triage != 'urgent'"), free_text="keep")
+    manifest = write_view(dataset, request, key=b"k" * 32, root=ROOT, folder=tmp_path / "view", name="notes")
+    assert (manifest.rows, manifest.filtered, manifest.training + manifest.validation) == (60, 20, 40)
+    written = b"".join(path.read_bytes() for path in (tmp_path / "view").rglob("*") if path.is_file())
+    assert SECRET.encode() in written
+    shown = [written.decode("utf-8", "replace"), caplog.text, repr(dataset), dataset.model_dump_json(by_alias=True)]
+    shown += [repr(vars(store)) for store in [open_store(dataset, root=ROOT)]]
+    for text in shown:
+        assert PASSWORD not in text
+        assert PASSWORD.split(maxsplit=1)[0] not in text
+    assert caplog.records  # something was logged, and no record
+    assert SECRET not in caplog.text
