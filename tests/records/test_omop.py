@@ -9,9 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from cloister.errors import RecordsError
+from cloister.jobs import DatasetRef
 from cloister.records.omop import OmopStore
+from cloister.records.view_request import ViewRequest, check_request
+from cloister.silos import Column, ColumnKind, Dataset
 from tests.records.cdm import DAY_0, Cdm, connector, entry, one_person, table, window, write_sqlite
 
 
@@ -139,3 +143,43 @@ class TestTheStore:
         assert list(scratch.iterdir()) == []  # not even while it is open: the files have no names
         batches.close()
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+class TestTheFuture:
+    """A job may learn towards an outcome, and describe it; it may not foresee another from it."""
+
+    COLUMNS = (
+        ("who", "identifier"),
+        ("age", "integer"),
+        ("out", "boolean"),
+        ("days", "integer"),
+        ("event", "boolean"),
+    )
+
+    def dataset(self) -> Dataset:
+        outcomes = {**OUTCOMES, "event": {"event_of": "days"}}
+        declared = connector({"kind": "sqlite", "path": "cdm.sqlite"}, fields=FIELDS, outcomes=outcomes)
+        columns = {name: Column(kind=ColumnKind(kind)) for name, kind in self.COLUMNS}
+        return Dataset(connector=declared, columns=columns, person="who")
+
+    def check(self, **wanted: Any) -> None:
+        check_request(self.dataset(), ViewRequest(DatasetRef(name="cohort", **wanted), seed=1), name="cohort")
+
+    def test_outcomes_are_known_as_such(self) -> None:
+        assert self.dataset().foreseen == {"out", "days", "event"}
+
+    def test_an_outcome_is_no_feature(self) -> None:
+        self.check(features=("age",), time="days", event="event")
+        for feature in ("out", "days"):
+            with pytest.raises(RecordsError) as caught:
+                self.check(features=("age", feature), event="event")
+            said = f"column `{feature}` of dataset `cohort` looks past the index event, and no model is given such"
+            assert caught.value.message == said
+
+    def test_an_outcome_can_be_described(self) -> None:
+        self.check(features=("age", "out", "days"))
+
+    def test_a_person_id_that_is_no_identifier_is_refused(self) -> None:
+        columns = {"who": Column(kind=ColumnKind.INTEGER)}
+        with pytest.raises(ValidationError, match="it holds person ids, so its kind must be identifier"):
+            Dataset(connector=self.dataset().connector, columns=columns)

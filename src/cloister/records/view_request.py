@@ -64,6 +64,11 @@ def check_request(dataset: Dataset, request: ViewRequest, *, name: str) -> None:
             needed = " or ".join(sorted(kind.value for kind in ROLE_KINDS[role]))
             what = f"column `{asked}` of dataset `{name}` is of kind {column.kind.value}, where the job needs {needed}"
             raise RecordsError(what, hint="mend `dataset` in the job")
+        if role == "features" and asked in dataset.foreseen and wanted.roles > {role}:  # else it is only described
+            raise RecordsError(
+                f"column `{asked}` of dataset `{name}` looks past the index event, and no model is given such",
+                hint="take it out of `features` in the job; it can be what the model learns to foresee",
+            )
     for role in ("label", "target", "event", "mask", "entities"):
         asked = getattr(wanted, role)
         if asked is not None and dataset.label not in (None, asked):

@@ -63,6 +63,11 @@ class Dataset(Model):
             raise ValueError(problem)
         return self
 
+    @property
+    def foreseen(self) -> frozenset[str]:
+        """Columns that look past the moment at which a model would be asked; none may be given to one."""
+        return frozenset(self.connector.outcomes) if isinstance(self.connector, OmopConnector) else frozenset()
+
 
 class BaseModelPlace(Model):
     """A folder with a base model's safetensors, configuration and tokenizer."""
