@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a small language model from public text: a tokenizer and a few million weights, as a folder that jobs can name.
 
-Run it: .venv/bin/python benchmarks/small_language_model.py FOLDER [--kind llama] [--steps 800] [--seed 1]
+Run it: .venv/bin/python benchmarks/small_language_model.py FOLDER [--kind llama] [--steps 400] [--seed 1]
 
 The text is the Medical Abstracts corpus, 2888 abstracts, where it lies beside the project. A byte-level BPE tokenizer
 is trained on it, then a decoder from random weights, on two cores in under three minutes. The same text and seed give
@@ -117,8 +117,8 @@ def pretrain(
     texts: Sequence[str],
     *,
     steps: int,
-    batch: int = 4,
-    length: int = 96,
+    batch: int = 8,
+    length: int = 128,
     seed: int = 1,
 ) -> Iterator[float]:
     """Train ``model`` on ``texts``, one after another with the end token between; yields each step's loss, in nats."""
@@ -151,7 +151,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def make(folder: Path, texts: Sequence[str], *, kind: str = "llama", steps: int = 800, seed: int = 1) -> str:
+def make(folder: Path, texts: Sequence[str], *, kind: str = "llama", steps: int = 400, seed: int = 1) -> str:
     """Make the whole base model in ``folder``, telling how it goes; returns its SHA-256."""
     torch.use_deterministic_algorithms(True)
     tokenizer = make_tokenizer(texts)
@@ -159,7 +159,7 @@ def make(folder: Path, texts: Sequence[str], *, kind: str = "llama", steps: int 
     print(f"{kind}: {sum(each.numel() for each in model.parameters()) / 1e6:.1f} million weights", flush=True)
     began = time.monotonic()
     for step, loss in enumerate(pretrain(model, tokenizer, texts, steps=steps, seed=seed), start=1):
-        if step % 100 == 0 or step == 1:
+        if step % 50 == 0 or step == 1:
             print(f"step {step:4} of {steps}, loss {loss:.2f}, {time.monotonic() - began:.0f} s", flush=True)
     return save(model, tokenizer, folder)
 
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", default="llama", choices=["llama", "gpt2", "qwen2", "mistral"])
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if find() is None:
