@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions and answers on diseases at the three institutes that wrote them: federated, pooled and alone, by perplexity.
+"""Answers on diseases at the three institutes that wrote them: a language model federated, pooled and alone.
 
 Run it: .venv/bin/python benchmarks/medquad.py [--seeds 3] [--rounds 8] [--steps 12] [--method full] [--base FOLDER]
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import small_language_model
-from in_process import Run, Site, job_of, study, table_of
+from in_process import BEFORE, TOGETHER, Run, Site, job_of, study, table_of
 
 from cloister.silos import Dataset
 
@@ -64,6 +64,8 @@ def main() -> None:
         for seed in range(options.seeds):
             sites = _sites(root / str(seed), seed)
             runs += study(job, sites, root=root, seeds=[seed], base_model=base, ways=options.ways, say=say)
+            before = runs[-1].tested[BEFORE][TOGETHER]
+            say(f"seed {seed}, before training: perplexity {before['perplexity']:.3f}")
     for metric in ("perplexity", "token_accuracy"):
         print(f"\n{table_of(runs, metric)}")
     for institute in INSTITUTES:

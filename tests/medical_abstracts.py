@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.federation_folder import JOB, make_federation
+from tests.federation_folder import JOB, Tree, make_federation
 
 CONDITIONS = ("neoplasms", "digestive", "nervous", "cardiovascular", "general")
 """The corpus's classes 1 to 5, in its order."""
@@ -70,20 +70,24 @@ def split(records: Sequence[tuple[str, str]], seed: int, test_share: float = 0.2
     return sites, test
 
 
-def federation(root: Path, sites: dict[str, Records], *, rounds: int, steps: int, seed: int, tokens: int = 128) -> Path:
-    """A federation of three sites that hold abstracts, with a job that learns the conditions."""
-    labels = list(CONDITIONS)
-    job = {
-        "dataset": {"labels": labels, "validation_share": 0.1},
+def job_changes(*, rounds: int, steps: int, seed: int, tokens: int = 128, batch: int = 16) -> Tree:
+    """What a job that learns the conditions says otherwise than the default one."""
+    return {
+        "dataset": {"labels": list(CONDITIONS), "validation_share": 0.1},
         "method": {"lora": {"rank": 8, "alpha": 16, "targets": ["query", "value"]}},
-        "training": {"steps": steps, "batch_size": 16, "learning_rate": 0.002, "head_learning_rate": 0.002,
+        "training": {"steps": steps, "batch_size": batch, "learning_rate": 0.002, "head_learning_rate": 0.002,
                      "maximum_tokens": tokens, "seed": seed},
         "federation": {"rounds": rounds, "minimum_sites": 2, "round_deadline_seconds": 1800},
     }  # fmt: skip
-    columns = {"triage": {"values": labels}, "note": {"maximum_characters": 20_000}}
+
+
+def federation(root: Path, sites: dict[str, Records], *, rounds: int, steps: int, seed: int, tokens: int = 128) -> Path:
+    """A federation of three sites that hold abstracts, with a job that learns the conditions."""
+    job = job_changes(rounds=rounds, steps=steps, seed=seed, tokens=tokens)
+    columns = {"triage": {"values": list(CONDITIONS)}, "note": {"maximum_characters": 20_000}}
     silo = {"datasets": {"clinical-notes": {"columns": columns}}, "capacity": {"round_seconds": 1800}}
     policy = {"training": {"maximum_rounds": 100, "maximum_steps_per_round": 100}}
     return make_federation(root, sites=sites, job=job, silo=silo, policy=policy)
 
 
-__all__ = ["CONDITIONS", "JOB", "federation", "find", "read", "split"]
+__all__ = ["CONDITIONS", "JOB", "federation", "find", "job_changes", "read", "split"]
