@@ -19,30 +19,28 @@ from cloister import egress
 from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
-from cloister.errors import DeniedError, EgressError, JobError, RecordsError
-from cloister.files import canonical_json, private_folder, sha256_of, sha256_of_file
+from cloister.errors import DeniedError, EgressError, JobError
+from cloister.files import private_folder
 from cloister.flare.admitted import Admitted
-from cloister.flare.audit_log import facts_of_decision, log_of_site, sentence
+from cloister.flare.audit_log import facts_of_decision, log_of_site
+from cloister.flare.base_model import check_base_model, find_base_model
 from cloister.flare.exchange import Prepared, Settled, Update
 from cloister.flare.job_folder import App
 from cloister.flare.site_trainer import SiteTrainer
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
+from cloister.flare.view_facts import audit_facts, view_facts
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
-from cloister.jobs.base_model import weights_of
 from cloister.jobs.statistics import FeatureStatistics, covers
 from cloister.messages import Evaluate, Train
 from cloister.policies import Leaving, Request, ViewFacts, decide
-from cloister.records import TRAINING, VALIDATION, ViewManifest, ViewRequest, describe_view, split_key, write_view
+from cloister.records import ViewManifest, ViewRequest, describe_view, split_key, write_view
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
-from cloister.silos import Silo
 
 MAXIMUM_RESTARTS = 3
 """How often the trainer may die in one job: each time tells whoever wrote its code one thing more."""
-
-_RECORDED_CLASSES, _RECORDED_CHARACTERS = 50, 100  # as many as fit into a line of the audit log
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +106,7 @@ class SiteJob:
         document = app.job
         site = admitted.site
         check_standing(settings, site.policies)
-        base_model = _base_model(settings.root, site.silo.value, document.value)
+        base_model = find_base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
         return cls(settings, document, admitted, site, base_model, private, clock, log_of_site(settings), app.code)
 
@@ -132,7 +130,7 @@ class SiteJob:
     def _prepare(self) -> Prepared:
         if self.code is not None and self.admitted.mode is not SandboxMode.BUBBLEWRAP:
             raise DeniedError("the job brings training code, and this site runs trainers without a sandbox")
-        self._check_base_model()
+        check_base_model(self.job, self.base_model)
         manifest = self._write_view()
         self._training = manifest.training
         layout = None
@@ -170,18 +168,6 @@ class SiteJob:
         except BaseException:
             self.close()
             raise
-
-    def _check_base_model(self) -> None:
-        asked = self.job.base_model
-        if asked is None or self.base_model is None:
-            return
-        found = sha256_of_file(weights_of(self.base_model))
-        if found != asked.sha256:
-            raise DeniedError(
-                f"base model `{asked.name}` at this site has sha256 {found[:16]}…, "
-                f"and the job asks for {asked.sha256[:16]}…",
-                hint="one of the two is not the file that was approved",
-            )
 
     def _start(self, layout: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
         self.layout = layout
@@ -287,13 +273,8 @@ class SiteJob:
         self._decide()
         key, root = split_key(self.settings.workspace), self.settings.root
         manifest = write_view(dataset, request, key=key, root=root, folder=self.trainer.view, name=wanted.name)
-        classes, kept = (
-            {label: counts[side] for label, counts in manifest.classes.items()} for side in (TRAINING, VALIDATION)
-        )
-        people = None if manifest.people is None else manifest.people[TRAINING]
-        named = {column: sum(found.values()) for column, found in manifest.identifying.items()}
-        self._view = ViewFacts(manifest.training, classes, manifest.validation, kept, people, named)
-        self._record(Kind.VIEW, _facts_of_view(wanted.name, manifest))
+        self._view = view_facts(manifest)
+        self._record(Kind.VIEW, audit_facts(wanted.name, manifest))
         self._decide()
         return manifest
 
@@ -340,29 +321,3 @@ class SiteJob:
         )
         if not decision.allowed:
             raise DeniedError(decision.sentence())
-
-
-def _facts_of_view(name: str, manifest: ViewManifest) -> dict[str, Fact]:
-    """What the audit log says of a view: counts, by class those of the first classes, and the digest of them all."""
-    facts: dict[str, Fact] = {"dataset": name, "digest": manifest.digest, "rejected": manifest.rejected}
-    facts |= {"training": manifest.training, "validation": manifest.validation, "filtered": manifest.filtered}
-    first = list(manifest.classes.items())[:_RECORDED_CLASSES]
-    facts |= {"labels": tuple(sentence(label)[:_RECORDED_CHARACTERS] for label, _ in first)}
-    facts |= {"classes": tuple(counts[TRAINING] for _, counts in first)}
-    if manifest.people is not None:
-        facts["people"] = manifest.people[TRAINING]
-    if manifest.identifying:
-        facts["identifying"] = sum(sum(found.values()) for found in manifest.identifying.values())
-    return facts | {"classes_digest": sha256_of(canonical_json(manifest.classes))}
-
-
-def _base_model(root: Path, silo: Silo, job: Job) -> Path | None:
-    if job.base_model is None:
-        return None
-    place = silo.base_models.get(job.base_model.name)
-    if place is None:
-        raise RecordsError(f"base model `{job.base_model.name}` is not in the site's silo document")
-    folder = (root / place.path).resolve()
-    if not folder.is_dir():
-        raise RecordsError(f"base model `{job.base_model.name}` does not lie where the silo document says")
-    return folder
