@@ -57,9 +57,7 @@ _BY_CLASSES = frozenset({"accuracy", "macro_f1", "loss"})
 
 _NEVER_DENIES: Mapping[str, Asked] = {
     "free-text": lambda policy: all(grant.free_text in ("mask", "keep") for grant in (policy.datasets or {}).values()),
-    "selection-metric": lambda policy: (
-        policy.may_leave is not None and _BY_CLASSES <= set(policy.may_leave.metrics)
-    ),
+    "selection-metric": lambda policy: policy.may_leave is not None and _BY_CLASSES <= set(policy.may_leave.metrics),
     "release": lambda policy: (
         policy.release is not None and policy.release.approved_by is None and (policy.release.minimum_sites or 1) == 1
     ),
