@@ -9,7 +9,7 @@ import pytest
 
 from cloister.documents import load, parse
 from cloister.errors import InvalidDocumentsError
-from cloister.silos import ColumnKind, CsvConnector, ParquetConnector, Silo, SqliteConnector
+from cloister.silos import ColumnKind, CsvConnector, OmopConnector, ParquetConnector, Silo, SqliteConnector
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """\
@@ -79,4 +79,6 @@ def test_reference_silos_are_named_like_their_files() -> None:
         silo = load(file, Silo).value
         assert silo.site == file.stem
         for dataset in silo.datasets.values():
-            assert dataset.connector.path.startswith(f"demo/records/{silo.site}/")
+            connector = dataset.connector
+            place = connector.source if isinstance(connector, OmopConnector) else connector
+            assert place.path.startswith(f"demo/records/{silo.site}/")
