@@ -136,7 +136,7 @@ TYPES: dict[str, dict[str, tuple[Any, ...]]] = {
         "date": (*DAYS, "infinity", "-infinity", "10000-01-01", "0044-03-15 BC"),
         "timestamptz": (*MOMENTS, "infinity"),
         "timestamp": (*DAYS, "infinity"),
-        "text": (*map(str, DAYS), "29.2.2024", "?"),
+        "text": (*map(str, DAYS), "29.2.2024", "?", "2024-02-29T23:00:00-05:00"),
     },
     "t": {
         "timestamptz": (*MOMENTS, "infinity", "-infinity", "10000-01-01 00:00:00+00"),
@@ -211,7 +211,23 @@ class TestPostgresql:
 
 CELLS = st.one_of(
     st.none(),
-    st.sampled_from([*WORDS, "?", "a\0", "x", *map(str, DAYS), *map(repr, NUMBERS), "true", "no", "+1", "1.0", "NaN"]),
+    st.sampled_from(
+        [
+            *WORDS,
+            "?",
+            "a\0",
+            "x",
+            *map(str, DAYS),
+            *map(repr, NUMBERS),
+            "true",
+            "no",
+            "+1",
+            "1.0",
+            "NaN",
+            "2024-02-29 10:00:00",
+            "2024-02-29T23:00:00-05:00",
+        ]
+    ),
     st.sampled_from([*NUMBERS, *WHOLE, math.inf]).filter(lambda number: abs(number) < 2**63),
     st.sampled_from([word.encode() for word in (*WORDS, "2024-02-29", "1", "0.1")]),
 )

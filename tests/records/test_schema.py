@@ -91,7 +91,7 @@ def test_truth_values() -> None:
 
 def test_dates_are_days_that_there_are() -> None:
     cells = ["2024-02-29", "2023-02-29", "2024-02-31", "20240229", "2024-2-9", "2024-02-29T00:00:00", ""]
-    assert read(cells, "date") == [date(2024, 2, 29), BAD, BAD, BAD, BAD, BAD, None]
+    assert read(cells, "date") == [date(2024, 2, 29), BAD, BAD, BAD, BAD, date(2024, 2, 29), None]
     assert read([datetime(2024, 1, 2, 23)], "date") == [date(2024, 1, 2)]
     assert read([date(2024, 1, 2)], "date") == [date(2024, 1, 2)]
     assert read([20240102], "date") == [BAD]

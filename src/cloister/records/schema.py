@@ -4,8 +4,8 @@
 1. A cell that cannot be read as its column's kind, lies outside its range or is not among its values is invalid. What
    is done about it is the view's to say; here it becomes null.
 2. Nothing is guessed. Numbers are written as JSON writes them, with a sign before them at most; dates and moments as
-   ISO 8601; a moment without an offset is taken as UTC; truth values are `true`, `false`, `1`, `0`, `yes`, `no`, in any
-   case.
+   ISO 8601; a moment without an offset is taken as UTC, and where a date is declared its day counts; truth values are
+   `true`, `false`, `1`, `0`, `yes`, `no`, in any case.
 3. An empty text, a number that is none (NaN), and a word that the dataset lists under `missing` are missing, which is
    another thing than invalid. Free text is kept as it is.
 """
@@ -43,6 +43,7 @@ TYPES: dict[ColumnKind, pa.DataType] = {
 _FREE = frozenset({ColumnKind.TEXT, ColumnKind.MESSAGES})
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _INTEGER = r"^[+-]?[0-9]{1,18}$"
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]+)?\Z"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -137,14 +138,19 @@ def _as_truth(raw: pa.Array) -> pa.Array:
 def _as_date(raw: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         return raw.cast(pa.date32(), safe=False)
-    return _read_each(raw, pa.date32(), date.fromisoformat, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    return _read_each(raw, pa.date32(), _day, _MOMENT)
 
 
 def _as_moment(raw: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         plain = raw.cast(pa.timestamp("us"), safe=False) if pa.types.is_date(raw.type) else raw
         return plain.cast(pa.timestamp("us", plain.type.tz), safe=False).cast(MOMENT)
-    return _read_each(raw, MOMENT, _moment, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]+)?$")
+    return _read_each(raw, MOMENT, _moment, _MOMENT)
+
+
+def _day(text: str) -> date:
+    """The day in UTC, of a moment too: stores give moments as text where a few of them are none of Python's."""
+    return _moment(text).date()
 
 
 def _moment(text: str) -> datetime:
