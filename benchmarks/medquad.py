@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers on diseases at the three institutes that wrote them: a language model federated, pooled and alone.
 
-Run it: .venv/bin/python benchmarks/medquad.py [--seeds 3] [--rounds 8] [--steps 12] [--method full] [--base FOLDER]
+Run it: .venv/bin/python benchmarks/medquad.py [--seeds 3] [--rounds 5] [--steps 8] [--method full] [--base FOLDER]
 
 MedQuAD (Ben Abacha and Demner-Fushman, https://doi.org/10.1186/s12859-019-3119-4, CC BY 4.0): CDC 270, NIDDK 1192 and
 NINDS 1088 questions with their answers, each institute's as JSON lines. The question is the prompt; of the answer is
@@ -36,7 +36,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "full": {"full": {}},
     "lora": {"lora": {"rank": 8, "alpha": 16, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]}},
 }
-RATES = {"full": 0.0005, "lora": 0.005}
+RATES = {"full": 0.001, "lora": 0.005}
 TEST_SHARE = 0.2
 
 Record = dict[str, str]
@@ -45,10 +45,10 @@ Record = dict[str, str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=12, help="of each site in each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="of each site in each round")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=64, help="the most of a question and its answer")
+    parser.add_argument("--tokens", type=int, default=48, help="the most of a question and its answer")
     parser.add_argument("--method", choices=list(METHODS), default="full")
     parser.add_argument("--rate", type=float, help="of learning; the method's own where not given")
     parser.add_argument("--base", type=Path, help="folder with the base model, or where it is made")
