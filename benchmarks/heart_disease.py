@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from in_process import Site, job_of, parquet_dataset, study, table_of
+from in_process import Site, by_site, job_of, parquet_dataset, study, table_of
 from sklearn.model_selection import train_test_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "uci_heart_disease"
@@ -79,6 +79,7 @@ def main() -> None:
         runs = study(job, sites, root=root, seeds=range(options.seeds), ways=options.ways, say=say)
     for metric in ("accuracy", "auc"):
         print(f"\n{table_of(runs, metric)}")
+    print(f"\n{by_site(runs, 'accuracy')}")
     print("\nvalidation loss by way:")
     for way in runs[0].validated:
         print(f"  {way}: {sum(run.validated[way] for run in runs) / len(runs):.4f}")

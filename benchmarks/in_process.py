@@ -312,6 +312,20 @@ def table_of(runs: Sequence[Run], metric: str) -> str:
     return "\n".join(lines)
 
 
+def by_site(runs: Sequence[Run], metric: str) -> str:
+    """Markdown: by way and site, ``metric`` on that site's test records, mean ± deviation over seeds."""
+    names = [name for name in runs[0].tested[BEFORE] if name != TOGETHER]
+    lines = [f"| {metric} on the test records of | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for way, tested in runs[0].tested.items():
+        cells = [
+            spread([run.tested[way][name].get(metric, float("nan")) for run in runs])
+            for name in tested
+            if name in names
+        ]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean ± sample deviation."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
