@@ -76,7 +76,7 @@ def main() -> None:
 def base_model(folder: Path) -> Path:
     """The small language model in ``folder``, made there where it is missing."""
     if not (folder / "model.safetensors").is_file():
-        small_language_model.make(folder, [text for text, _ in small_language_model.read()])
+        small_language_model.make(folder, [text for text, _ in small_language_model.read()], steps=800)
     return folder
 
 
