@@ -57,13 +57,13 @@ _BY_CLASSES = frozenset({"accuracy", "macro_f1", "loss"})
 
 _NEVER_DENIES: Mapping[str, Asked] = {
     "free-text": lambda policy: all(grant.free_text in ("mask", "keep") for grant in (policy.datasets or {}).values()),
-    "selection-metric": lambda policy: policy.may_leave is not None and _BY_CLASSES <= set(policy.may_leave.metrics),
+    "selection-metric": lambda policy: policy.may_leave is not None and _BY_CLASSES.issubset(policy.may_leave.metrics),
     "release": lambda policy: (
         policy.release is not None and policy.release.approved_by is None and (policy.release.minimum_sites or 1) == 1
     ),
 }
-"""Rules that no valid job can break, or none that sorts into classes: every metric that it may name is granted, free text
-is dealt with in every dataset, nothing is demanded of a job."""
+"""Rules that no valid job can break, or none that sorts into classes: every metric that it may name is granted, free
+text is dealt with in every dataset, nothing is demanded of a job."""
 
 
 def uncovered(policies: Mapping[str, Document[Policy]], results: Iterable[Result]) -> list[Problem]:

@@ -154,7 +154,7 @@ def _filtered(name: str, kind: ColumnKind) -> SqlColumn:
     cell, sort = _cell(name), _SORTS.get(kind)
     if sort is None:
         return SqlColumn(cell, None)
-    unless = sa.func.typeof(cell).in_(_OTHER_CELLS[sort])
+    unless: Clause = sa.func.typeof(cell).in_(_OTHER_CELLS[sort])
     if sort is Sort.DATE_IN_TEXT:  # of a moment the day counts, which texts cannot tell by their order
         unless = sa.or_(unless, sa.func.length(cell) != len("2024-01-31"))
     return SqlColumn(cell if sort is Sort.FLOAT else sa.collate(sa.cast(cell, sa.Text()), "BINARY"), sort, unless)

@@ -42,9 +42,7 @@ def _compared(path: str, own: Any, floor: Any) -> Iterator[str]:
     elif isinstance(own, list) and isinstance(floor, list):
         if denied := [entry for entry in own if entry not in floor]:
             yield f"`{path}`: the baseline does not grant {', '.join(_shown(entry) for entry in denied)}."
-    elif _is_tighter(path.rpartition(".")[2], own, floor):
-        yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline, and that counts."
-    elif path.endswith(".free_text") and own != floor and min(own, floor, key=STRICTEST_FIRST.index) == floor:
+    elif _is_tighter(path.rpartition(".")[2], own, floor) or _is_stricter(path, own, floor):
         yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline, and that counts."
     elif (path.startswith("hours.") or path.endswith(".filter")) and own != floor:
         yield f"`{path}`: {_shown(own)} here, {_shown(floor)} in the baseline; both must hold."
@@ -68,6 +66,12 @@ def _is_tighter(key: str, own: Any, floor: Any) -> bool:
     if not isinstance(own, int | float) or not isinstance(floor, int | float):
         return False
     return floor > own if key.startswith("minimum") else floor < own
+
+
+def _is_stricter(path: str, own: Any, floor: Any) -> bool:
+    if not path.endswith(".free_text"):
+        return False
+    return STRICTEST_FIRST.index(floor) < STRICTEST_FIRST.index(own)
 
 
 def _shown(value: Any) -> str:

@@ -72,8 +72,8 @@ def statistics_page(result: dict[str, Any]) -> str:
         "<h2>Features</h2>",
         *feature_sections(found),
         f'<p class="lead">“{NOT_TOLD}” stands where a site may not tell a count, because it is below its policy’s '
-        f"<code>minimum_count</code>, or because such a one would follow from it; “≥” where a sum lacks such a count. Deviations "
-        f"are those of the records themselves, divided by their number.</p>",
+        f"<code>minimum_count</code>, or because such a one would follow from it; “≥” where a sum lacks such a count. "
+        f"Deviations are those of the records themselves, divided by their number.</p>",
         "<h2>Sites</h2>",
         site_table(result["sites"]),
     ]
