@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
@@ -44,7 +43,9 @@ class ViewWriters(ExitStack):
 
     def _open(self, path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
         stream = self.enter_context(os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb"))
-        return self.enter_context(parquet.ParquetWriter(stream, schema))
+        # Read once, on this machine, and removed: it is not worth the time to make it small.
+        options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+        return self.enter_context(parquet.ParquetWriter(stream, schema, **options))
 
     def write(self, sides: Sides) -> None:
         """Append each side's records to its file; what went wrong with earlier ones may be raised here."""
@@ -95,6 +96,8 @@ class ViewImages:
         return {column: self._write(volume) for column, volume in volumes.items()}
 
     def _write(self, volume: Volume) -> str:
+        import nibabel  # noqa: PLC0415 - 40 MB, which views without images can do without
+
         private_folder(self._folder / IMAGES)
         name = f"{IMAGES}/{len(self._digests) + 1:06}.nii"
         values = volume.values
