@@ -36,7 +36,7 @@ class ViewFacts:
         validation: those kept from training, to measure on.
         validation_classes: the same by label.
         people: different people that the records to train on are about; None where the dataset says of nobody.
-        identifying: by column of free text that was looked at, the texts in which somebody seems to be named.
+        identifying: by column of free text that was looked at, the pieces that seem to name somebody.
     """
 
     records: int

@@ -11,8 +11,9 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -87,7 +88,7 @@ class OmopExport:
             raise RecordsError(f"`{self.shown}` is not a readable zip archive", hint=hint) from None
 
 
-class _Files:
+class _Files(ABC):
     """The files of an export by the tables that they hold."""
 
     def __init__(self, shown: str, names: Sequence[str]) -> None:
@@ -106,10 +107,9 @@ class _Files:
     def __contains__(self, table: str) -> bool:
         return table in self.names
 
-    @contextmanager
-    def opened(self, table: str, maximum_bytes: int | None = None) -> Iterator[CsvStore]:
+    @abstractmethod
+    def opened(self, table: str, maximum_bytes: int | None = None) -> AbstractContextManager[CsvStore]:
         """The file of ``table`` as a store; of a packed one at most the first ``maximum_bytes``."""
-        raise NotImplementedError
 
 
 class _Folder(_Files):
