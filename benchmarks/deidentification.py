@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests import medical_abstracts
 from tests.labelled_sentences import measure, read_sentences
 
-from cloister.records.deidentify import THRESHOLD, Deidentifier
+from cloister.records.free_text.deidentify import THRESHOLD, Deidentifier
 
 
 def main() -> None:

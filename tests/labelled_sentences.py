@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from cloister.records.deidentify import Finding
+from cloister.records.free_text.deidentify import Finding
 
 REMAINDERS_TUNED_ON = (0, 3)
 """Templates whose number has one of these remainders by four."""

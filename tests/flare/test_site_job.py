@@ -24,7 +24,7 @@ from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.policies import Rule
-from cloister.records.split import held_back
+from cloister.records.view.split import held_back
 from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import LABELS, SPLIT_KEY, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of, officers_keys

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from cloister.errors import RecordsError
-from cloister.records.omop import OmopStore
+from cloister.records.omop.store import OmopStore
 from cloister.silos.omop import OmopConnector
 from tests.records.postgresql_server import READER, PostgresqlServer
 

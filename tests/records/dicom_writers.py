@@ -13,7 +13,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_ui
 
 from cloister import silos
 from cloister.records import open_store
-from cloister.records.dicom import DicomStore
+from cloister.records.images.dicom import DicomStore
 
 PERSON = "PAT-0001"
 SERIES = generate_uid(entropy_srcs=["series"])

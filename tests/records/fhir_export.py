@@ -11,7 +11,7 @@ import pytest
 
 from cloister.errors import RecordsError
 from cloister.records import open_store
-from cloister.records.fhir import FhirStore
+from cloister.records.fhir.store import FhirStore
 from cloister.silos import Dataset
 from tests.records.contract import SECRET, everything
 

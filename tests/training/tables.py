@@ -13,7 +13,7 @@ import safetensors.numpy
 from cloister.jobs import Job, initial_adapter, layout_of
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.messages import Setup
-from cloister.records.feature_statistics import describe
+from cloister.records.view.feature_statistics import describe
 from cloister.silos import ColumnKind
 
 KINDS = {

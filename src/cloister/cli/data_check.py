@@ -20,7 +20,7 @@ from cloister.jobs import Job, code_of
 from cloister.policies import Decision, Request, Submitter, decide
 from cloister.records import ViewRequest, split_key
 from cloister.records.examine import Examination, Got, examine, facts_of, request_of_all
-from cloister.records.split import FILE
+from cloister.records.view.split import FILE
 from cloister.repository import Repository
 from cloister.roster import Role
 from cloister.silos import Dataset

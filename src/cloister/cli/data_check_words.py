@@ -12,7 +12,7 @@ from cloister.policies.sections import MINIMUM_VALIDATION_RECORDS
 from cloister.records import TRAINING, VALIDATION
 from cloister.records.examine import Examination, Got
 from cloister.records.inspection import ColumnFacts
-from cloister.records.sieve import Tally
+from cloister.records.view.sieve import Tally
 from cloister.silos import Dataset
 
 _IMAGES_SHOWN = 20

@@ -19,11 +19,11 @@ from cloister.cli.options import FolderOption, JsonOption, federation_of, output
 from cloister.errors import DeniedError, RecordsError, UsageError
 from cloister.provisioning import KitPaths, identities, startup_folder
 from cloister.records import ViewRequest, split_key
-from cloister.records.deidentify import Deidentifier
 from cloister.records.examine import request_of_all
-from cloister.records.sieve import Sieve
+from cloister.records.free_text.deidentify import Deidentifier
 from cloister.records.stores import open_store
-from cloister.records.view_request import FREE_TEXT, check_filter
+from cloister.records.view.request import FREE_TEXT, check_filter
+from cloister.records.view.sieve import Sieve
 from cloister.repository import Repository
 from cloister.silos import Dataset
 

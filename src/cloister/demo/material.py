@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cloister.errors import CloisterError
 from cloister.files import private_folder, write_once
-from cloister.records.split import FILE as SPLIT_KEY
+from cloister.records.view.split import FILE as SPLIT_KEY
 from cloister.reference import make_records
 
 FOLDER = "demo"

@@ -18,19 +18,19 @@ import pyarrow as pa
 from cloister.errors import RecordsError
 from cloister.jobs import DatasetRef
 from cloister.policies import ViewFacts
-from cloister.records.deidentify import Deidentifier, Finding
-from cloister.records.fhir import FhirStore
+from cloister.records.fhir.store import FhirStore
 from cloister.records.filter_arrow import mask_of
+from cloister.records.free_text.deidentify import Deidentifier, Finding
+from cloister.records.images.volume import Volume
 from cloister.records.inspection import ColumnFacts, Inspection
 from cloister.records.interface import BATCH_ROWS, Store
 from cloister.records.schema import conform
-from cloister.records.sieve import Sieve, Tally
 from cloister.records.stores import store_of
-from cloister.records.view import check_tally
-from cloister.records.view_files import ViewImages
-from cloister.records.view_manifest import TRAINING, VALIDATION
-from cloister.records.view_request import FREE_TEXT, ViewRequest, check_request
-from cloister.records.volume import Volume
+from cloister.records.view.files import ViewImages
+from cloister.records.view.manifest import TRAINING, VALIDATION
+from cloister.records.view.request import FREE_TEXT, ViewRequest, check_request
+from cloister.records.view.sieve import Sieve, Tally
+from cloister.records.view.write import check_tally
 from cloister.row_filter import RowFilter
 from cloister.silos import ColumnKind, Dataset
 

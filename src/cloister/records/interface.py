@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from cloister.errors import RecordsError
-from cloister.records.volume import Volume
+from cloister.records.images.volume import Volume
 from cloister.row_filter import RowFilter
 
 BATCH_ROWS = 16_384

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloister.records.arrow import ArrowStore
-from cloister.records.csv import CsvStore
-from cloister.records.dicom import DicomStore
-from cloister.records.fhir import FhirStore
+from cloister.records.fhir.store import FhirStore
+from cloister.records.files.arrow import ArrowStore
+from cloister.records.files.csv import CsvStore
+from cloister.records.files.json_lines import JsonLinesStore
+from cloister.records.files.parquet import ParquetStore
+from cloister.records.images.dicom import DicomStore
+from cloister.records.images.nifti import NiftiStore
 from cloister.records.interface import FileStore, Store
-from cloister.records.json_lines import JsonLinesStore
-from cloister.records.nifti import NiftiStore
-from cloister.records.omop import OmopStore
-from cloister.records.parquet import ParquetStore
-from cloister.records.postgresql import PostgresqlStore
-from cloister.records.sqlite import SqliteStore
+from cloister.records.omop.store import OmopStore
+from cloister.records.sql.postgresql import PostgresqlStore
+from cloister.records.sql.sqlite import SqliteStore
 from cloister.silos import (
     ArrowConnector,
     CsvConnector,

@@ -68,7 +68,8 @@ class DicomConnector(Model):
         fields: columns that are filled from the header, and the keyword of the attribute for each.
         retain: which options of the basic confidentiality profile (PS3.15 E.3) are used: attributes that these keep may
             fill columns that a job can ask for.
-        burned_in: what is done about pictures that may have text in them, see `cloister.records.confidentiality`.
+        burned_in: what is done about pictures that may have text in them, see
+            `cloister.records.images.confidentiality`.
         window: `none` gives rescaled values; anything else gives numbers from 0 to 1.
         table: a CSV file with more columns, such as labels.
         key: how its rows find their pictures.
