@@ -171,8 +171,7 @@ def write_bundle(folder: Path, definition: dict[str, Any], file: str = "inferenc
     arguments = {key: value for key, value in definition.items() if key != "_target_"}
     network = getattr(nets, definition["_target_"].rpartition(".")[2])(**arguments)
     (folder / "models").mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "models" / "model.safetensors")
+    safetensors.torch.save_model(network, str(folder / "models" / "model.safetensors"))
     return write_configuration(folder, {"network_def": definition}, file)
 
 

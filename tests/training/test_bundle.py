@@ -79,6 +79,22 @@ def test_loads_the_weights_that_lie_beside(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_weight_with_several_names_is_stored_once(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    definition = {"_target_": "DynUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2, "filters": [4, 8, 8]}
+    sizes = {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}
+    network = bundled_network(write_bundle(tmp_path, {**definition, **sizes}))
+    weights = tmp_path / "models" / "model.safetensors"
+    stored = safetensors.torch.load_file(weights)
+    assert len(stored) < len(network.state_dict())
+    assert all(network.state_dict()[name].equal(value) for name, value in stored.items())
+    safetensors.torch.save_file(dict(list(stored.items())[1:]), weights)
+    with pytest.raises(TrainerError, match="differs or is missing"):
+        bundled_network(tmp_path)
+
+
+@pytest.mark.slow
 def test_refuses_weights_of_another_network(tmp_path: Path) -> None:
     write_bundle(tmp_path, UNET)
     with pytest.raises(TrainerError, match=r"not those of its network: `model\.1"):

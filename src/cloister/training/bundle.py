@@ -130,10 +130,14 @@ def _built(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
 
 
 def _load(network: torch.nn.Module, path: Path) -> None:
-    own = {key: tuple(value.shape) for key, value in network.state_dict().items() if not key.endswith(_UNTRAINED)}
+    state = network.state_dict(keep_vars=True)
+    own = {key: tuple(value.shape) for key, value in state.items() if not key.endswith(_UNTRAINED)}
     found = {key: shape for key, shape in read_header(path).items() if not key.endswith(_UNTRAINED)}
-    if own != found:
-        different = sorted(set(own.items()) ^ set(found.items()))[0][0]
+    # One weight may have several names, of which safetensors stores the first alone; a `DynUNet` has such.
+    loaded = {id(state[key]) for key in found if key in own}
+    wanted = {key: shape for key, shape in own.items() if key in found or id(state[key]) not in loaded}
+    if wanted != found:
+        different = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
         raise TrainerError(f"the bundle's weights are not those of its network: `{different}` differs or is missing")
     try:
         network.load_state_dict(safetensors.torch.load_file(path), strict=False)
