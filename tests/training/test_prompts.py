@@ -65,6 +65,11 @@ def test_a_completion_that_brings_the_end_has_no_second_one(tokenizer: Any) -> N
     assert of_prompt(tokenizer, "the dose?", f"one{END}") == (f"the dose?\none{END}", f"one{END}")
 
 
+def test_an_end_within_a_completion_is_not_its_end(tokenizer: Any) -> None:
+    answer = f"one{END} tablet"
+    assert of_prompt(tokenizer, "the dose?", answer) == (f"the dose?\n{answer}{END}", f"{answer}{END}")
+
+
 def test_a_prompt_that_is_too_long_loses_its_beginning(tokenizer: Any) -> None:
     text, learnt = of_prompt(tokenizer, "x" * 50 + " at night", "one tablet", longest=8)
     assert learnt == f"one tablet{END}"

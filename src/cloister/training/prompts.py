@@ -135,13 +135,15 @@ class Prompts:
             begin = self._begin if piece.begins else []
             numbers += [*begin, *by_text[piece.text]]
             learnt += [*(False for _ in begin), *(piece.learnt for _ in by_text[piece.text])]
-            if piece.ends and not self._has_ended(numbers, learnt):
+            if piece.ends and not self._has_ended(numbers, learnt, written=bool(piece.text)):
                 numbers.append(self._end)
                 learnt.append(True)
         return self._cut(numbers, learnt)
 
-    def _has_ended(self, numbers: list[int], learnt: list[bool]) -> bool:
-        """Whether the end is among the learnt tokens at the end; a template may write something behind it."""
+    def _has_ended(self, numbers: list[int], learnt: list[bool], *, written: bool) -> bool:
+        """Whether a text that was ``written`` by somebody brings its end; a template may write something behind it."""
+        if written:
+            return numbers[-1] == self._end
         last = itertools.takewhile(lambda pair: pair[1], zip(reversed(numbers), reversed(learnt), strict=True))
         return any(number == self._end for number, _ in last)
 
