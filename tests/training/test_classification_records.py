@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.errors import RecordsError
-from cloister.training.classification_records import ClassificationRecords, read_records
+from cloister.training.classification_records import ClassificationRecords, read_classification_records
 
 
 def records(lengths: list[int]) -> ClassificationRecords:
@@ -21,8 +22,9 @@ def records(lengths: list[int]) -> ClassificationRecords:
 
 
 def read(path: Path) -> ClassificationRecords:
-    return read_records(
-        path,
+    return read_classification_records(
+        str(path.parent),
+        path.name,
         text="note",
         label="ward",
         labels=("b", "a"),
@@ -38,7 +40,7 @@ def write(path: Path, notes: list[str | None], wards: list[str]) -> Path:
 
 
 def test_pads_to_the_longest_of_the_batch() -> None:
-    batch = records([3, 1, 5]).batch(np.array([1, 0]))
+    batch = records([3, 1, 5]).batch(np.array([1, 0]), torch.device("cpu"))
     assert batch.tokens.tolist() == [[1, 0, 0], [1, 2, 3]]
     assert batch.mask.tolist() == [[1, 0, 0], [1, 1, 1]]
     assert batch.classes.tolist() == [1, 0]
@@ -82,10 +84,16 @@ def test_reads_a_file_without_records(tmp_path: Path) -> None:
     assert len(read(write(tmp_path / "x.parquet", [], []))) == 0
 
 
-@pytest.mark.parametrize(("notes", "wards"), [(["Jane Doe"], ["Jane's ward"]), ([None], ["a"])])
+@pytest.mark.parametrize(
+    ("notes", "wards", "wrong"),
+    [
+        (["x", "Jane Doe"], ["a", "Jane's ward"], "row 2 of the view's `x.parquet`: column `ward` holds a class"),
+        ([None], ["a"], "row 1 of the view's `x.parquet`: column `note` holds no text"),
+    ],
+)
 def test_refuses_what_the_job_does_not_declare_without_quoting_it(
-    tmp_path: Path, notes: list[str | None], wards: list[str]
+    tmp_path: Path, notes: list[str | None], wards: list[str], wrong: str
 ) -> None:
-    with pytest.raises(RecordsError) as caught:
+    with pytest.raises(RecordsError, match=wrong) as caught:
         read(write(tmp_path / "x.parquet", notes, wards))
     assert "Jane" not in str(caught.value)

@@ -13,7 +13,7 @@ from cloister.errors import RecordsError, TrainerError
 from cloister.jobs import Job, Task
 from cloister.jobs.statistics import CategorySummary, FeatureStatistics, NumberSummary
 from cloister.jobs.tabular_inputs import inputs_of
-from cloister.training.tabular_records import TabularRecords, read_records
+from cloister.training.tabular_records import TabularRecords, read_tabular_records
 
 from ..jobs.tables import job
 
@@ -41,8 +41,9 @@ CELLS = {
 
 def read(folder: Path, the_job: Job, **changed: pa.Array) -> TabularRecords:
     pyarrow.parquet.write_table(pa.table({**CELLS, **changed}), folder / "train.parquet")
-    return read_records(
-        folder / "train.parquet",
+    return read_tabular_records(
+        str(folder),
+        "train.parquet",
         inputs=inputs_of(the_job.dataset.features, STATISTICS),
         task=the_job.task,
         dataset=the_job.dataset,
@@ -76,10 +77,10 @@ def test_survival_has_time_and_event(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "changed", "message"),
     [
-        ("tabular-classification", {"ill": ["yes", "secret", "no", "no"]}, "a class that is not the job's"),
-        ("tabular-classification", {"ill": ["yes", None, "no", "no"]}, "a record without what the job learns"),
-        ("tabular-regression", {"stay": [1.0, None, 2.0, 3.0]}, "a record without what the job learns"),
-        ("survival", {"died": [True, None, True, False]}, "a record without what the job learns"),
+        ("tabular-classification", {"ill": ["yes", "secret", "no", "no"]}, "row 2 .* column `ill` holds a class"),
+        ("tabular-classification", {"ill": ["yes", None, "no", "no"]}, "row 2 .* column `ill` is empty"),
+        ("tabular-regression", {"stay": [1.0, 2.0, None, 3.0]}, "row 3 .* column `stay` is empty"),
+        ("survival", {"died": [True, None, True, False]}, "row 2 .* column `died` is empty"),
     ],
 )
 def test_refuses_records_without_a_target_and_quotes_none(

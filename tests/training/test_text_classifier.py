@@ -181,6 +181,44 @@ def test_refuses_a_base_model_that_lacks_weights(base_model: Path, layout: Adapt
         TextClassifier(setup_of(job(), layout, view, crippled))
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_the_head_of_a_published_classifier_is_left_out(
+    full: bool, base_model: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    import transformers
+
+    document = json.loads(job(steps=1).model_dump_json(exclude_none=True))
+    document["method"] = {"full": {}} if full else document["method"]
+    the_job, blobs = Job.model_validate_json(json.dumps(document)), []
+    for classes in (None, 3, 5):
+        folder = tiny_bert
+        if classes:
+            folder = tmp_path / f"{classes}"
+            classifier = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=classes)
+            classifier.save_pretrained(folder)
+            for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+                (folder / name).write_bytes((base_model / name).read_bytes())
+        declared = layout_of(the_job, base_model=folder)
+        view = write_view(tmp_path / "view", train=9, validation=5)
+        one = TextClassifier(setup_of(the_job, declared, view, folder))
+        one.load_adapter(safetensors.numpy.save(initial_adapter(declared, 1)))
+        one.train(1, quietly)
+        blobs.append(one.adapter())
+    assert blobs[0] == blobs[1] == blobs[2]
+
+
+def test_an_embedding_of_another_size_is_no_head(base_model: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in tiny_bert.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 32}))
+    declared = layout_of(job(), base_model=folder)
+    with pytest.raises(TrainerError, match=r"lacks 1 of its weights, such as `bert\.embeddings\.position"):
+        TextClassifier(setup_of(job(), declared, write_view(tmp_path / "view", train=3, validation=3), folder))
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
 def test_agrees_with_the_declared_layout_of_other_architectures(kind: str, base_model: Path, tmp_path: Path) -> None:
     import transformers

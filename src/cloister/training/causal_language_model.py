@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -12,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from cloister.jobs import METRICS
 from cloister.training.language_records import LanguageBatch, LanguageRecords, read_language_records
 from cloister.training.loop import finite
-from cloister.training.order import Indices, by_length, shuffled
+from cloister.training.order import Indices
 from cloister.training.prompts import Prompts
 from cloister.training.transformer import TransformerTrainer
 from cloister.training.view_columns import TRAINING, VALIDATION
@@ -21,26 +20,13 @@ _LARGEST_LOGARITHM = 700.0  # exp of more is beyond float64
 
 
 class CausalLanguageModel(TransformerTrainer):
-    """Model and records of one job at one site.
+    """Model and records of one job at one site, see `NetworkTrainer`.
 
     How records become texts, and which tokens are learnt, is told in `cloister.training.prompts`. With `packing` the
     records of one step stand in as few rows as hold them; a record sees none of the others, so that what is learnt is
     the same, and takes less time.
 
     A job's own trainer may derive from it and override a method, `loss` above all.
-
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        model: base model with what is trained.
-        training: the records to train on.
-        validation: the records to measure on.
-
-    Raises:
-        TrainerError: where what is trained of this base model is not what the job declares.
-        RecordsError: where the view does not hold what the job declares.
     """
 
     auto_class = AutoModelForCausalLM
@@ -58,7 +44,7 @@ class CausalLanguageModel(TransformerTrainer):
         self.model.eval()
         loss, right, tokens = 0.0, 0, 0
         with torch.inference_mode():
-            for chosen in by_length(self.validation.lengths, self.setup.training.batch_size):
+            for chosen in self.validation.by_length(self.setup.training.batch_size):
                 logits, wanted = self._answers(self.validation.batch(chosen, self.device))
                 loss += float(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"))
                 right += int((logits.argmax(dim=1) == wanted).sum())
@@ -93,7 +79,7 @@ class CausalLanguageModel(TransformerTrainer):
         # Taken out before they become float32: a vocabulary is large, and most tokens are not learnt.
         return output.logits[:, :-1][learnt].float(), batch.tokens[:, 1:][learnt]
 
-    def _read(self) -> None:
+    def _read(self) -> tuple[LanguageRecords, LanguageRecords]:
         tokenizer, plan = self._tokenizer(), self.setup.training
         longest = self._longest(tokenizer)
         prompts = Prompts(tokenizer, longest)
@@ -103,10 +89,4 @@ class CausalLanguageModel(TransformerTrainer):
             records = read_language_records(self.setup.view, file, self.setup.dataset, prompts)
             return LanguageRecords(records, longest, plan.packing, padding)
 
-        self.training, self.validation = read(TRAINING), read(VALIDATION)
-
-    def _records(self) -> int:
-        return len(self.training)
-
-    def _order(self, seed: tuple[int, ...]) -> Iterator[Indices]:
-        return shuffled(self.training.lengths, self.setup.training.batch_size, seed)
+        return read(TRAINING), read(VALIDATION)

@@ -11,13 +11,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
 import torch
 
 from cloister.errors import TrainerError
+from cloister.messages import Setup
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
@@ -107,6 +108,27 @@ class DifferenceExchange:
                 for name, received in self._received.items()
             }
         )
+
+
+def exchange_of(model: Any, setup: Setup, is_new: Callable[[str], bool]) -> Exchange:
+    """What ``model`` exchanges, by the job's method.
+
+    Args:
+        model: with what is trained.
+        setup: the job.
+        is_new: whether a weight of this name is no base model's, but the job's own.
+
+    Raises:
+        TrainerError: where ``model`` does not have the tensors that the job declares.
+    """
+    if setup.method.lora is not None:
+        # Networks for columns have no factors, and do without the seconds that PEFT takes to import.
+        from cloister.training.low_rank import LowRankExchange  # noqa: PLC0415
+
+        return LowRankExchange(model, setup.shapes)
+    if setup.base_model is not None:
+        return DifferenceExchange(model, setup.shapes, is_new)
+    return WeightExchange(model, setup.shapes)
 
 
 def weights_of(model: torch.nn.Module) -> Tensors:

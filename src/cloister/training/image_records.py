@@ -13,7 +13,7 @@ import torch
 from cloister.errors import TrainerError
 from cloister.jobs import DatasetRef
 from cloister.training.images import FormError, ImageReader
-from cloister.training.order import Indices, shuffled
+from cloister.training.order import Indices, in_order, shuffled
 from cloister.training.view_columns import read_columns, wrong_row
 
 CACHE_BYTES = 512 * 2**20
@@ -73,8 +73,7 @@ class ImageRecords:
 
     def in_order(self, batch_size: int) -> Iterator[Indices]:
         """Indices of all records in batches."""
-        for start in range(0, len(self), batch_size):
-            yield np.arange(start, min(start + batch_size, len(self)))
+        return in_order(len(self), batch_size)
 
     def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[Indices]:
         """Indices in random batches without end; see `cloister.training.order.shuffled`."""

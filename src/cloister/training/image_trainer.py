@@ -1,106 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trainers of networks for images share: loading, what is trained and exchanged, and the rounds."""
+"""What the trainers of networks for images share: how such a network is made, and how it is measured."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import torch
 
-from cloister.errors import RecordsError, TrainerError
+from cloister.errors import TrainerError
 from cloister.jobs.network_plan import NetworkPlan
 from cloister.messages import Setup
-from cloister.training.exchange import DifferenceExchange, Exchange, WeightExchange
 from cloister.training.image_records import ImageRecords
 from cloister.training.images import ImageReader
-from cloister.training.interface import Report, Round
-from cloister.training.loop import finite, parameter_groups, train_round
-from cloister.training.low_rank import LowRankExchange, beside_layers
+from cloister.training.loop import finite
+from cloister.training.low_rank import beside_layers
+from cloister.training.network_trainer import NetworkTrainer
 from cloister.training.networks import SteadyStatistics, network_for, scores
 from cloister.training.order import Indices
-from cloister.training.placement import settle
 from cloister.training.view_columns import TRAINING, VALIDATION
 
 
-class ImageTrainer(ABC):
-    """Network and records of one job at one site; a task says what is minimised and what is measured.
+class ImageTrainer(NetworkTrainer):
+    """Network and records of one job at one site, see `NetworkTrainer`; a task says what is measured."""
 
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        device: where the network lies.
-        model: the network with what is trained.
-        training: the records to train on.
-        validation: the records to measure on.
-
-    Raises:
-        TrainerError: where the network is not the one that the job declares.
-        RecordsError: where the view does not hold what the job declares.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.device = settle(setup)
-        # On a GPU, pooling and resizing have no gradient that is the same each time, and would be refused.
-        torch.use_deterministic_algorithms(True, warn_only=self.device.type != "cpu")
-        network = network_for(network_plan(setup)).to(self.device)
-        lora = setup.method.lora
-        self.model: Any = network if lora is None else beside_layers(network, lora)
-        self._exchange: Exchange
-        if lora is not None:
-            self._exchange = LowRankExchange(self.model, setup.shapes)
-        elif setup.base_model is not None:
-            self._exchange = DifferenceExchange(self.model, setup.shapes, lambda _: False)
-        else:
-            self._exchange = WeightExchange(self.model, setup.shapes)
-        self._steady = SteadyStatistics(self.model)
-        reader = ImageReader(network_plan(setup).imaging, len(setup.labels))
-        self.training, self.validation = (
-            ImageRecords(setup.view, file, setup.dataset, reader) for file in (TRAINING, VALIDATION)
-        )
-        if not len(self.training):
-            raise RecordsError("the view holds no training records")
-
-    def load_adapter(self, blob: bytes) -> None:
-        """Take over the tensors in ``blob``, safetensors of float32.
-
-        Raises:
-            TrainerError: where they are not exactly the job's.
-        """
-        self._exchange.load(blob)
-
-    def adapter(self) -> bytes:
-        """What was trained as safetensors of float32."""
-        return self._exchange.save()
-
-    def train(self, number: int, report: Report) -> Round:
-        """Train for one round, see `cloister.training.loop.train_round`.
-
-        Args:
-            number: of the round; with the job's seed it decides order and dropout.
-            report: told after every step.
-
-        Raises:
-            TrainerError: where the loss is no longer a number.
-            RecordsError: where an image is not what the job declares.
-        """
-        plan = self.setup.training
-        return train_round(
-            plan,
-            number,
-            self._steady,
-            groups=parameter_groups(self.model.named_parameters(), plan),
-            records=len(self.training),
-            order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
-            loss=self._batch_loss,
-            report=report,
-        )
+    training: ImageRecords
+    validation: ImageRecords
 
     def evaluate(self) -> dict[str, float]:
-        """Metrics on the validation records, those that have a value there; empty without records."""
+        """Metrics by name on the validation records, those that have a value there; empty without records."""
         if not len(self.validation):
             return {}
         self.model.eval()
@@ -131,9 +59,23 @@ class ImageTrainer(ABC):
     def measure(self, compared: torch.Tensor) -> dict[str, float | None]:
         """Metrics beside the loss, of all that `compare` gave; None where one has no value."""
 
+    def _network(self) -> Any:
+        network, lora = network_for(network_plan(self.setup)), self.setup.method.lora
+        return network if lora is None else beside_layers(network, lora)
+
+    def _read(self) -> tuple[ImageRecords, ImageRecords]:
+        reader = ImageReader(network_plan(self.setup).imaging, len(self.setup.labels))
+        training, validation = (
+            ImageRecords(self.setup.view, file, self.setup.dataset, reader) for file in (TRAINING, VALIDATION)
+        )
+        return training, validation
+
+    def _trained_network(self) -> torch.nn.Module:
+        return SteadyStatistics(self.model)
+
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         images, aims = self.training.batch(chosen, self.device)
-        return self.loss(scores(self._steady, images), aims)
+        return self.loss(scores(self.model, images), aims)
 
 
 def network_plan(setup: Setup) -> NetworkPlan:

@@ -11,7 +11,7 @@ import torch
 from cloister.errors import RecordsError, TrainerError
 from cloister.jobs import DatasetRef
 from cloister.silos.dialogue import messages_of
-from cloister.training.order import Indices
+from cloister.training.order import Indices, OfLength
 from cloister.training.prompts import Piece, Prompts, Tokens
 from cloister.training.view_columns import read_columns, wrong_row
 
@@ -33,7 +33,7 @@ class LanguageBatch:
 
 
 @dataclass(frozen=True)
-class LanguageRecords:
+class LanguageRecords(OfLength):
     """Records as tokens.
 
     Attributes:
@@ -47,9 +47,6 @@ class LanguageRecords:
     longest: int
     packing: bool
     padding: int
-
-    def __len__(self) -> int:
-        return len(self.records)
 
     @property
     def lengths(self) -> Indices:

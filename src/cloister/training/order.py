@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which order records of different length are taken, and in which batches."""
+"""In which order records are taken, and in which batches."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,31 @@ Indices = npt.NDArray[np.int64]
 # A group of so many batches is sorted by length before it is cut, so that a batch holds texts of like length and
 # little of it is padding; wide enough to do that, narrow enough to stay random.
 _BATCHES_PER_GROUP = 16
+
+
+class OfLength(ABC):
+    """Records of different length."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Indices:
+        """Of each record, shape (n,)."""
+
+    def by_length(self, batch_size: int) -> Iterator[Indices]:
+        """Indices of all records in batches, see `by_length`."""
+        return by_length(self.lengths, batch_size)
+
+    def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[Indices]:
+        """Indices in random batches without end, see `shuffled`."""
+        return shuffled(self.lengths, batch_size, seed)
+
+
+def in_order(records: int, batch_size: int) -> Iterator[Indices]:
+    """Indices of all of so many ``records`` in batches."""
+    yield from _cut(np.arange(records), batch_size)
 
 
 def by_length(lengths: Indices, batch_size: int) -> Iterator[Indices]:

@@ -7,110 +7,40 @@ is learnt; `loss` is in such deviations, squared, and the other metrics are in t
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from cloister.errors import RecordsError, TrainerError
+from cloister.errors import TrainerError
 from cloister.jobs import Task
 from cloister.jobs.architecture import FtTransformer, Mlp
-from cloister.jobs.tabular_inputs import inputs_of
+from cloister.jobs.statistics import FeatureStatistics
+from cloister.jobs.tabular_inputs import TabularInputs, inputs_of
 from cloister.jobs.tabular_layout import HEAD, has_intercept, outputs_of
-from cloister.messages import Setup
-from cloister.training.exchange import WeightExchange
-from cloister.training.interface import Report, Round
-from cloister.training.loop import finite, parameter_groups, train_round
+from cloister.training.loop import finite
 from cloister.training.metrics import Numbers, accuracy, auc, macro_f1, mae, r2, rmse
+from cloister.training.network_trainer import NetworkTrainer
 from cloister.training.order import Indices
-from cloister.training.placement import settle
 from cloister.training.tabular_networks import network_of
-from cloister.training.tabular_records import TabularRecords, read_records, target_scaling
+from cloister.training.tabular_records import TabularRecords, read_tabular_records, target_scaling
+from cloister.training.view_columns import TRAINING, VALIDATION
 
 EVALUATION_BATCH = 1024
 """Records that are measured at once."""
 
 
-class TabularTrainer:
-    """Network and records of one job at one site.
+class TabularTrainer(NetworkTrainer):
+    """Network and records of one job at one site, see `NetworkTrainer`.
 
     A job's own trainer may derive from it and override a method, `loss` above all.
-
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        device: where the network lies.
-        model: the network.
-        training: the records to train on.
-        validation: the records to measure on.
-
-    Raises:
-        TrainerError: where the network is not the one that the job declares.
-        RecordsError: where the view does not hold what the job declares.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.device = settle(setup)
-        plan = None if setup.architecture is None else setup.architecture.network
-        if setup.statistics is None or not isinstance(plan, Mlp | FtTransformer):
-            raise TrainerError(f"task {setup.task} needs a description of its features, and a network for columns")
-        inputs = inputs_of(setup.dataset.features, setup.statistics)
-        outputs, intercept = outputs_of(setup.task, len(setup.labels)), has_intercept(setup.task)
-        self.model: torch.nn.Module = network_of(plan, inputs, outputs, intercept=intercept).to(self.device)
-        self._exchange = WeightExchange(self.model, setup.shapes)
-        self._scaling = target_scaling(setup.dataset, setup.statistics)
-        self.training, self.validation = (
-            read_records(
-                Path(setup.view) / f"{name}.parquet",
-                inputs=inputs,
-                task=setup.task,
-                dataset=setup.dataset,
-                statistics=setup.statistics,
-            )
-            for name in ("train", "validation")
-        )
-        if not len(self.training):
-            raise RecordsError("the view holds no training records")
-
-    def load_adapter(self, blob: bytes) -> None:
-        """Take over the weights in ``blob``, safetensors of float32.
-
-        Raises:
-            TrainerError: where they are not exactly the job's.
-        """
-        self._exchange.load(blob)
-
-    def adapter(self) -> bytes:
-        """The weights as safetensors of float32."""
-        return self._exchange.save()
-
-    def train(self, number: int, report: Report) -> Round:
-        """Train for one round, see `cloister.training.loop.train_round`.
-
-        Args:
-            number: of the round; with the job's seed it decides order and dropout.
-            report: told after every step.
-
-        Raises:
-            TrainerError: where the loss is no longer a number.
-        """
-        plan = self.setup.training
-        return train_round(
-            plan,
-            number,
-            self.model,
-            groups=parameter_groups(self.model.named_parameters(), plan, self._is_head),
-            records=len(self.training),
-            order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
-            loss=self._batch_loss,
-            report=report,
-        )
+    training: TabularRecords
+    validation: TabularRecords
 
     def evaluate(self) -> dict[str, float]:
-        """Metrics on the validation records, those that have a value there; empty without records."""
+        """Metrics by name on the validation records, those that have a value there; empty without records."""
         if not len(self.validation):
             return {}
         said = self.predict(self.validation)
@@ -152,14 +82,45 @@ class TabularTrainer:
             probabilities = torch.from_numpy(said).double().softmax(dim=1).numpy()
             scores = {"accuracy": accuracy(truth, predicted), "macro_f1": macro_f1(truth, predicted)}
             return {**scores, "auc": auc(truth, probabilities)}
-        mean, scale = self._scaling
+        mean, scale = target_scaling(self.setup.dataset, self._statistics)
         right, guessed = (np.float64(mean) + np.float64(scale) * values for values in (truth, said[:, 0]))
         return {"rmse": rmse(right, guessed), "mae": mae(right, guessed), "r2": r2(right, guessed)}
+
+    def _network(self) -> Any:
+        setup = self.setup
+        plan = None if setup.architecture is None else setup.architecture.network
+        if not isinstance(plan, Mlp | FtTransformer):
+            raise TrainerError(f"task {setup.task} needs a network for columns")
+        outputs, intercept = outputs_of(setup.task, len(setup.labels)), has_intercept(setup.task)
+        return network_of(plan, self._inputs, outputs, intercept=intercept)
+
+    def _read(self) -> tuple[TabularRecords, TabularRecords]:
+        training, validation = (
+            read_tabular_records(
+                self.setup.view,
+                file,
+                inputs=self._inputs,
+                task=self.setup.task,
+                dataset=self.setup.dataset,
+                statistics=self._statistics,
+            )
+            for file in (TRAINING, VALIDATION)
+        )
+        return training, validation
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         rows, targets = self.training.batch(chosen, self.device)
         return self.loss(self.model(rows).float(), targets)
 
-    @staticmethod
-    def _is_head(name: str) -> bool:
+    def _is_head(self, name: str) -> bool:
         return name.split(".", maxsplit=1)[0] == HEAD
+
+    @property
+    def _statistics(self) -> FeatureStatistics:
+        if self.setup.statistics is None:
+            raise TrainerError(f"task {self.setup.task} needs a description of its features")
+        return self.setup.statistics
+
+    @property
+    def _inputs(self) -> TabularInputs:
+        return inputs_of(self.setup.dataset.features, self._statistics)

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 import torch
 
-from cloister.errors import RecordsError, TrainerError
+from cloister.errors import TrainerError
 from cloister.jobs import DatasetRef, Task
 from cloister.jobs.statistics import FeatureStatistics, NumberSummary
 from cloister.jobs.tabular_inputs import CategoryInput, NumberInput, TabularInputs, scaling_of
-from cloister.training.order import Indices
+from cloister.training.order import Indices, in_order
 from cloister.training.tabular_networks import Rows
+from cloister.training.view_columns import read_table, wrong_row
 
 _FARTHEST = 100.0  # standard deviations; a cell beyond counts as that far, lest float32 overflow
 
@@ -49,8 +48,7 @@ class TabularRecords:
 
     def in_order(self, batch_size: int) -> Iterator[Indices]:
         """Indices of all records in batches."""
-        for start in range(0, len(self), batch_size):
-            yield np.arange(start, min(start + batch_size, len(self)))
+        return in_order(len(self), batch_size)
 
     def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[Indices]:
         """Indices in random batches without end: every record once, then all again in another order.
@@ -67,13 +65,14 @@ class TabularRecords:
         return self.rows.numbers, self.rows.missing, self.rows.slots
 
 
-def read_records(
-    path: Path, *, inputs: TabularInputs, task: Task, dataset: DatasetRef, statistics: FeatureStatistics
+def read_tabular_records(
+    view: str, file: str, *, inputs: TabularInputs, task: Task, dataset: DatasetRef, statistics: FeatureStatistics
 ) -> TabularRecords:
     """Read one file of the view.
 
     Args:
-        path: the Parquet file.
+        view: its folder.
+        file: the Parquet file in it.
         inputs: what the network is given.
         task: on columns; decides what the targets are.
         dataset: which column is what.
@@ -85,13 +84,19 @@ def read_records(
         TrainerError: where the task is no task on columns.
     """
     aims = _aims(task, dataset)
-    # Without threads: the sandbox counts them.
-    table: pa.Table = pyarrow.parquet.read_table(
-        path, columns=[*inputs.columns, *aims], use_threads=False, pre_buffer=False
-    )
-    if any(table.column(name).null_count for name in aims):
-        raise RecordsError("the view holds a record without what the job learns to say of it")
+    table = read_table(view, file, *inputs.columns, *aims)
+    for name in aims:
+        _check(file, name, table.column(name).is_valid(), "is empty")
+    if task is Task.TABULAR_CLASSIFICATION:
+        known = pc.is_in(table.column(dataset.label), value_set=pa.array(dataset.labels, pa.string()))
+        _check(file, str(dataset.label), known, "holds a class that is not the job's")
     return TabularRecords(_rows(table, inputs), _targets(table, task, dataset, statistics))
+
+
+def _check(file: str, column: str, right: pa.ChunkedArray, wrong: str) -> None:
+    index = pc.index(right, pa.scalar(False)).as_py()
+    if index >= 0:
+        raise wrong_row(file, index, column, wrong)
 
 
 def target_scaling(dataset: DatasetRef, statistics: FeatureStatistics) -> tuple[float, float]:
@@ -150,8 +155,6 @@ def _slots(cells: pa.ChunkedArray, category: CategoryInput) -> npt.NDArray[np.in
 def _targets(table: pa.Table, task: Task, dataset: DatasetRef, statistics: FeatureStatistics) -> torch.Tensor:
     if task is Task.TABULAR_CLASSIFICATION:
         numbers = pc.index_in(table.column(dataset.label), value_set=pa.array(dataset.labels, pa.string()))
-        if numbers.null_count:
-            raise RecordsError("the view holds a record with a class that is not the job's")
         return torch.from_numpy(numbers.cast(pa.int64()).to_numpy().copy())
     if task is Task.TABULAR_REGRESSION:
         mean, scale = target_scaling(dataset, statistics)

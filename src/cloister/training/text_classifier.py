@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,30 +10,18 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from cloister.errors import TrainerError
-from cloister.training.classification_records import Batch, ClassificationRecords, read_records
+from cloister.training.classification_records import Batch, ClassificationRecords, read_classification_records
 from cloister.training.loop import finite
 from cloister.training.metrics import accuracy, macro_f1
 from cloister.training.order import Indices
 from cloister.training.transformer import EVALUATION_BATCH, TransformerTrainer
+from cloister.training.view_columns import TRAINING, VALIDATION
 
 
 class TextClassifier(TransformerTrainer):
-    """Model and records of one job at one site.
+    """Model and records of one job at one site, see `NetworkTrainer`.
 
     A job's own trainer may derive from it and override a method, `loss` above all.
-
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        model: base model with its adapter.
-        training: the records to train on.
-        validation: the records to measure on.
-
-    Raises:
-        TrainerError: where the adapter on this base model is not the one that the job declares.
-        RecordsError: where the view does not hold what the job declares.
     """
 
     auto_class = AutoModelForSequenceClassification
@@ -50,7 +36,7 @@ class TextClassifier(TransformerTrainer):
         truth, predicted, loss = [], [], 0.0
         with torch.inference_mode():
             for chosen in self.validation.by_length(EVALUATION_BATCH):
-                batch = self.validation.batch(chosen).to(self.device)
+                batch = self.validation.batch(chosen, self.device)
                 logits = self._logits(batch)
                 loss += float(torch.nn.functional.cross_entropy(logits, batch.classes, reduction="sum"))
                 truth.append(batch.classes.numpy(force=True))
@@ -72,7 +58,7 @@ class TextClassifier(TransformerTrainer):
         return torch.nn.functional.cross_entropy(logits, classes)
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
-        batch = self.training.batch(chosen).to(self.device)
+        batch = self.training.batch(chosen, self.device)
         return self.loss(self._logits(batch), batch.classes)
 
     def _logits(self, batch: Batch) -> torch.Tensor:
@@ -84,7 +70,7 @@ class TextClassifier(TransformerTrainer):
         numbers = {name: number for number, name in enumerate(labels)}
         return {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": numbers}
 
-    def _read(self) -> None:
+    def _read(self) -> tuple[ClassificationRecords, ClassificationRecords]:
         tokenizer = self._tokenizer()
         longest, padding = self._longest(tokenizer), int(tokenizer.pad_token_id or 0)
         text, label = self.setup.dataset.text, self.setup.dataset.label
@@ -95,16 +81,15 @@ class TextClassifier(TransformerTrainer):
             tokens: list[list[int]] = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
             return tokens
 
-        def read(name: str) -> ClassificationRecords:
-            path = Path(self.setup.view) / f"{name}.parquet"
-            return read_records(
-                path, text=text, label=label, labels=self.setup.labels, tokenise=tokenise, padding=padding
+        def read(file: str) -> ClassificationRecords:
+            return read_classification_records(
+                self.setup.view,
+                file,
+                text=text,
+                label=label,
+                labels=self.setup.labels,
+                tokenise=tokenise,
+                padding=padding,
             )
 
-        self.training, self.validation = read("train"), read("validation")
-
-    def _records(self) -> int:
-        return len(self.training)
-
-    def _order(self, seed: tuple[int, ...]) -> Iterator[Indices]:
-        return self.training.shuffled(self.setup.training.batch_size, seed)
+        return read(TRAINING), read(VALIDATION)

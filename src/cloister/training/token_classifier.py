@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,30 +12,17 @@ from cloister.errors import TrainerError
 from cloister.jobs.tags import tags_of
 from cloister.training.entities import EntityCount
 from cloister.training.loop import finite
-from cloister.training.order import Indices, by_length, shuffled
+from cloister.training.order import Indices
 from cloister.training.token_records import NO_TAG, Encoded, TokenBatch, TokenRecords, read_token_records
 from cloister.training.transformer import EVALUATION_BATCH, TransformerTrainer
 from cloister.training.view_columns import TRAINING, VALIDATION
 
 
 class TokenClassifier(TransformerTrainer):
-    """Model and records of one job at one site.
+    """Model and records of one job at one site, see `NetworkTrainer`.
 
     A job's own trainer may derive from it and override a method, `loss` above all. Which token has which tag is told in
     `cloister.training.token_records`.
-
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        model: base model with what is trained.
-        training: the records to train on.
-        validation: the records to measure on.
-
-    Raises:
-        TrainerError: where what is trained of this base model is not what the job declares.
-        RecordsError: where the view does not hold what the job declares.
     """
 
     auto_class = AutoModelForTokenClassification
@@ -55,7 +41,7 @@ class TokenClassifier(TransformerTrainer):
         loss, right, tokens = 0.0, 0, 0
         pieces = EntityCount(marked=self.validation.lost)
         with torch.inference_mode():
-            for chosen in by_length(self.validation.lengths, EVALUATION_BATCH):
+            for chosen in self.validation.by_length(EVALUATION_BATCH):
                 batch = self.validation.batch(chosen, self.device)
                 logits, tags = self._logits(batch), batch.tags[batch.tags != NO_TAG]
                 loss += float(torch.nn.functional.cross_entropy(logits, tags, reduction="sum"))
@@ -97,7 +83,7 @@ class TokenClassifier(TransformerTrainer):
         numbers = {tag: number for number, tag in enumerate(tags)}
         return {"num_labels": len(tags), "id2label": dict(enumerate(tags)), "label2id": numbers}
 
-    def _read(self) -> None:
+    def _read(self) -> tuple[TokenRecords, TokenRecords]:
         tokenizer = self._tokenizer()
         longest, padding = self._longest(tokenizer), int(tokenizer.pad_token_id or 0)
         text, entities = self.setup.dataset.text, self.setup.dataset.entities
@@ -128,10 +114,4 @@ class TokenClassifier(TransformerTrainer):
                 padding=padding,
             )
 
-        self.training, self.validation = read(TRAINING), read(VALIDATION)
-
-    def _records(self) -> int:
-        return len(self.training)
-
-    def _order(self, seed: tuple[int, ...]) -> Iterator[Indices]:
-        return shuffled(self.training.lengths, self.setup.training.batch_size, seed)
+        return read(TRAINING), read(VALIDATION)

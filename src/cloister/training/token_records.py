@@ -17,7 +17,7 @@ import torch
 
 from cloister.errors import RecordsError
 from cloister.silos.spans import Span, spans_of
-from cloister.training.order import Indices
+from cloister.training.order import Indices, OfLength
 from cloister.training.view_columns import read_columns, wrong_row
 
 NO_TAG = -100
@@ -52,7 +52,7 @@ class TokenBatch:
 
 
 @dataclass(frozen=True)
-class TokenRecords:
+class TokenRecords(OfLength):
     """Texts as tokens with their tags.
 
     Attributes:
@@ -66,9 +66,6 @@ class TokenRecords:
     tags: list[npt.NDArray[np.int32]]
     lost: int
     padding: int
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
     @property
     def lengths(self) -> Indices:

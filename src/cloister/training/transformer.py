@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trainers of base models for text share: loading, what is trained and exchanged, and the rounds."""
+"""What the trainers of base models for text share: how such a model is loaded, and how its texts become tokens."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from cloister.errors import RecordsError, TrainerError
-from cloister.messages import Setup
-from cloister.training.exchange import DifferenceExchange, Exchange
-from cloister.training.interface import Report, Round
-from cloister.training.loop import ParameterGroup, parameter_groups, train_round
-from cloister.training.low_rank import LowRankExchange, with_factors
-from cloister.training.order import Indices
-from cloister.training.placement import settle
+from cloister.errors import TrainerError
+from cloister.training.low_rank import with_factors
+from cloister.training.network_trainer import NetworkTrainer
 
 EVALUATION_BATCH = 64
 """Records that are measured at once."""
@@ -26,95 +19,18 @@ EVALUATION_BATCH = 64
 _PEFT_PREFIX = "base_model.model."
 
 
-class TransformerTrainer(ABC):
-    """Base model and records of one job at one site; a task says what model that is, and what is done with a batch.
-
-    Args:
-        setup: what to load.
-
-    Attributes:
-        setup: what was loaded.
-        device: where the model lies.
-        model: base model with what is trained.
-
-    Raises:
-        TrainerError: where what is trained of this base model is not what the job declares.
-        RecordsError: where the view does not hold what the job declares.
-    """
+class TransformerTrainer(NetworkTrainer):
+    """Base model and records of one job at one site, see `NetworkTrainer`; a task says what model that is."""
 
     auto_class: Any
     """Class of transformers that loads the base model for this task."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.device = settle(setup)
+    def _network(self) -> Any:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        base = self._load().to(self.device)
-        lora = setup.method.lora
-        self.model: Any = base if lora is None else with_factors(base, lora, setup, transposed=_is_transposed(base))
-        self._exchange: Exchange = (
-            DifferenceExchange(self.model, setup.shapes, self._is_head)
-            if lora is None
-            else LowRankExchange(self.model, setup.shapes)
-        )
-        self._read()
-        if not self._records():
-            raise RecordsError("the view holds no training records")
-
-    def load_adapter(self, blob: bytes) -> None:
-        """Take over the tensors in ``blob``, safetensors of float32.
-
-        Raises:
-            TrainerError: where they are not exactly the job's.
-        """
-        self._exchange.load(blob)
-
-    def adapter(self) -> bytes:
-        """What was trained as safetensors of float32."""
-        return self._exchange.save()
-
-    @abstractmethod
-    def evaluate(self) -> dict[str, float]:
-        """Metrics by name on the validation records; empty without any."""
-
-    def train(self, number: int, report: Report) -> Round:
-        """Train for one round, see `cloister.training.loop.train_round`.
-
-        Args:
-            number: of the round; with the job's seed it decides order and dropout.
-            report: told after every step.
-
-        Raises:
-            TrainerError: where the loss is no longer a number.
-        """
-        plan = self.setup.training
-        return train_round(
-            plan,
-            number,
-            self.model,
-            groups=self._parameter_groups(),
-            records=self._records(),
-            order=self._order((plan.seed, number)),
-            loss=self._batch_loss,
-            report=report,
-        )
-
-    @abstractmethod
-    def _read(self) -> None:
-        """Read the view's records; `self.model` is there by then."""
-
-    @abstractmethod
-    def _records(self) -> int:
-        """How many records there are to train on."""
-
-    @abstractmethod
-    def _order(self, seed: tuple[int, ...]) -> Iterator[Indices]:
-        """Batches of indices of training records, without end."""
-
-    @abstractmethod
-    def _batch_loss(self, chosen: Indices) -> torch.Tensor:
-        """What is minimised of the training records at the indices ``chosen``."""
+        base, lora = self._load(), self.setup.method.lora
+        transposed = base.config.model_type == "gpt2"
+        return base if lora is None else with_factors(base, lora, self.setup, transposed=transposed)
 
     def _options(self) -> dict[str, Any]:
         """What `auto_class` is told beside how to load."""
@@ -127,13 +43,15 @@ class TransformerTrainer(ABC):
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            # A head of other classes, which a published classifier brings; the job's own takes its place.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
             **self._options(),
         )
+        invented = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
         # Drawn at random and not part of what is exchanged, they would differ from what the result is used with.
-        invented = sorted(name for name in report["missing_keys"] if not self._is_head(name))
-        if invented:
-            raise TrainerError(f"the base model lacks {len(invented)} of its weights, such as `{invented[0]}`")
+        if lacking := sorted(name for name in invented if not self._is_head(name)):
+            raise TrainerError(f"the base model lacks {len(lacking)} of its weights, such as `{lacking[0]}`")
         return base
 
     @property
@@ -155,10 +73,3 @@ class TransformerTrainer(ABC):
 
     def _is_head(self, name: str) -> bool:
         return name.removeprefix(_PEFT_PREFIX).split(".")[0] in self.setup.head_modules
-
-    def _parameter_groups(self) -> list[ParameterGroup]:
-        return parameter_groups(self.model.named_parameters(), self.setup.training, self._is_head)
-
-
-def _is_transposed(base: Any) -> bool:
-    return bool(base.config.model_type == "gpt2")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns of the governed view as plain lists, and what is wrong with one of its rows."""
+"""Columns of the governed view, and what is wrong with one of its rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet
 
 from cloister.errors import RecordsError
@@ -14,6 +15,16 @@ TRAINING, VALIDATION = "train.parquet", "validation.parquet"
 
 
 def read_columns(view: str, file: str, *names: str) -> list[list[Any]]:
+    """The columns ``names`` of one file of the view as plain lists.
+
+    Raises:
+        RecordsError: where one of them is not there.
+    """
+    table = read_table(view, file, *names)
+    return [table.column(name).to_pylist() for name in names]
+
+
+def read_table(view: str, file: str, *names: str) -> pa.Table:
     """The columns ``names`` of one file of the view.
 
     Raises:
@@ -21,8 +32,10 @@ def read_columns(view: str, file: str, *names: str) -> list[list[Any]]:
     """
     try:
         # Without threads: the sandbox counts them.
-        table = pyarrow.parquet.read_table(Path(view) / file, columns=list(names), use_threads=False, pre_buffer=False)
-        return [table.column(name).to_pylist() for name in names]
+        table: pa.Table = pyarrow.parquet.read_table(
+            Path(view) / file, columns=list(names), use_threads=False, pre_buffer=False
+        )
+        return table.select(list(names))
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise RecordsError(f"the view's `{file}` cannot be read, or lacks a column of the job") from error
 

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all built-in trainers share: what they load in which order, what is exchanged, and the rounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+
+from cloister.errors import RecordsError
+from cloister.messages import Setup
+from cloister.training.exchange import exchange_of
+from cloister.training.interface import Report, Round
+from cloister.training.loop import ParameterGroup, parameter_groups, train_round
+from cloister.training.order import Indices
+from cloister.training.placement import settle
+
+
+class Records(Protocol):
+    """Records of one file of the view."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def shuffled(self, batch_size: int, seed: tuple[int, ...]) -> Iterator[Indices]:
+        """Indices in random batches without end: every record once, then all again in another order."""
+
+
+class NetworkTrainer(ABC):
+    """Network and records of one job at one site; a kind of network says how it is made, a task what is minimised.
+
+    Args:
+        setup: what to load.
+
+    Attributes:
+        setup: what was loaded.
+        device: where the network lies.
+        model: the network with what is trained.
+        training: the records to train on.
+        validation: the records to measure on.
+
+    Raises:
+        TrainerError: where what is trained is not what the job declares.
+        RecordsError: where the view does not hold what the job declares.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.device = settle(setup)
+        self.model: Any = self._network().to(self.device)
+        self._exchange = exchange_of(self.model, setup, self._is_head)
+        self.training: Records
+        self.validation: Records
+        self.training, self.validation = self._read()
+        if not len(self.training):
+            raise RecordsError("the view holds no training records")
+
+    def load_adapter(self, blob: bytes) -> None:
+        """Take over the tensors in ``blob``, safetensors of float32.
+
+        Raises:
+            TrainerError: where they are not exactly the job's.
+        """
+        self._exchange.load(blob)
+
+    def adapter(self) -> bytes:
+        """What was trained as safetensors of float32."""
+        return self._exchange.save()
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Metrics by name on the validation records, those that have a value there; empty without records."""
+
+    def train(self, number: int, report: Report) -> Round:
+        """Train for one round, see `cloister.training.loop.train_round`.
+
+        Args:
+            number: of the round; with the job's seed it decides order and dropout.
+            report: told after every step.
+
+        Raises:
+            TrainerError: where the loss is no longer a number.
+            RecordsError: where a record that is read only now is not what the job declares.
+        """
+        plan = self.setup.training
+        return train_round(
+            plan,
+            number,
+            self._trained_network(),
+            groups=self._parameter_groups(),
+            records=len(self.training),
+            order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
+            loss=self._batch_loss,
+            report=report,
+        )
+
+    @abstractmethod
+    def _network(self) -> Any:
+        """The network with what is trained, before the first weights come."""
+
+    @abstractmethod
+    def _read(self) -> tuple[Records, Records]:
+        """The records to train on, and those to measure on; `self.model` is there by then."""
+
+    @abstractmethod
+    def _batch_loss(self, chosen: Indices) -> torch.Tensor:
+        """What is minimised of the training records at the indices ``chosen``."""
+
+    def _trained_network(self) -> torch.nn.Module:
+        """What is put into training mode."""
+        model: torch.nn.Module = self.model
+        return model
+
+    def _is_head(self, name: str) -> bool:  # noqa: ARG002 - kinds of network that have one say which it is
+        """Whether a weight of this name is the head's, which is new and has a rate of its own."""
+        return False
+
+    def _parameter_groups(self) -> list[ParameterGroup]:
+        return parameter_groups(self.model.named_parameters(), self.setup.training, self._is_head)
