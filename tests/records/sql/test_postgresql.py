@@ -321,6 +321,44 @@ class TestPlaces:
             assert connection.execute(asked, (database,)).fetchall() == [(tls == "require",)]
         reading.close()  # type: ignore[attr-defined]
 
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("PGHOSTADDR", "127.0.0.9"),
+            ("PGTARGETSESSIONATTRS", "standby"),
+            ("PGSSLMINPROTOCOLVERSION", "none"),
+            ("PGSSLNEGOTIATION", "direct"),
+            ("PGREQUIREPEER", "nobody"),
+            ("PGCHANNELBINDING", "require"),
+            ("PGSSLROOTCERT", "/nowhere"),
+            ("PGSSLCERT", "/nowhere"),
+            ("PGOPTIONS", "-c nothing=1"),
+        ],
+    )
+    @pytest.mark.parametrize("by_socket", [False, True])
+    def test_no_variable_of_the_library_leads_elsewhere(
+        self,
+        by_socket: bool,
+        variable: str,
+        value: str,
+        postgresql: PostgresqlServer,
+        database: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        store_by = {"host": postgresql.socket_folder, "user": TRUSTED, "password": None, "tls_authority": None}
+        postgresql.write(database, rows(2))
+        monkeypatch.setenv(variable, value)
+        store = open_store(postgresql.dataset(database, **(store_by if by_socket else {})), root=ROOT)
+        assert len(everything(store, "note")) == 2
+
+    def test_an_authority_in_the_home_folder_is_not_asked(
+        self, postgresql: PostgresqlServer, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".postgresql").mkdir()
+        (tmp_path / ".postgresql" / "root.crt").write_text("no certificate")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert len(everything(made(postgresql, database, rows(2), tls="require", tls_authority=None), "note")) == 2
+
     def test_another_schema_and_odd_names(self, postgresql: PostgresqlServer, database: str) -> None:
         postgresql.execute(
             'CREATE SCHEMA "Ward7"',

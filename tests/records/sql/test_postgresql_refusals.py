@@ -101,6 +101,15 @@ class TestConnection:
         error = refusal(postgresql, database, password=None)
         assert error.message == f"{self.place(postgresql)} asks user `{READER}` for a password"
 
+    @pytest.mark.parametrize("variable", ["PGSERVICE", "PGREQUIREAUTH", "PGMINPROTOCOLVERSION"])
+    def test_a_variable_that_nothing_can_be_said_against(
+        self, variable: str, postgresql: PostgresqlServer, database: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, "none")
+        error = refusal(postgresql, database)
+        said = f"environment variable `{variable}` is set, and the silo document alone says how a server is reached"
+        assert error.message == said
+
     def test_a_password_that_others_can_read(self, postgresql: PostgresqlServer, database: str, tmp_path: Path) -> None:
         (tmp_path / "password").write_text(PASSWORD)
         (tmp_path / "password").chmod(0o644)

@@ -2,7 +2,7 @@
 """A connection to a PostgreSQL database that reads one state of it and changes nothing.
 
 1. How the server is reached stands in the silo document, and nowhere else: no password file, no environment variable
-   of the client library and no client certificate takes part.
+   of the client library, no authority in the home folder and no client certificate takes part.
 2. All that is asked over one connection is asked in one transaction, repeatable read and read only
    (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-REPEATABLE-READ).
 3. A password is asked for where the connection is made, and no error carries it: what the client library says is put
@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,9 @@ from cloister.silos import PostgresqlDatabase
 APPLICATION = "cloister"
 
 _NOWHERE = "/dev/null/none"
+_WITHOUT_A_DEFAULT = frozenset({"service", "require_auth", "min_protocol_version", "max_protocol_version"})
+"""Parameters for which the library takes no word that means the same as saying nothing."""
+
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
 """Where Debian, Fedora and SUSE keep the authorities that a machine trusts."""
 
@@ -159,6 +163,30 @@ def _parameters(place: PostgresqlDatabase, password: SecretStr | None, authority
         parameters["sslrootcert"] = authority
     elif not place.is_socket:
         parameters["require_auth"] = "!password"  # nobody who has not proved who they are is told the password
+        parameters["sslrootcert"] = _NOWHERE  # else one in the home folder is asked
+    return _instead_of_the_environment() | parameters
+
+
+def _instead_of_the_environment() -> dict[str, str | int]:
+    """What the library itself would take, for all that a variable of the environment says otherwise.
+
+    `PGHOSTADDR` alone would lead to another server than the document names.
+
+    Raises:
+        RecordsError: where a variable is set that nothing can be said against.
+    """
+    parameters: dict[str, str | int] = {}
+    for option in psycopg.pq.Conninfo.get_defaults():
+        variable, keyword = (option.envvar or b"").decode(), option.keyword.decode()
+        if not variable or variable not in os.environ:
+            continue
+        if keyword in _WITHOUT_A_DEFAULT:
+            hint = "unset it where the site's processes are started"
+            raise RecordsError(
+                f"environment variable `{variable}` is set, and the silo document alone says how a server is reached",
+                hint=hint,
+            )
+        parameters[keyword] = (option.compiled or b"").decode()
     return parameters
 
 
