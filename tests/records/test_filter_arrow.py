@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloister.errors import RecordsError
-from cloister.records.filter_arrow import mask_of
+from cloister.records.filter_arrow import mask_of, passing
+from cloister.records.schema import conform
 from cloister.row_filter import All, AnyOf, Comparison, Missing, Not, OneOf, RowFilter, parse
+from cloister.silos import Column, ColumnKind
 from tests.row_filter.filters import filters, leaves_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,10 +55,10 @@ OPERATORS = {
 }
 
 
-def answer(condition: RowFilter, row: Mapping[str, Any]) -> bool | None:
-    """What SQL says of one row: true, false, or neither."""
+def answer(condition: RowFilter, row: Mapping[str, Any], broken: Set[str] = frozenset()) -> bool | None:
+    """What SQL says of one row: true, false, or neither; of cells of ``broken`` nothing is known."""
     if isinstance(condition, Missing):
-        return row[condition.column] is None
+        return None if condition.column in broken else row[condition.column] is None
     if isinstance(condition, Comparison | OneOf):
         cell = row[condition.column]
         if cell is None:
@@ -65,9 +67,9 @@ def answer(condition: RowFilter, row: Mapping[str, Any]) -> bool | None:
             return any(exact(cell) == exact(value) for value in condition.values)
         return bool(OPERATORS[condition.operator](exact(cell), exact(condition.value)))
     if isinstance(condition, Not):
-        inner = answer(condition.operand, row)
+        inner = answer(condition.operand, row, broken)
         return None if inner is None else not inner
-    answers = [answer(each, row) for each in condition.operands]
+    answers = [answer(each, row, broken) for each in condition.operands]
     decides = isinstance(condition, AnyOf)  # one true answer decides an `or`, one false answer an `and`
     if decides in answers:
         return decides
@@ -105,6 +107,35 @@ def test_neither_does_not_pass_and_neither_does_its_opposite() -> None:
         assert mask_of(parse(text), batch).to_pylist() == [False], text
     for text in ("number > 1 or text is missing", "not (number > 1 and text is not missing)"):
         assert mask_of(parse(text), batch).to_pylist() == [True], text
+
+
+@settings(max_examples=50, deadline=None)
+@given(filters(TESTS), ROWS, st.data())
+def test_what_is_there_and_cannot_be_read_is_not_missing(
+    condition: RowFilter, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    broken = [data.draw(st.frozensets(st.sampled_from(sorted(TYPES)))) for _ in rows]
+    known = [
+        {name: None if name in which or cell != cell else cell for name, cell in row.items()}  # NaN differs from itself
+        for row, which in zip(rows, broken, strict=True)
+    ]
+    where = {name: pa.array([name in which for which in broken], pa.bool_()) for name in TYPES}
+    mask = mask_of(condition, batch_of(known), where)
+    expected = [answer(condition, row, which) is True for row, which in zip(known, broken, strict=True)]
+    assert mask.to_pylist() == expected
+
+
+def test_a_cell_that_breaks_its_declaration_passes_no_test_for_missing() -> None:
+    columns = {"left": Column(kind=ColumnKind.DATE), "age": Column(kind=ColumnKind.INTEGER)}
+    cells = {"left": ["31/12/2020", "", "2020-12-31", "31/12/2020"], "age": ["1", "1", "1", "70"]}
+    conformed = {name: conform(pa.array(cells[name]), column) for name, column in columns.items()}
+    for text, expected in (
+        ("left is missing", [False, True, False, False]),
+        ("not (left is not missing)", [False, True, False, False]),
+        ("left is not missing", [False, False, True, False]),
+        ("left is missing or age >= 65", [False, True, False, True]),
+    ):
+        assert passing(parse(text), conformed).to_pylist() == expected, text
 
 
 @pytest.mark.parametrize(

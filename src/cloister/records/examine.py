@@ -19,7 +19,7 @@ from cloister.errors import RecordsError
 from cloister.jobs import DatasetRef
 from cloister.policies import ViewFacts
 from cloister.records.fhir.store import FhirStore
-from cloister.records.filter_arrow import mask_of
+from cloister.records.filter_arrow import passing
 from cloister.records.free_text.deidentify import Deidentifier, Finding
 from cloister.records.images.volume import Volume
 from cloister.records.inspection import ColumnFacts, Inspection
@@ -31,7 +31,7 @@ from cloister.records.view.manifest import TRAINING, VALIDATION
 from cloister.records.view.request import FREE_TEXT, ViewRequest, check_request
 from cloister.records.view.sieve import Sieve, Tally
 from cloister.records.view.write import check_tally
-from cloister.row_filter import RowFilter
+from cloister.row_filter import RowFilter, columns_of
 from cloister.silos import ColumnKind, Dataset
 
 Tick = Callable[[int], None]
@@ -203,11 +203,8 @@ def _sieve(
 def _passes(dataset: Dataset, where: RowFilter | None, batch: pa.RecordBatch) -> pa.BooleanArray | None:
     if where is None or not batch.num_rows:
         return None
-    typed = {
-        name: conform(batch.column(name), dataset.columns[name], dataset.missing).cells
-        for name in ViewRequest(DatasetRef(name="all"), 0, where).filtered_by
-    }
-    return mask_of(where, pa.RecordBatch.from_pydict(typed))
+    names = columns_of(where)
+    return passing(where, {name: conform(batch.column(name), dataset.columns[name], dataset.missing) for name in names})
 
 
 def facts_of(tally: Tally, dataset: Dataset) -> ViewFacts:

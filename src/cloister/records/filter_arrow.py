@@ -6,13 +6,15 @@
 2. Numbers are compared as the numbers they are. Where a column cannot hold a value, such as 2.5 among whole numbers or
    2^53 + 1 among floats, its cells are compared with the nearest below that it can hold, and equal to none.
 3. A number that is none (NaN) is missing.
+4. A cell that breaks what its column declares is not missing: something is there, and nobody knows what it says. No
+   test of it is true or false, so that `opted_out is missing` lets no row through in which a date is misspelt.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Any
@@ -21,7 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cloister.errors import RecordsError
-from cloister.row_filter import All, AnyOf, Comparison, Missing, Not, OneOf, RowFilter, Scalar
+from cloister.records.schema import Conformed
+from cloister.row_filter import All, AnyOf, Comparison, Missing, Not, OneOf, RowFilter, Scalar, columns_of
 
 _COMPARE: dict[str, Callable[..., pa.BooleanArray]] = {
     "==": pc.equal,
@@ -37,38 +40,56 @@ _BETWEEN = {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}
 _WHOLE = (-(2**63), 2**63 - 1)
 
 
-def mask_of(condition: RowFilter, batch: pa.RecordBatch) -> pa.BooleanArray:
+def mask_of(
+    condition: RowFilter, batch: pa.RecordBatch, broken: Mapping[str, pa.BooleanArray] | None = None
+) -> pa.BooleanArray:
     """Which rows of ``batch`` ``condition`` lets through: true or false for each, never null.
 
     Args:
         condition: the filter; each column that it looks at is in ``batch``.
         batch: typed cells.
+        broken: by column, which cells are null because they break what it declares; none where not given.
 
     Raises:
         RecordsError: where a column is compared with a value of another type.
     """
-    return pc.fill_null(_answer(condition, batch), False)
+    return pc.fill_null(_answer(condition, batch, broken or {}), False)
 
 
-def _answer(condition: RowFilter, batch: pa.RecordBatch) -> pa.BooleanArray:
+def passing(condition: RowFilter, conformed: Mapping[str, Conformed]) -> pa.BooleanArray:
+    """Which rows ``condition`` lets through, as `mask_of` says.
+
+    Args:
+        condition: the filter.
+        conformed: the columns that it looks at, and perhaps others.
+    """
+    columns = {name: conformed[name] for name in columns_of(condition)}
+    batch = pa.RecordBatch.from_pydict({name: each.cells for name, each in columns.items()})
+    return mask_of(condition, batch, {name: each.invalid for name, each in columns.items()})
+
+
+def _answer(condition: RowFilter, batch: pa.RecordBatch, broken: Mapping[str, pa.BooleanArray]) -> pa.BooleanArray:
     """True, false or, where it is neither, null."""
     match condition:
         case Missing(column):
-            return pc.invert(pc.is_valid(_cells(batch, column)))
+            missing = pc.invert(pc.is_valid(_cells(batch, column)))
+            return pc.if_else(broken[column], pa.scalar(None, pa.bool_()), missing) if column in broken else missing
         case Comparison(column, operator, value):
             return _compared(_cells(batch, column), operator, value, column)
         case OneOf(column, values):
             return _one_of(_cells(batch, column), values, column)
         case Not(operand):
-            return pc.invert(_answer(operand, batch))
+            return pc.invert(_answer(operand, batch, broken))
         case All(operands):
-            return reduce(pc.and_kleene, _answers(operands, batch))
+            return reduce(pc.and_kleene, _answers(operands, batch, broken))
         case AnyOf(operands):
-            return reduce(pc.or_kleene, _answers(operands, batch))
+            return reduce(pc.or_kleene, _answers(operands, batch, broken))
 
 
-def _answers(operands: tuple[RowFilter, ...], batch: pa.RecordBatch) -> Iterator[pa.BooleanArray]:
-    return (_answer(operand, batch) for operand in operands)
+def _answers(
+    operands: tuple[RowFilter, ...], batch: pa.RecordBatch, broken: Mapping[str, pa.BooleanArray]
+) -> Iterator[pa.BooleanArray]:
+    return (_answer(operand, batch, broken) for operand in operands)
 
 
 def _cells(batch: pa.RecordBatch, column: str) -> pa.Array:

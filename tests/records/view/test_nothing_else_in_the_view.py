@@ -44,6 +44,8 @@ FILTERS = (
     "not (ward == 'north')",
     "ward in ['north', 'west'] and not (smoker == true)",
     "age is missing or smoker is not missing",
+    "ward is missing or smoker == true",
+    "not (ward is not missing)",
     "risk == 'high' and (age > 20 and age <= 60)",
     "ward != 'south'",
 )
@@ -90,7 +92,8 @@ def expected(table: list[Row], condition: RowFilter) -> list[tuple[Any, ...]]:
             "smoker": smoker,
             "risk": risk,
         }
-        if answer(condition, known) is True and (age is None or age <= 120):
+        broken = {"ward"} if ward is not None and CANARY in ward else set()
+        if answer(condition, known, broken) is True and (age is None or age <= 120):
             found.append((age, smoker, risk))
     return found
 

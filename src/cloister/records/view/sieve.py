@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cloister.records.filter_arrow import mask_of
+from cloister.records.filter_arrow import passing
 from cloister.records.schema import TYPES, Conformed, conform
 from cloister.records.view.annotations import cells_checked, spans_checked
 from cloister.records.view.distinct import Distinct
@@ -108,8 +108,7 @@ class Sieve:
         condition = self._request.where
         if condition is None or not rows:
             return conformed
-        typed = {name: conformed[name].cells for name in self._request.filtered_by}
-        passes = mask_of(condition, pa.RecordBatch.from_pydict(typed))
+        passes = passing(condition, conformed)
         self.tally.filtered += rows - (pc.sum(passes).as_py() or 0)
         return {name: Conformed(it.cells.filter(passes), it.invalid.filter(passes)) for name, it in conformed.items()}
 
@@ -184,7 +183,7 @@ class Sieve:
             return cells[self._dataset.person]
         texts = [name for name in self._request.view if self._columns[name].kind in FREE_TEXT]
         if texts:
-            return cells[texts[0]]
+            return pc.fill_null(cells[texts[0]], "")  # as a feature a text may be missing, and else would fall nowhere
         parts = [cells.get(f"\0{name}", cells[name]).cast(pa.string()) for name in self._request.view]
         if len(parts) == 1:
             return pc.fill_null(parts[0], "")
