@@ -69,3 +69,19 @@ def test_nothing_is_written(root: Path) -> None:
     looked_at(root, ["0.nii", "1.nii"])
     assert sorted(path.name for path in root.iterdir()) == ["index.csv", "scans"]
     assert sorted(path.name for path in (root / "scans").iterdir()) == [f"{number}.nii" for number in range(6)]
+
+
+def test_rows_without_a_text_are_counted_with_the_others(tmp_path: Path) -> None:
+    (tmp_path / "notes.csv").write_text('note,age\na cough,1\n,2\n" ",3\na rash,4\n', encoding="utf-8")
+    dataset = Dataset.model_validate(
+        {
+            "connector": {"kind": "csv", "path": "notes.csv"},
+            "columns": {"note": {"kind": "text"}, "age": {"kind": "integer"}},
+        },
+        strict=False,
+    )
+    whole = request_of_all(dataset, "notes", ("note", "age"))
+    assert whole is not None
+    found = examine(dataset, whole, {}, name="notes", key=bytes(32), root=tmp_path, tick=lambda _: None)
+    assert found.whole.tally is not None
+    assert (found.whole.tally.rows, found.whole.tally.rejected, found.whole.tally.kept) == (4, 0, 4)
