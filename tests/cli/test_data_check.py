@@ -98,6 +98,16 @@ def test_rows_that_the_filter_keeps_out_are_counted_and_not_blamed(root: Path) -
     assert found["columns"]["age"]["faults"] == {}
 
 
+def test_a_filter_of_the_baseline_that_fits_no_column_refuses_the_dataset(root: Path) -> None:
+    """Other sites may have the column, so the documents are valid; `cloister check` tells it of a site's own policy."""
+    grant = {"columns": ["age", "ward", "outcome"], "minimum_records": 1, "filter": "wart == 'north'"}
+    change_document(root, "policies/baseline.yaml", {"datasets": {DATASET: grant}})
+    done = check(root, "--dataset", DATASET)
+    assert done.status == 1
+    assert f"CANNOT BE USED: the policy's filter of dataset `{DATASET}` cannot be applied" in done.out
+    assert "there is no column `wart` (nearest is `ward`)" in done.out
+
+
 def test_no_cell_is_ever_printed(root: Path) -> None:
     """Canaries in every cell of both datasets, whole and broken ones, beside names that a filter for names finds."""
     rows = [dict.fromkeys(visits_of("alpha")[0], f"{CANARY}{number}") for number in range(40)]

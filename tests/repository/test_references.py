@@ -73,6 +73,24 @@ CASES: dict[str, tuple[Callable[[Folder], None], list[str]]] = {
         change(NORTH, "datasets", "clinical-notes", "columns", to=["note", "triage", "zip"]),
         [f"{NORTH}: [- zip] silos/hospital-north.yaml:11 has no column `zip` (declare it there, or take it out here)"],
     ),
+    "a policy's filter by a column that the silo has not": (
+        change(NORTH, "datasets", "clinical-notes", "filter", to="triag == 'urgent'"),
+        [
+            f"{NORTH}: [filter: triag == 'urgent'] the filter does not fit what silos/hospital-north.yaml:11 declares: "
+            "there is no column `triag` (nearest is `triage`)"
+        ],
+    ),
+    "a policy's filter by free text": (
+        change(NORTH, "datasets", "clinical-notes", "filter", to="note == 'x'"),
+        [
+            f"{NORTH}: [filter: note == 'x'] the filter does not fit what silos/hospital-north.yaml:11 declares: "
+            "column `note` is of kind text, and rows are not filtered by such"
+        ],
+    ),
+    "a policy's rows by a column that the silo has not": (
+        change(NORTH, "datasets", "clinical-notes", "rows", to={"triag": ["urgent"]}),
+        [f"{NORTH}: [triag:] silos/hospital-north.yaml:11 has no column `triag` (did you mean `triage`?)"],
+    ),
     "a policy's person that nobody knows": (
         change(NORTH, "submitters", "people", to=["adda@research.example"]),
         [

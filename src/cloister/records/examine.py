@@ -28,7 +28,7 @@ from cloister.records.schema import conform
 from cloister.records.stores import store_of
 from cloister.records.view.files import ViewImages
 from cloister.records.view.manifest import TRAINING, VALIDATION
-from cloister.records.view.request import FREE_TEXT, ViewRequest, check_request
+from cloister.records.view.request import FREE_TEXT, ViewRequest, check_filter, check_request
 from cloister.records.view.sieve import Sieve, Tally
 from cloister.records.view.write import check_tally
 from cloister.row_filter import RowFilter, columns_of
@@ -116,6 +116,7 @@ def examine(  # noqa: PLR0913 - a dataset, what is asked of it, and where everyt
     """
     found = Examination(jobs={job: Got() for job in jobs})
     try:
+        check_filter(dataset, whole.where, name=name)
         store = store_of(dataset, root=root)
         present = store.column_names()
         found.absent = tuple(column for column in dataset.columns if present.count(column) != 1)

@@ -16,8 +16,10 @@ from cloister.documents import Document, KeyPath, T
 from cloister.errors import Problem
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policy
+from cloister.policies.sections import DatasetGrant
 from cloister.roster import ROSTER, Federation, Role, SiteEntry
-from cloister.silos import Silo
+from cloister.row_filter import mistakes, parse
+from cloister.silos import Dataset, Silo
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,20 @@ def _grants(document: Document[Policy], silo: Document[Silo] | None) -> Iterator
                 message = f"{silo.source.at(*path, 'columns')} has no column `{column}`"
                 hint = nearest(column, dataset.columns, "declare it there, or take it out here")
                 yield _problem(document, (*path, "columns", index), message, hint)
+        yield from _filters(document, path, grant, dataset, silo.source.at(*path, "columns"))
+
+
+def _filters(
+    document: Document[Policy], path: KeyPath, grant: DatasetGrant, dataset: Dataset, place: str
+) -> Iterator[Problem]:
+    for column in grant.rows or {}:
+        if column not in dataset.columns:
+            hint = nearest(column, dataset.columns, "declare it there, or take it out here")
+            yield _problem(document, (*path, "rows", column), f"{place} has no column `{column}`", hint)
+    if grant.filter is not None:
+        for mistake in mistakes(parse(grant.filter), dataset.columns):
+            message = f"the filter does not fit what {place} declares: {mistake}"
+            yield _problem(document, (*path, "filter"), message)
 
 
 def _submitters(document: Document[Policy], roster: Federation) -> Iterator[Problem]:

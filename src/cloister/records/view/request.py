@@ -87,7 +87,10 @@ def check_filter(dataset: Dataset, where: RowFilter | None, *, name: str) -> Non
     """
     if where is not None:
         for mistake in mistakes(where, dataset.columns):
-            raise RecordsError(f"the policy's filter of dataset `{name}` cannot be applied: {mistake}")
+            raise RecordsError(
+                f"the policy's filter of dataset `{name}` cannot be applied: {mistake}",
+                hint="mend `rows` and `filter` of the dataset in the site's policy and in the baseline",
+            )
 
 
 def _declared(dataset: Dataset, asked: str, role: str, name: str) -> Column:
