@@ -113,11 +113,25 @@ def test_what_names_nobody_is_left(text: str) -> None:
         "９４３ ４７６ ５９１９",
         "٩٤٣ ٤٧٦ ٥٩١٩",
         "94\u200b3 47\u00ad6 59\u206019",  # characters that nobody sees
+        "94\u034f3 47\ufe0f6 5919",  # marks that join the digit before them, and change nothing of it
+        "9\ufe0f\u20e34\ufe0f\u20e33 476 5919",  # digits in keycaps, as telephones write them
     ],
 )
 def test_a_number_is_found_however_it_is_set(written: str) -> None:
     text = f"naïve \u200d— {written} \u200d— après"
     assert GATE.masked(text) == ("naïve \u200d— [UK_NHS] \u200d— après", Counter(UK_NHS=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Dr. Mu\u0308ller-Lu\u0308denscheid saw her", "Dr. [PERSON] saw her"),
+        ("Patient name: Jose\u0301 Garci\u0301a", "Patient name: [PERSON]"),
+        ("born 03\u204412\u20441954 there", "born [DATE_TIME] there"),
+    ],
+)
+def test_a_name_is_masked_whole_where_accents_stand_by_themselves(text: str, masked: str) -> None:
+    assert GATE.masked(text)[0] == masked
 
 
 def test_a_weak_pattern_needs_a_word_before_it() -> None:

@@ -2,7 +2,8 @@
 """A text as patterns can read it, with the way back to where each of its characters stands.
 
 A non-breaking space, a dash as word processors set it, a digit of another script or an invisible character inside would
-else hide a number from every pattern.
+else hide a number from every pattern. So would an accent that stands as a character of its own, behind the letter that
+bears it, end a name for them; some systems write all accents so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _LAST_LOOKED_AT = 0x1FFFF
 
 @dataclass(frozen=True)
 class PlainText:
-    """A text in which what looks like ASCII is ASCII, and nothing invisible is left.
+    """A text in which what looks like ASCII is ASCII, and nothing invisible and no accent by itself is left.
 
     Attributes:
         text: the plain characters.
@@ -46,7 +47,11 @@ def plain(text: str) -> PlainText:
 
 
 _INVISIBLE = "\ufff9"
-"""Stands for every character of Unicode's category Cf, of which it is one."""
+"""Stands for every character of Unicode's category Cf, of which it is one, and every mark that joins another one."""
+
+
+_BY_KIND = {"Cf": _INVISIBLE, "Mn": _INVISIBLE, "Me": _INVISIBLE, "Zs": " ", "Pd": "-"}
+_SIGNS = {"\u2212": "-", "\u2044": "/", "\u2215": "/"}  # minus, and the strokes of fractions and divisions
 
 
 @cache
@@ -60,13 +65,9 @@ def _plain_character(character: str) -> str:
     kind = category(character)
     if kind == "Nd":
         return str(decimal(character))
-    if kind == "Cf":
-        return _INVISIBLE
-    if kind == "Zs":
-        return " "
-    if kind == "Pd" or character == "\u2212":  # the sign for minus, which is a symbol and no dash
-        return "-"
-    if kind in ("Cn", "Co", "Cs", "Lo", "Mn"):
+    if known := _SIGNS.get(character) or _BY_KIND.get(kind):
+        return known
+    if kind in ("Cn", "Co", "Cs", "Lo"):
         return ""
     form = normalize("NFKC", character)
     return form if len(form) == 1 and form.isascii() else ""

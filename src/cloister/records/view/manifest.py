@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cloister.files import canonical_json, sha256_of
+from cloister.records.view.split import seal_of
 
 TRAINING, VALIDATION = "training", "validation"
 """The sides of the split."""
@@ -33,6 +34,8 @@ class ViewManifest:
         free_text: what was done about free text: `mask`, `refuse` or `keep`.
         identifying: by column of free text that was looked at, how often each kind of identifying piece was found.
         identifying_share: by such a column, the share of its cells in which any was found.
+        seal: what only the site can make of all this, see `cloister.records.view.split.seal_of`. With it in the
+            manifest, nobody else can tell from the manifest's digest whether a guess of the records is right.
     """
 
     rows: int
@@ -50,6 +53,7 @@ class ViewManifest:
     free_text: str = "keep"
     identifying: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     identifying_share: Mapping[str, float] = field(default_factory=dict)
+    seal: str = ""
 
     @property
     def records(self) -> int:
@@ -59,6 +63,10 @@ class ViewManifest:
     def to_json(self) -> dict[str, Any]:
         """As plain values, for sending."""
         return {**asdict(self), "filtered_by": list(self.filtered_by)}
+
+    def sealed(self, key: bytes) -> ViewManifest:
+        """The manifest with the seal of the site whose key this is."""
+        return replace(self, seal=seal_of(key, canonical_json(replace(self, seal="").to_json())))
 
     @property
     def digest(self) -> str:

@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 
 from cloister.records.filter_arrow import passing
 from cloister.records.schema import TYPES, Conformed, conform
-from cloister.records.view.annotations import cells_checked, spans_checked
+from cloister.records.view.annotations import messages_checked, spans_checked
 from cloister.records.view.distinct import Distinct
 from cloister.records.view.manifest import TRAINING, VALIDATION
+from cloister.records.view.occurrences import Occurrences
 from cloister.records.view.request import FREE_TEXT, ViewRequest
 from cloister.records.view.split import Split
 from cloister.silos import ColumnKind, Dataset
-from cloister.silos.dialogue import messages_of
 
 Sides = dict[str, pa.RecordBatch]
 TakeImages = Callable[[dict[str, str]], dict[str, str] | None]
@@ -79,7 +79,9 @@ class Sieve:
     ) -> None:
         self._dataset = dataset
         self._request = request
-        self._split = Split(key, request.seed, request.wanted.validation_share)
+        wanted = request.wanted
+        self._split = Split(key, request.seed, wanted.validation_share, wanted.model_dump_json())
+        self._occurrences = Occurrences()
         self._gate = gate
         self._take_images = take_images
         self._columns = {name: dataset.columns[name] for name in request.read(dataset)}
@@ -136,7 +138,7 @@ class Sieve:
         """Marked pieces and conversations, of which those are invalid that a trainer could not read."""
         wanted, found = self._request.wanted, {}
         if wanted.messages is not None:
-            found[wanted.messages] = cells_checked(conformed[wanted.messages], messages_of)
+            found[wanted.messages] = messages_checked(conformed[wanted.messages])
         if wanted.entities is not None and wanted.text is not None:
             texts = conformed[wanted.text].cells.to_pylist()  # cut by now, and so must the pieces be
             found[wanted.entities] = spans_checked(conformed[wanted.entities], texts, wanted.labels)
@@ -213,7 +215,7 @@ class Sieve:
         words = told_by.dictionary_encode()
         different = words.dictionary.cast(pa.binary()).to_pylist()
         numbers = self._split.numbers(different)
-        held = pa.array(self._split.held_back(numbers)).take(words.indices)
+        held = self._held(numbers, words.indices)
         person = self._dataset.person
         if person is not None:
             self._count_people(words.indices, numbers, held)
@@ -224,6 +226,24 @@ class Sieve:
         for side, batch in sides.items():
             self._count(side, batch)
         return sides
+
+    def _held(self, numbers: npt.NDArray[np.uint64], indices: pa.Array) -> pa.BooleanArray:
+        """Which records are kept for validation.
+
+        Of records without a person, text or image there may be as many alike as have a value; were they to stay
+        together, the numbers of records on both sides would tell how many those are.
+        """
+        if not self._alike:
+            return pa.array(self._split.held_back(numbers)).take(indices)
+        occurrences = self._occurrences.of(numbers.tolist(), indices)
+        own = numbers[indices.to_numpy(zero_copy_only=False)]
+        return pa.array(self._split.held_back(self._split.repeated(own, occurrences)))
+
+    @property
+    def _alike(self) -> bool:
+        """Whether records are told by values that many may have."""
+        kinds = {self._columns[name].kind for name in self._request.view}
+        return self._dataset.person is None and kinds.isdisjoint(FREE_TEXT | {ColumnKind.IMAGE})
 
     def _count_people(self, indices: pa.Array, numbers: npt.NDArray[np.uint64], held: pa.BooleanArray) -> None:
         for side, chosen in ((VALIDATION, held), (TRAINING, pc.invert(held))):

@@ -53,12 +53,13 @@ class Split:
         key: the site's, 32 random bytes.
         seed: the job's.
         share: of records to keep, 0 to 1.
+        asked: of which dataset, and what of it: a person has other pseudonyms where something else is asked for.
     """
 
-    def __init__(self, key: bytes, seed: int, share: float) -> None:
+    def __init__(self, key: bytes, seed: int, share: float, asked: str = "") -> None:
         split_key = blake2b(f"split\0{seed}".encode(), key=key, digest_size=KEY_BYTES).digest()
         self._split_state = blake2b(key=split_key, digest_size=8)
-        self._pseudonym_key = blake2b(f"pseudonym\0{seed}".encode(), key=key, digest_size=KEY_BYTES).digest()
+        self._pseudonym_key = blake2b(f"pseudonym\0{seed}\0{asked}".encode(), key=key, digest_size=KEY_BYTES).digest()
         self._bound = share * 2.0**64
 
     def numbers(self, texts: Sequence[bytes]) -> npt.NDArray[np.uint64]:
@@ -70,14 +71,34 @@ class Split:
             drawn += state.digest()
         return np.frombuffer(drawn, ">u8").astype(np.uint64)
 
+    def repeated(self, numbers: npt.NDArray[np.uint64], occurrences: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """The 64 bits of records that came before: their own for the first, and others for each that is like it.
+
+        The others are those of SplitMix64 (Steele, Lea and Flood, https://doi.org/10.1145/2660193.2660195), which
+        starts from the first's, that only the site knows.
+        """
+        mixed = numbers + occurrences.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.where(occurrences == 0, numbers, mixed ^ (mixed >> np.uint64(31)))
+
     def held_back(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """For each of ``numbers``, as `numbers` gives them, whether its record is kept for validation."""
         return numbers < self._bound if self._bound < 2.0**64 else np.ones(len(numbers), np.bool_)
 
     def pseudonyms(self, people: Sequence[bytes]) -> list[str]:
-        """For each of ``people`` 32 hexadecimal digits; only the site can tell whose they are; others in each job."""
+        """For each of ``people`` 32 hexadecimal digits; only the site can tell whose they are.
+
+        They are others for each seed, dataset and choice of columns.
+        """
         key = self._pseudonym_key
         return [blake2b(person, key=key, digest_size=16).hexdigest() for person in people]
+
+
+def seal_of(key: bytes, content: bytes) -> str:
+    """What only the site can make of ``content``, 64 hexadecimal digits; from it the site's key cannot be told."""
+    own = blake2b(b"seal", key=key, digest_size=KEY_BYTES).digest()
+    return blake2b(content, key=own, digest_size=32).hexdigest()
 
 
 def split_key(workspace: Path) -> bytes:

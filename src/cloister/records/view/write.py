@@ -15,13 +15,15 @@
 7. Free text in which somebody seems to be named is masked, unless the policy says `keep`; what was found is counted,
    and where the policy says `refuse`, whoever asked for the view gives it to nobody.
 8. A record is kept for validation by the site's secret, the seed and whom it is about, see `split` beside this; by
-   its text, or all that the view holds of it, where the dataset says of nobody. So nobody is on both sides, and nobody
-   outside the site can tell on which.
+   its text or image, or all that the view holds of it, where the dataset says of nobody. So nobody is on both sides, and
+   nobody outside the site can tell on which. Records that are told by columns alone are each drawn for by themselves
+   where several are alike: how many are on a side says nothing of how many have a value.
 9. A view whose records to train on are of one person alone is refused.
 10. The folder appears whole or not at all. It holds `train.parquet`, `validation.parquet`, `manifest.json` and, where
    rows name any, `images/`.
 
-Memory does not grow with the number of rows, but for eight bytes or so for each different person.
+Memory does not grow with the number of rows, but for eight bytes or so for each different person, and for
+what `occurrences` beside this keeps.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ def _write(dataset: Dataset, request: ViewRequest, store: Store, key: bytes, fol
     sieve.tally.filtered += store.left_out
     check_tally(sieve.tally, dataset, name)
     digests = {file: sha256_of_file(folder / file) for file in FILES.values()} | images.digests
-    return _manifest(sieve, dataset, request, digests)
+    return _manifest(sieve, dataset, request, digests).sealed(key)
 
 
 def _gate(dataset: Dataset, request: ViewRequest) -> FreeTextGate | None:
