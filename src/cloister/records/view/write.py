@@ -15,9 +15,9 @@
 7. Free text in which somebody seems to be named is masked, unless the policy says `keep`; what was found is counted,
    and where the policy says `refuse`, whoever asked for the view gives it to nobody.
 8. A record is kept for validation by the site's secret, the seed and whom it is about, see `split` beside this; by
-   its text or image, or all that the view holds of it, where the dataset says of nobody. So nobody is on both sides, and
-   nobody outside the site can tell on which. Records that are told by columns alone are each drawn for by themselves
-   where several are alike: how many are on a side says nothing of how many have a value.
+   its text or image, or all that the view holds of it, where the dataset says of nobody. So nobody is on both sides,
+   and nobody outside the site can tell on which. Records that are told by columns alone are each drawn for by
+   themselves where several are alike: how many are on a side says nothing of how many have a value.
 9. A view whose records to train on are of one person alone is refused.
 10. The folder appears whole or not at all. It holds `train.parquet`, `validation.parquet`, `manifest.json` and, where
    rows name any, `images/`.
