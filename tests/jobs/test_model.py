@@ -46,6 +46,7 @@ def test_what_is_not_said_has_a_default() -> None:
         ("text: t,", "text: 't; x',", "`dataset.text` must be 1 to 63 letters, digits and underscores"),
         ("steps: 8,", "steps: 8, epochs: 1,", "needs either `steps` or `epochs`, and not both"),
         ("steps: 8,", "", "needs either `steps` or `epochs`, and not both"),
+        ("steps: 8,", "steps: 8, packing: true,", "of task text-classification may not give `packing` in `training`"),
         ("steps: 8,", "steps: 8.5,", "`training.steps` must be a whole number, not a number"),
         ("learning_rate: 0.001", "learning_rate: .inf", "`training.learning_rate` must be a number, not text"),
         ("sites: [x, y, z]", "sites: [x, y, x]", "names a site twice"),
@@ -66,6 +67,15 @@ def test_what_cannot_be_meant_is_refused(old: str, new: str, wrong: str) -> None
     with pytest.raises(InvalidDocumentsError) as caught:
         read(old, new)
     assert wrong in str(caught.value)
+
+
+def test_a_rate_for_a_head_that_there_is_none_is_refused() -> None:
+    text = TEXT.replace("text-classification", "causal-language-modelling").replace(
+        "steps", "head_learning_rate: 1, steps"
+    )
+    columns = text.replace("text: t, label: l, labels: [a, b]", "prompt: a, completion: b")
+    with pytest.raises(InvalidDocumentsError, match="has no head, and may not give `head_learning_rate`"):
+        parse(columns.encode(), Job, name="j.yaml")
 
 
 def test_reference_jobs_are_named_like_their_files() -> None:

@@ -246,6 +246,7 @@ class Job(Model):
         if "rounds" not in self.federation.model_fields_set:
             raise ValueError(f"of task {self.task} needs `rounds` in `federation`")
         self._check_network()
+        self._check_training()
         return self
 
     def _check_network(self) -> None:
@@ -267,6 +268,12 @@ class Job(Model):
             raise ValueError(f"of task {self.task} {'needs' if images else 'may not give'} `imaging`")
         if self.select_by is not None and self.select_by.metric not in form.metrics:
             raise ValueError(f"of task {self.task} can choose a round by {_listed(form.metrics)}")
+
+    def _check_training(self) -> None:
+        if self.plan.packing and self.task is not Task.CAUSAL_LANGUAGE_MODELLING:
+            raise ValueError(f"of task {self.task} may not give `packing` in `training`")
+        if self.plan.head_learning_rate is not None and not (self.form.head or self.form.statistics):
+            raise ValueError(f"of task {self.task} has no head, and may not give `head_learning_rate` in `training`")
 
 
 def _listed(names: Any) -> str:
