@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,26 @@ class TestReferences:
         error = refused(tmp_path, {"many": CONDITIONS}, maximum_broken_share=0.4)
         assert error.message.startswith("of 2 resources `Condition` that are used from `lake`, ")
         assert error.message.endswith("more than the share 0.4 allowed")
+
+    def test_an_id_counts_on_one_server(self, tmp_path: Path) -> None:
+        there = "https://x.org/fhir/Patient/a"
+        lake(tmp_path, condition("1", there), condition("2", there), condition("3", "Patient/a"), patient("a"))
+        assert table(tmp_path, {"many": CONDITIONS}) == [("3",)]
+        lake(tmp_path, condition("1", there), condition("2", "https://y.org/fhir/Patient/a"), patient("a"))
+        assert refused(tmp_path, {"many": CONDITIONS}).message == (
+            "line 2 of `lake/Condition.ndjson` is of another server than what was read before, or refers to one"
+        )
+        fields = {"sex": {"path": "gender", "resource": "Patient"}}
+        assert "is of another server" in refused(tmp_path, fields, "Condition").message
+
+    def test_an_address_in_a_bundle_names_its_server_too(self, tmp_path: Path) -> None:
+        (tmp_path / "lake").mkdir()
+        entries = [{"fullUrl": f"https://{host}.org/fhir/Patient/{host}", "resource": patient(host)} for host in "xy"]
+        made = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+        (tmp_path / "lake" / "x.json").write_text(json.dumps(made))
+        assert refused(tmp_path).message == (
+            "entry 2 of file 1 of 1 in `lake` is of another server than what was read before, or refers to one"
+        )
 
     def test_what_is_about_something_else_is_about_no_row(self, tmp_path: Path) -> None:
         lake(tmp_path, observation("1", "Device/d", "8480-6", valueQuantity=quantity(1)), patient("a"))

@@ -11,6 +11,7 @@ from tests.records.contract import SECRET, everything
 from tests.records.fhir_export import (
     CONDITIONS,
     ID,
+    Resource,
     concept,
     condition,
     lake,
@@ -101,6 +102,46 @@ class TestOfSeveral:
         assert everything(made, "many", "systolic") == [("1", None)]
         assert made.withdrawn == {"Condition": 1, "Observation": 1, "Patient": 0}
 
+    @pytest.mark.parametrize("status", ["not-done", "not-taken", "cancelled", "declined"])
+    def test_what_was_not_done_is_left_out_where_no_column_asks_for_it(self, status: str, tmp_path: Path) -> None:
+        def given(identity: str, status: str) -> Resource:
+            return condition(identity, "Patient/a") | {"resourceType": "Procedure", "status": status}
+
+        lake(tmp_path, given("1", status), given("2", "completed"), patient("a"))
+        done = {"take": "count", "resource": "Procedure"}
+        made = store(tmp_path, {"done": done})
+        assert everything(made, "done") == [("1",)]
+        assert made.withdrawn == {"Procedure": 1, "Patient": 0}
+        fields = {"done": done, "undone": {**done, "where": {"status": [status]}}}
+        assert table(tmp_path, fields) == [("1", "1")]
+        assert table(tmp_path, ID, "Procedure") == [("2",)]
+
+    def test_what_is_not_to_be_done_is_left_out(self, tmp_path: Path) -> None:
+        order = condition("1", "Patient/a") | {"resourceType": "ServiceRequest", "status": "active", "intent": "order"}
+        lake(tmp_path, order, order | {"id": "2", "doNotPerform": True}, patient("a"))
+        assert table(tmp_path, {"many": {"take": "count", "resource": "ServiceRequest"}}) == [("1",)]
+
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_what_an_unknown_extension_changes_brings_nothing(self, inside: bool, tmp_path: Path) -> None:
+        changed = {"modifierExtension": [{"url": f"http://x.org/{SECRET}", "valueBoolean": True}]}
+        made = pressure("2", "Patient/a", "2020", 99)
+        (made["component"][0] if inside else made).update(changed)
+        lake(tmp_path, pressure("1", "Patient/a", "2012", 120), made, patient("a"))
+        assert table(tmp_path, {"systolic": systolic("latest")}, maximum_broken_share=0.5) == [("120",)]
+        assert "1 are no valid FHIR or have no value of use" in refused(tmp_path, {"x": systolic("latest")}).message
+
+    @pytest.mark.parametrize(
+        ("when", "before", "since"),
+        [("2020", "0", "0"), ("2020-05", "1", "0"), ("2020-06", "0", "1"), ("2021", "0", "1")],
+    )
+    def test_a_year_or_a_month_counts_where_all_of_it_lies_in_the_window(
+        self, when: str, before: str, since: str, tmp_path: Path
+    ) -> None:
+        lake(tmp_path, pressure("1", "Patient/a", when, 120), patient("a"))
+        many = {"take": "count", "resource": "Observation"}
+        fields = {"before": {**many, "until": "2020-06-01"}, "since": {**many, "since": "2020-06-01"}}
+        assert table(tmp_path, fields) == [(before, since)]
+
     def test_a_quantity_in_another_unit_cannot_be_used(self, tmp_path: Path) -> None:
         odd = observation("2", "Patient/a", "8480-6", "2020", valueQuantity=quantity(16, "kPa"))
         lake(tmp_path, pressure("1", "Patient/a", "2012", 120), odd, patient("a"))
@@ -110,7 +151,31 @@ class TestOfSeveral:
             "of 2 resources `Observation` that are used from `lake`, 1 are no valid"
             in refused(tmp_path, fields).message
         )
-        assert table(tmp_path, {"systolic": systolic("latest")}) == [("16",)]
+
+    @pytest.mark.parametrize("odd", [quantity(16, "kPa"), {"value": 16}])
+    @pytest.mark.parametrize("take", ["first", "latest", "mean", "maximum"])
+    def test_numbers_of_which_no_unit_is_stated_are_in_one(
+        self, odd: dict[str, object], take: str, tmp_path: Path
+    ) -> None:
+        other = observation("2", "Patient/b", "8480-6", "2020", valueQuantity=odd)
+        lake(tmp_path, pressure("1", "Patient/a", "2012", 120), other, patient("a"), patient("b"))
+        assert refused(tmp_path, {"systolic": systolic(take)}).message == (
+            "line 2 of `lake/Observation.ndjson` brings column `systolic` a number in another unit than before"
+        )
+        assert table(tmp_path, {"many": {k: v for k, v in systolic("count").items() if k != "value"}}) == [
+            ("1",),
+            ("1",),
+        ]
+
+    def test_numbers_of_rows_of_their_own_are_in_one_unit_too(self, tmp_path: Path) -> None:
+        each = [
+            observation(n, "Patient/a", "1", valueQuantity=quantity(1, unit))
+            for n, unit in (("1", "g"), ("2", "g"), ("3", "kg"))
+        ]
+        lake(tmp_path, *each[:2])
+        assert table(tmp_path, {"mass": {"value": "number"}}, "Observation") == [("1",), ("1",)]
+        lake(tmp_path, *each[1:])
+        assert "column `mass` a number" in refused(tmp_path, {"mass": {"value": "number"}}, "Observation").message
 
     def test_a_bound_of_a_number_is_none(self, tmp_path: Path) -> None:
         below = observation("2", "Patient/a", "8480-6", "2020", valueQuantity={**quantity(5), "comparator": "<"})

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from cloister.records.fhir.path import Resource, text_of, values
-from cloister.records.fhir.resource import Key, bears_code, code_elements, references
+from cloister.records.fhir.resource import Key, Moment, bears_code, code_elements, references
 from cloister.records.fhir.tables import State
-from cloister.records.fhir.value import OTHERS, UnusableError, number_of
+from cloister.records.fhir.value import OTHERS, UnusableError, number_of, unit_of
 from cloister.silos.fhir import REFERS_BY, FhirConnector, FhirField
 from cloister.silos.fhir_path import Step, parse_path
 
@@ -47,6 +47,10 @@ class Own:
         if self.field.age_at is not None:
             return age(_one(_BIRTH, resource), day_of(self.field.age_at, resource))
         return _extract(self.field, resource, resource)
+
+    def unit(self, resource: Resource) -> str | None:
+        """What its number is measured in; None where it holds none, or the silo document says in which unit."""
+        return unit_of(resource) if _has_any_unit(self.field) else None
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,20 @@ class Other:
         """Whether it is about something of another type, such as a device, and so about no row."""
         return any(key.type not in (None, self.target) for key in references(self.by, resource))
 
-    def is_timely(self, moment: str | None) -> bool:
-        """Whether a resource of that moment lies between `since` and `until`."""
+    def asks_for_undone(self) -> bool:
+        """Whether it chooses by what says that something was not done."""
+        return not {"status", "doNotPerform"}.isdisjoint(self.field.where)
+
+    def is_timely(self, moment: Moment | None) -> bool:
+        """Whether a resource of that moment lies between `since` and `until`, whichever day is meant."""
         since, until = self.field.since, self.field.until
         if since is None and until is None:
             return True
-        day = (moment or "")[:10]
-        if not day:
+        if moment is None:
             return False
-        return (since is None or day >= since.isoformat()) and (until is None or day < until.isoformat())
+        return (since is None or moment.first_day >= since.isoformat()) and (
+            until is None or moment.last_day < until.isoformat()
+        )
 
     def cell(self, resource: Resource) -> str | None:
         """What ``resource`` brings to the column; None where it brings nothing.
@@ -109,10 +118,13 @@ class Other:
             return ""
         if self.field.age_at is not None:
             return _one(_BIRTH, resource)
-        bearer = self._bearer(resource) if self.codes else resource
-        return _extract(self.field, resource, bearer or resource)
+        return _extract(self.field, resource, self._bearing(resource))
 
-    def rank(self, cell: str, moment: str | None, key: str) -> tuple[float, str | float]:
+    def unit(self, resource: Resource) -> str | None:
+        """See `Own.unit`."""
+        return unit_of(self._bearing(resource)) if _has_any_unit(self.field) else None
+
+    def rank(self, cell: str, moment: Moment | None, key: str) -> tuple[float, str | float]:
         """The number that ``cell`` adds to a mean, and what decides which of several stands: the moment, or the number.
 
         Raises:
@@ -122,7 +134,7 @@ class Other:
         if take in ("first", "latest"):
             # One without a moment gives way to any other; of two at one moment the key decides, and not the files.
             unknown = "9999-99" if take == "first" else ""
-            return 0.0, f"{moment or unknown} {key}"
+            return 0.0, f"{unknown if moment is None else moment.text} {key}"
         if take in ("mean", "minimum", "maximum"):
             number = _number(cell)
             return number, number
@@ -148,6 +160,9 @@ class Other:
         choose = min if take in LOWEST_WINS else max
         value = choose(states, key=lambda state: state.rank).value
         return age(value, at) if self.field.age_at is not None else value
+
+    def _bearing(self, resource: Resource) -> Resource:
+        return (self._bearer(resource) if self.codes else None) or resource
 
     def _bearer(self, resource: Resource) -> Resource | None:
         """The resource, or its first component, that has one of the codes."""
@@ -198,6 +213,10 @@ def age(born: str | None, at: str | None) -> str | None:
         return None
     years = last.year - first.year - ((last.month, last.day) < (first.month, first.day))
     return str(years) if years >= 0 else None
+
+
+def _has_any_unit(field: FhirField) -> bool:
+    return field.value == "number" and field.unit is None
 
 
 def _extract(field: FhirField, resource: Resource, bearer: Resource) -> str | None:

@@ -15,7 +15,7 @@ from cloister.records.fhir.element_types import is_valid
 from cloister.records.fhir.json_text import NotFhirJsonError, check_depth
 from cloister.records.fhir.path import Resource
 from cloister.records.fhir.reader import Item
-from cloister.records.fhir.resource import is_withdrawn, keys_of, moment_of
+from cloister.records.fhir.resource import is_modified, is_undone, is_withdrawn, keys_of, moment_of, server_of
 from cloister.records.fhir.tables import Tables
 from cloister.records.fhir.value import UnusableError
 
@@ -43,6 +43,8 @@ class Reading:
         self.used: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self.withdrawn: Counter[str] = Counter()
+        self._server: str | None = None
+        self._units: dict[str, str] = {}
 
     def take(self, item: Item) -> None:
         """One resource.
@@ -60,7 +62,9 @@ class Reading:
             raise item.where.refusal(f"is a `{kind}` without an id", "every resource of an export has one")
         try:
             check_depth(resource)
-            self._keep(kind, keys, self._needed(resource, keys[0], wanted))
+            needed = self._needed(resource, keys[0], wanted)
+            self._compare(item, needed)
+            self._keep(kind, keys, needed)
         except NotFhirJsonError as error:
             raise item.where.refusal(str(error), "export it again") from None
         except KeyError:
@@ -70,11 +74,29 @@ class Reading:
             hint = "choose one, such as `name[0].family`"
             raise item.where.refusal(f"has not one value where column `{error}` looks", hint) from None
 
+    def _compare(self, item: Item, needed: _Needed) -> None:
+        """See that an id means one resource, and a column's numbers one unit, wherever in the export they stand.
+
+        Raises:
+            RecordsError: where they do not.
+        """
+        for server in {*needed.servers, server_of(item.full_url)} - {None}:
+            if self._server not in (None, server):
+                hint = "an export is of one server, on which an id is one person's; read those of each by themselves"
+                raise item.where.refusal("is of another server than what was read before, or refers to one", hint)
+            self._server = server
+        for name, unit in needed.units:
+            if self._units.setdefault(name, unit) != unit:
+                hint = "state as `unit` the one that counts"
+                raise item.where.refusal(f"brings column `{name}` a number in another unit than before", hint)
+
     def _needed(self, resource: Resource, own: str, wanted: Sequence[Other]) -> _Needed:
         kind = resource["resourceType"]
-        if is_withdrawn(resource):
+        if is_undone(resource):
+            wanted = [column for column in wanted if column.asks_for_undone()]
+        if is_withdrawn(resource) or (is_undone(resource) and (kind == self._kind or not wanted)):
             return _Needed(withdrawn=True)
-        if not is_valid(resource):
+        if not is_valid(resource) or is_modified(resource):
             return _Needed(broken=True)
         needed = _Needed()
         if kind == self._kind:
@@ -87,6 +109,7 @@ class Reading:
                 continue
             if cell is not None:
                 needed.followed.append((column.number, cell))
+                needed.note_unit(column, resource)
         self._measure(resource, own, wanted, needed)
         return needed
 
@@ -95,7 +118,7 @@ class Reading:
         cells: list[Any] = []
         for column in self._columns:
             try:
-                cells.append(_own(column, resource))
+                cells.append(_own(column, resource, needed.servers))
             except SeveralError:
                 raise _AmbiguousError(column.name) from None
             except UnusableError:
@@ -103,6 +126,8 @@ class Reading:
                 return
             if isinstance(column, Other) and column.field.take is None:
                 needed.referred.update(cells[-1][:-1])
+            elif isinstance(column, Own) and cells[-1] is not None:
+                needed.note_unit(column, resource)
         needed.cells = cells
 
     def _measure(self, resource: Resource, own: str, wanted: Sequence[Other], needed: _Needed) -> None:
@@ -113,6 +138,7 @@ class Reading:
             if not keys and not column.refers_elsewhere(resource):
                 needed.broken = True
             needed.referred.update(key.text for key in keys)
+            needed.servers.update(key.server for key in keys)
             if not column.is_timely(moment):
                 continue
             try:
@@ -123,6 +149,7 @@ class Reading:
             except UnusableError:
                 needed.broken = True
                 continue
+            needed.note_unit(column, resource)
             lowest = column.field.take in LOWEST_WINS
             needed.brought += [(key.text, column.number, number, rank, cell, lowest) for key in keys]
 
@@ -159,6 +186,8 @@ class _Needed:
         referred: the names of whom it refers to.
         followed: the column and cell for each column of those that refer to it.
         brought: for each of whom it refers to and each column: the name, the column, and what `Tables.add_value` takes.
+        servers: those that it refers to; None among them where a reference does not say.
+        units: in which it gives numbers, each with the column.
     """
 
     withdrawn: bool = False
@@ -167,6 +196,14 @@ class _Needed:
     referred: set[str] = field(default_factory=set)
     followed: list[tuple[int, str]] = field(default_factory=list)
     brought: list[tuple[str, int, float, str | float, str, bool]] = field(default_factory=list)
+    servers: set[str | None] = field(default_factory=set)
+    units: list[tuple[str, str]] = field(default_factory=list)
+
+    def note_unit(self, column: Own | Other, resource: Resource) -> None:
+        """Remember in which unit ``resource`` gives a number, where any will do but only one."""
+        unit = column.unit(resource)
+        if unit is not None:
+            self.units.append((column.name, unit))
 
     def digest(self) -> bytes:
         """The same for two resources of which the same is needed."""
@@ -185,13 +222,15 @@ def _cell(column: Other, resource: Resource) -> str | None:
         raise _AmbiguousError(column.name) from None
 
 
-def _own(column: Own | Other, resource: Resource) -> Any:
+def _own(column: Own | Other, resource: Resource, servers: set[str | None]) -> Any:
     """What a row's own resource says: the cell; or the names of whom it refers to, and then the day of an age."""
     if isinstance(column, Own):
         return column.cell(resource)
     if column.field.take is not None:
         return None
-    keys = [key.text for key in column.refers_to(resource)]
+    found = column.refers_to(resource)
+    servers.update(key.server for key in found)
+    keys = [key.text for key in found]
     if len(keys) > 1:
         raise SeveralError
     at = column.field.age_at

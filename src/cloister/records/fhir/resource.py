@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -54,9 +55,12 @@ _MOMENTS = tuple(
     )
 )
 
-_REFERENCE = re.compile(r"(?:https?://[^\s?#]*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]+)?")
+_REFERENCE = re.compile(r"(?:(https?://[^\s?#]*)/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]+)?")
 _URN = re.compile(r"urn:(?:uuid|oid):[A-Za-z0-9.-]+")
 _PARTIAL = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?")
+
+_NOT_DONE = frozenset({"not-done", "not-taken", "cancelled", "declined"})
+"""What `status` says of what was meant to be and never was."""
 
 
 class Key(NamedTuple):
@@ -65,10 +69,29 @@ class Key(NamedTuple):
     Attributes:
         type: its type; None where the reference does not say.
         text: `Type/id`, or a bundle's `urn:uuid:…`.
+        server: where that id counts; None where the reference does not say.
     """
 
     type: str | None
     text: str
+    server: str | None = None
+
+
+class Moment(NamedTuple):
+    """When something was so, UTC.
+
+    Attributes:
+        text: its beginning, which sorts by time.
+        last_day: the last day that may be meant: a year or a month may mean any of its days.
+    """
+
+    text: str
+    last_day: str
+
+    @property
+    def first_day(self) -> str:
+        """The first day that may be meant."""
+        return self.text[:10]
 
 
 def keys_of(resource: Resource, full_url: str | None) -> list[str]:
@@ -80,6 +103,12 @@ def keys_of(resource: Resource, full_url: str | None) -> list[str]:
     if full_url is not None and (key := _key(full_url)) is not None and key.text not in found:
         found.append(key.text)
     return found
+
+
+def server_of(full_url: str | None) -> str | None:
+    """The server that an entry's address names, if it names one."""
+    key = None if full_url is None else _key(full_url)
+    return None if key is None else key.server
 
 
 def references(by: Iterable[tuple[Step, ...]], resource: Resource) -> list[Key]:
@@ -94,7 +123,7 @@ def references(by: Iterable[tuple[Step, ...]], resource: Resource) -> list[Key]:
 
 def _key(reference: str) -> Key | None:
     if match := _REFERENCE.fullmatch(reference):
-        return Key(match[1], f"{match[1]}/{match[2]}")
+        return Key(match[2], f"{match[2]}/{match[3]}", match[1])
     # Case does not count in a URN of either kind (RFC 8141, 3.1; RFC 4122, 3).
     return Key(None, reference.lower()) if _URN.fullmatch(reference) else None
 
@@ -130,27 +159,52 @@ def is_withdrawn(resource: Resource) -> bool:
     return "entered-in-error" in codes or "refuted" in codes
 
 
+def is_undone(resource: Resource) -> bool:
+    """Whether it says that something was not done, or is not to be."""
+    return resource.get("status") in _NOT_DONE or resource.get("doNotPerform") is True
+
+
+def is_modified(resource: Resource) -> bool:
+    """Whether an extension changes what the rest means, in a way that nobody here knows.
+
+    Whoever does not understand one may not use what it stands in (https://hl7.org/fhir/R4/extensibility.html#modifierExtension).
+    """
+    nodes: list[Any] = [resource]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            if node.get("modifierExtension"):
+                return True
+            nodes += node.values()
+        elif isinstance(node, list):
+            nodes += node
+    return False
+
+
 _VERIFICATION = parse_path("verificationStatus.coding.code")
 
 
-def moment_of(resource: Resource) -> str | None:
-    """When it was so, as text that sorts by time, UTC; a year or a month counts as its beginning. None where unsaid."""
+def moment_of(resource: Resource) -> Moment | None:
+    """When it was so; None where unsaid."""
     for steps in _MOMENTS:
         for value in values(steps, resource):
-            moment = _sortable(value)
+            moment = _moment(value)
             if moment is not None:
                 return moment
     return None
 
 
-def _sortable(value: Any) -> str | None:
+def _moment(value: Any) -> Moment | None:
     if not isinstance(value, str):
         return None
-    if match := _PARTIAL.fullmatch(value):
-        value = f"{match[1]}-{match[2] or '01'}-01"
+    partial = _PARTIAL.fullmatch(value)
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(f"{partial[1]}-{partial[2] or '01'}-01" if partial else value)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0")
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0")
+    if not partial:
+        return Moment(text, text[:10])
+    month = int(partial[2] or 12)
+    return Moment(text, f"{partial[1]}-{month:02}-{calendar.monthrange(moment.year, month)[1]}")

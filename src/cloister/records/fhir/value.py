@@ -36,6 +36,12 @@ def number_of(node: Resource, unit: str | None) -> str | None:
     return text_of(quantity["value"])
 
 
+def unit_of(node: Resource) -> str:
+    """What the value as a number is measured in: the unit's code, else its name; empty where neither is stated."""
+    quantity = node.get("valueQuantity")
+    return str(quantity.get("code") or quantity.get("unit") or "") if isinstance(quantity, dict) else ""
+
+
 def code_of(node: Resource) -> str | None:
     """The first code of the value, without its system."""
     return next((text_of(code) for code in values(_CODE, node)), None)
