@@ -132,6 +132,7 @@ def test_a_file_without_a_header_does_not_name_its_first_record(root: Path) -> N
         done = check(root, "--dataset", DATASET, *arguments)
         assert done.status == 1
         assert CANARY not in done.out + done.err
+        assert "`records/alpha-visits.csv` has no column `patient_id`, `age`" in done.out
     found = visits(root)
     assert not found["usable"]
     assert found["undeclared"] == 6

@@ -47,13 +47,18 @@ class TestEveryStore:
         assert everything(store, "note") == everything(store, "note")
         assert max(batch.num_rows for batch in store.batches(("note",))) <= BATCH_ROWS
 
-    def test_a_declared_column_that_is_missing_is_named_with_the_nearest(self, kind: str, tmp_path: Path) -> None:
+    def test_a_declared_column_that_is_missing_is_named_with_the_nearest_that_is_surely_a_name(
+        self, kind: str, tmp_path: Path
+    ) -> None:
         WRITERS[kind](
             tmp_path / "notes.x", [("1", "2", "3", "4")], columns=("note_id", "patient_id", "notte", "triage")
         )
         error = refusal(tmp_path / "notes.x", kind)
         assert error.message == "`notes.x` has no column `note`"
-        assert error.hint == "nearest is `notte`"
+        if kind == "csv":  # where the header was forgotten, the first line is a record
+            assert "notte" not in error.hint
+        else:
+            assert error.hint == "nearest is `notte`"
 
     def test_a_column_that_vanished_since_is_named(self, kind: str, tmp_path: Path) -> None:
         store = made(kind, tmp_path, rows(2))

@@ -7,7 +7,7 @@ each job. Nothing is written, and nothing is said but numbers, names of columns,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ from cloister.silos import ColumnKind, Dataset
 
 Tick = Callable[[int], None]
 """Is told how many rows were looked at so far."""
+
+_SPELLING = (
+    "spell them in the silo document as the store does; the first line of a CSV file names them, commas between them"
+)
 
 
 @dataclass
@@ -122,17 +126,21 @@ def examine(  # noqa: PLR0913 - a dataset, what is asked of it, and where everyt
         found.absent = tuple(column for column in dataset.columns if present.count(column) != 1)
         found.undeclared = sum(column not in dataset.columns for column in present)
         if found.absent:
-            absent = ", ".join(f"`{column}`" for column in found.absent)
-            raise RecordsError(
-                f"`{store.shown}` has not exactly one column {absent}",
-                hint="the silo document and the store must agree; a file needs a header",
-            )
+            raise RecordsError(_absent(store.shown, found.absent, present), hint=_SPELLING)
         _stream(dataset, store, whole, jobs, found, name=name, key=key, tick=tick)
     except RecordsError as error:
         found.whole.refused = found.whole.refused or error
         for got in found.jobs.values():
             got.refused = got.refused or error
     return found
+
+
+def _absent(shown: str, absent: tuple[str, ...], present: Sequence[str]) -> str:
+    none = ", ".join(f"`{column}`" for column in absent if column not in present)
+    more = ", ".join(f"`{column}`" for column in absent if column in present)
+    parts = [f"no column {none}"] if none else []
+    parts += [f"more than one column {more}"] if more else []
+    return f"`{shown}` has {' and '.join(parts)}"
 
 
 def _stream(  # noqa: PLR0913 - see `examine`

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -36,7 +37,11 @@ class Store(ABC):
     Attributes:
         shown: how the silo document names it, for messages.
         left_out: rows that the last `batches` did not give because the filter stops them.
+        header_may_be_a_record: column names are a file's first line, which may be a record where somebody forgot a
+            header; so no message repeats them.
     """
+
+    header_may_be_a_record: ClassVar[bool] = False
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
@@ -79,16 +84,20 @@ class Store(ABC):
             among: the store's own, where they are known already.
 
         Raises:
-            RecordsError: naming the store, the column and the nearest that there is.
+            RecordsError: naming the store, the column and the nearest that there is, where that is surely a name.
         """
         present = Counter(iter(self.column_names() if among is None else among))
         for name in names:
             if not present[name]:
-                near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
-                hint = f"nearest is `{near[0]}`" if near else "the silo document and the file must agree"
-                raise RecordsError(f"`{self.shown}` has no column `{name}`", hint=hint)
+                raise RecordsError(f"`{self.shown}` has no column `{name}`", hint=self._hint(name, present))
             if present[name] > 1:
                 raise RecordsError(f"`{self.shown}` has {present[name]} columns called `{name}`", hint="keep one")
+
+    def _hint(self, name: str, present: Iterable[str]) -> str:
+        if self.header_may_be_a_record:
+            return "the file's first line must name the columns as the silo document does, with commas between them"
+        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+        return f"nearest is `{near[0]}`" if near else "the silo document and the file must agree"
 
 
 class FileStore(Store):

@@ -67,8 +67,9 @@ class TestStore:
         assert batch.to_pylist() == [{"scan": "a.nii", "who": "p1"}, {"scan": "b.nii", "who": "p2"}]
 
     def test_a_column_that_there_is_not(self, tmp_path: Path) -> None:
-        with pytest.raises(RecordsError, match=r"`index\.csv` has no column `mask`"):
-            store(tmp_path, mask={"kind": "image"})
+        with pytest.raises(RecordsError, match=r"`index\.csv` has no column `scann`") as caught:
+            store(tmp_path, scann={"kind": "image"})
+        assert "`scan`" not in caught.value.hint  # where the header was forgotten, the first line is a record
 
     def test_a_dataset_without_an_image(self, tmp_path: Path) -> None:
         with pytest.raises(RecordsError, match=r"`index\.csv` names no NIfTI files"):

@@ -28,6 +28,8 @@ class CsvStore(FileStore):
     sure to stand in its column.
     """
 
+    header_may_be_a_record = True
+
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
         self.require_file()

@@ -48,6 +48,8 @@ class DicomStore(Store):
         RecordsError: where a column is filled from what may not fill it.
     """
 
+    header_may_be_a_record = True
+
     def __init__(self, connector: DicomConnector, columns: dict[str, Column], root: Path) -> None:
         super().__init__(connector.path)
         self._connector = connector

@@ -34,6 +34,8 @@ class NiftiStore(Store):
         RecordsError: where no column is of kind image.
     """
 
+    header_may_be_a_record = True
+
     def __init__(self, connector: NiftiConnector, columns: dict[str, Column], root: Path) -> None:
         super().__init__(connector.table)
         self._table = CsvStore(root / connector.table, connector.table)
