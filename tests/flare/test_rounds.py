@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloister.documents import Document
+from cloister.documents import Document, parse
 from cloister.egress import read_adapter, write_adapter
 from cloister.errors import DeniedError, JobError
 from cloister.files import sha256_of
@@ -22,6 +22,7 @@ from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
 from cloister.flare.rounds import Rounds
 from cloister.jobs import AdapterLayout, Job, initial_adapter
 from cloister.jobs.adapter import Arrays, TensorSpec
+from cloister.jobs.statistics import FeatureStatistics, Histogram, NumberSummary
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
 
@@ -600,3 +601,70 @@ def test_a_round_that_is_not_open_cannot_be_closed_or_filled(job: Document[Job],
         rounds.finish_round()
     with pytest.raises(JobError, match="not agreed"):
         open_rounds(job, tmp_path / "other").next_round()
+
+
+DESCRIBED = FeatureStatistics(
+    records=24,
+    features={
+        "age": NumberSummary(
+            present=24,
+            missing=0,
+            mean=50.0,
+            variance=4.0,
+            histogram=Histogram(edges=(0.0, 50.0, 100.0), counts=(10, 14)),
+        )
+    },
+)
+
+
+def describing(folder: Path) -> Rounds:
+    """Rounds of a job that asks for one column in two bins, while its sites prepare."""
+    tree = {
+        "job": "look",
+        "purpose": "care",
+        "task": "statistics",
+        "dataset": {"name": "stays", "features": ["age"], "histograms": {"age": {"low": 0, "high": 100, "count": 2}}},
+        "federation": {"minimum_sites": 2},
+    }
+    rounds = open_rounds(parse(json.dumps(tree).encode(), Job, name="look.yaml"), folder)
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    return rounds
+
+
+def describe(rounds: Rounds, site: str, **changes: Any) -> bool:
+    age = DESCRIBED.features["age"].model_copy(update=changes.pop("age", {}))
+    said = DESCRIBED.model_copy(update={"features": {"age": age}, **changes})
+    return rounds.take(site, prepared(layout=LAYOUT).model_copy(update={"layout": None, "statistics": said}), b"")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"records": 23},
+        {"records": 25},
+        {"features": {}},
+        {"age": {"histogram": None}},
+        {"age": {"histogram": Histogram(edges=(0.0, 100.0), counts=(24,))}},
+        {"age": {"present": 20}},
+    ],
+)
+def test_a_site_that_describes_something_else_does_not_end_the_others_job(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    rounds = describing(tmp_path)
+    assert not describe(rounds, "alpha", **changes)
+    assert state(rounds, "alpha") == (
+        "refused",
+        "by the server: the site describes other records or features than the job's",
+    )
+    assert describe(rounds, "beta")
+    assert describe(rounds, "gamma")
+    assert rounds.pool().records == 48
+
+
+def test_numbers_too_large_to_be_added_up_end_a_job_with_a_reason(tmp_path: Path) -> None:
+    rounds = describing(tmp_path)
+    for site, mean in zip(SITES, (1e308, -1e308, 1e308), strict=True):
+        assert describe(rounds, site, age={"mean": mean})
+    with pytest.raises(JobError, match="too large to be added up"):
+        rounds.pool()

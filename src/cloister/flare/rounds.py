@@ -25,7 +25,7 @@ from cloister.flare.round_files import RoundFiles
 from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import METRICS, AdapterLayout, Job, Selection, adapter_config, initial_adapter
 from cloister.jobs.adapter import Arrays
-from cloister.jobs.statistics import FeatureStatistics, described_columns, pooled
+from cloister.jobs.statistics import FeatureStatistics, answers, pooled
 
 _log = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ class Rounds:
         if describes != (reply.statistics is not None) or describes == (reply.layout is not None):
             raise EgressError("the site announced something else than the job asks for")
         if reply.statistics is not None:
-            described = frozenset(reply.statistics.features)
-            if described != described_columns(self.job) or reply.statistics.records > reply.training + reply.validation:
+            whole_view = reply.training + reply.validation
+            if reply.statistics.records != whole_view or not answers(reply.statistics, self.job):
                 raise EgressError("the site describes other records or features than the job's")
         if reply.layout is not None:
             _check_layout(reply.layout)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cloister.documents import Model
 from cloister.jobs.model import Job
@@ -27,6 +28,12 @@ class Histogram(Model):
 
     edges: tuple[float, ...] = Field(min_length=2, max_length=1001)
     counts: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _a_count_between_neighbouring_edges(self) -> Self:
+        if len(self.counts) != len(self.edges) - 1 or not all(low < high for low, high in pairwise(self.edges)):
+            raise ValueError("has edges that do not rise, or not one more of them than counts")
+        return self
 
 
 class NumberSummary(Model):
@@ -63,6 +70,9 @@ class CategorySummary(Model):
     counts: dict[Line, Annotated[int, Field(ge=0)] | None]
 
 
+_FORGIVEN = 1e-6
+"""How far sums may be off, as a share."""
+
 Summary = Annotated[NumberSummary | CategorySummary, Field(discriminator="kind")]
 
 
@@ -70,7 +80,7 @@ class FeatureStatistics(Model):
     """Every feature of a job, described.
 
     Attributes:
-        records: those to train on that were looked at.
+        records: those of the view, to train on and to measure on, that were looked at.
         features: by column.
     """
 
@@ -99,6 +109,20 @@ def described_columns(job: Job) -> frozenset[str]:
     return frozenset(job.dataset.features) | (frozenset() if target is None else {target})
 
 
+def answers(statistics: FeatureStatistics, job: Job) -> bool:
+    """Whether ``statistics`` describes what ``job`` asks for: its columns, in its bins, each cell of every record."""
+    if frozenset(statistics.features) != described_columns(job):
+        return False
+    for name, summary in statistics.features.items():
+        asked = job.dataset.histograms.get(name)
+        bins = summary.histogram if isinstance(summary, NumberSummary) else None
+        if (None if bins is None else bins.edges) != (None if asked is None else asked.edges):
+            return False
+        if summary.present + summary.missing != statistics.records:
+            return False
+    return True
+
+
 def pooled(by_site: Mapping[str, FeatureStatistics]) -> FeatureStatistics:
     """One description over all sites: counts are added, means and variances combined.
 
@@ -107,7 +131,7 @@ def pooled(by_site: Mapping[str, FeatureStatistics]) -> FeatureStatistics:
     (`math.fsum`).
 
     Raises:
-        ValueError: where sites describe other features, or one as something else.
+        ValueError: where sites describe other features, or one as something else, or numbers too large to be added up.
     """
     described = [by_site[site] for site in sorted(by_site)]
     names = {frozenset(each.features) for each in described}
@@ -125,19 +149,58 @@ def pooled(by_site: Mapping[str, FeatureStatistics]) -> FeatureStatistics:
 
 
 def covers(whole: FeatureStatistics, part: FeatureStatistics) -> bool:
-    """Whether ``whole`` can be what came of pooling ``part`` with others: as much or more of everything told."""
+    """Whether ``whole`` can be what came of pooling ``part`` with others.
+
+    Of everything there is as much or more, cells add up to records, and what is left when ``part`` is taken away has a
+    mean and a variance that numbers can have.
+    """
     if whole.features.keys() != part.features.keys() or whole.records < part.records:
+        return False
+    if any(summary.present + summary.missing != whole.records for summary in whole.features.values()):
         return False
     return all(_covers(whole.features[name], part.features[name]) for name in part.features)
 
 
 def _covers(whole: NumberSummary | CategorySummary, part: NumberSummary | CategorySummary) -> bool:
-    if whole.kind != part.kind or whole.present < part.present or whole.missing < part.missing:
+    if whole.present < part.present or whole.missing < part.missing:
         return False
-    if isinstance(whole, NumberSummary) or isinstance(part, NumberSummary):
-        return True
-    told = {value: count for value, count in part.counts.items() if count is not None}
-    return all((whole.counts.get(value) or 0) >= count for value, count in told.items())
+    if isinstance(whole, NumberSummary) and isinstance(part, NumberSummary):
+        return _covers_bins(whole.histogram, part.histogram) and _covers_numbers(whole, part)
+    if isinstance(whole, CategorySummary) and isinstance(part, CategorySummary):
+        known = sum(count for count in whole.counts.values() if count is not None)
+        told = {value: count for value, count in part.counts.items() if count is not None}
+        return known <= whole.present and all((whole.counts.get(value) or 0) >= count for value, count in told.items())
+    return False
+
+
+def _covers_bins(whole: Histogram | None, part: Histogram | None) -> bool:
+    if whole is None or part is None:
+        return whole is part
+    pairs = zip(whole.counts, part.counts, strict=True) if whole.edges == part.edges else ()
+    return whole.edges == part.edges and all(count is None or (all_of or 0) >= count for all_of, count in pairs)
+
+
+def _covers_numbers(whole: NumberSummary, part: NumberSummary) -> bool:
+    """Whether the rest can have been: its squared distances from the whole's mean are as many as its own mean asks.
+
+    A little is forgiven, as sums are rounded.
+    """
+    if not whole.present:
+        return not (whole.mean or whole.variance)
+    rest = whole.present - part.present
+    squares = whole.present * whole.variance
+    of_part = part.present * (part.variance + _squared(part.mean - whole.mean))
+    apart = whole.present * whole.mean - part.present * part.mean  # the sum of the rest's numbers
+    size = max(abs(whole.mean), abs(part.mean), math.sqrt(whole.variance), math.sqrt(part.variance))
+    forgiven = _FORGIVEN * whole.present * size
+    if not rest:
+        return abs(apart) <= forgiven and abs(squares - of_part) <= forgiven * size
+    least = _squared(apart - rest * whole.mean) / rest
+    return math.isfinite(of_part) and math.isfinite(least) and squares - of_part - least >= -forgiven * size
+
+
+def _squared(value: float) -> float:
+    return value * value  # a power would raise where this is infinite
 
 
 def _numbers(summaries: Sequence[NumberSummary]) -> NumberSummary:
@@ -145,10 +208,15 @@ def _numbers(summaries: Sequence[NumberSummary]) -> NumberSummary:
     missing = sum(summary.missing for summary in summaries)
     if not present:
         return NumberSummary(present=0, missing=missing, histogram=_histogram(summaries))
-    mean = math.fsum(summary.present * summary.mean for summary in summaries) / present
-    squares = math.fsum(
-        summary.present * (summary.variance + (summary.mean - mean) ** 2) for summary in summaries if summary.present
-    )
+    try:
+        mean = math.fsum(summary.present * summary.mean for summary in summaries) / present
+        squares = math.fsum(
+            summary.present * (summary.variance + (summary.mean - mean) ** 2)
+            for summary in summaries
+            if summary.present
+        )
+    except (OverflowError, ValueError) as error:
+        raise ValueError("the sites describe numbers that are too large to be added up") from error
     return NumberSummary(
         present=present, missing=missing, mean=mean, variance=squares / present, histogram=_histogram(summaries)
     )

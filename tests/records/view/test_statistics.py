@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from cloister.jobs import Job
@@ -40,8 +41,9 @@ def job(**dataset: object) -> Job:
     return Job.model_validate_json(json.dumps(document))
 
 
-def describe(folder: Path, wanted: Job, minimum: int = 2) -> FeatureStatistics:
-    for name, ages in (("train", [1.0, 2.0, 3.0, 6.0]), ("validation", [100.0, None])):
+def describe(folder: Path, wanted: Job, minimum: int = 2, *, swapped: bool = False) -> FeatureStatistics:
+    names = ("validation", "train") if swapped else ("train", "validation")
+    for name, ages in zip(names, ([1.0, 2.0, 3.0, 6.0], [100.0, None]), strict=True):
         count = len(ages)
         table = pa.table(
             {
@@ -55,24 +57,39 @@ def describe(folder: Path, wanted: Job, minimum: int = 2) -> FeatureStatistics:
     return describe_view(folder, Dataset.model_validate_json(json.dumps(DATASET)), wanted, minimum)
 
 
-def test_describes_features_and_target_of_the_records_to_train_on(tmp_path: Path) -> None:
+def test_describes_features_and_target_of_all_records(tmp_path: Path) -> None:
     described = describe(tmp_path, job(target="stay"))
-    assert described.records == 4
+    assert described.records == 6
     assert set(described.features) == {"ward", "age", "smoker", "stay"}
-    assert described.features["age"] == NumberSummary(present=4, missing=0, mean=3.0, variance=3.5)
-    assert described.features["stay"] == NumberSummary(present=4, missing=0, mean=1.5, variance=1.25)
-    assert described.features["smoker"] == CategorySummary(present=4, missing=0, counts={"false": 0, "true": 4})
+    assert described.features["smoker"] == CategorySummary(present=6, missing=0, counts={"false": 0, "true": 6})
     assert described.features["ward"] == CategorySummary(
-        present=4, missing=0, counts={"east": 2, "west": 2, "north": 0}
+        present=6, missing=0, counts={"east": 3, "west": 3, "north": 0}
     )
 
 
-def test_a_job_that_trains_nothing_has_all_records_described(tmp_path: Path) -> None:
+def test_what_trains_and_what_does_not_describe_the_same(tmp_path: Path) -> None:
+    """Else one subtracted from the other would tell of the records kept for validation, however few."""
+    both = {"features": ["ward", "age", "smoker", "stay"]}
+    training = {"features": ["ward", "age", "smoker"], "target": "stay"}
+    assert describe(tmp_path, job(**both)) == describe(tmp_path, job(**training))
+
+
+def test_where_a_record_falls_changes_nothing(tmp_path: Path) -> None:
+    one, two = describe(tmp_path, job()), describe(tmp_path, job(), swapped=True)
+    assert one.features["ward"] == two.features["ward"]
+    before, after = one.features["age"], two.features["age"]
+    assert isinstance(before, NumberSummary)
+    assert isinstance(after, NumberSummary)
+    assert (before.present, before.missing) == (after.present, after.missing) == (4, 2)
+    assert (before.mean, before.variance) == pytest.approx((after.mean, after.variance), rel=1e-12)
+
+
+def test_histograms_are_over_what_is_told_to_be_present(tmp_path: Path) -> None:
     described = describe(tmp_path, job(histograms={"age": {"low": 0, "high": 10, "count": 2}}))
     assert described.records == 6
     age = described.features["age"]
     assert isinstance(age, NumberSummary)
-    # One cell is missing, which would be told by itself, so another one, the first, counts as missing too.
-    assert (age.present, age.missing, age.mean) == (4, 2, (2 + 3 + 6 + 100) / 4)
+    # One cell is missing, which would be told by itself, so another one, which is 2, counts as missing too.
+    assert (age.present, age.missing, age.mean) == (4, 2, (1 + 3 + 6 + 100) / 4)
     # Of what is left two lie below 5, one below 10, and one outside, which leaves nothing that could be told.
     assert age.histogram == Histogram(edges=(0, 5, 10), counts=(None, None))

@@ -5,7 +5,9 @@
 2. Present and missing cells of a column add up to the records, so each of them is 0, or the minimum or more. Where
    fewer cells than the minimum are missing, some that hold something count as missing too, until there are so many;
    they are left out of everything else that is told of the column. So the network is told of missing cells wherever
-   there are any, and a mean is one over exactly the cells that are told to be present.
+   there are any, and a mean is one over exactly the cells that are told to be present. Which cells are left out follows
+   from the cells alone and not from their order: else whoever has the same records described twice, in another order,
+   could tell single cells from the difference.
 3. Of a column with fewer present cells than the minimum nothing is told: all of its cells are told to be missing.
 4. Counts of a category's values and of a histogram's bins are told as `cloister.records.view.suppression` says. What
    lies outside of a histogram's edges is a cell of it that is never told, and follows where all others are.
@@ -103,8 +105,9 @@ def _left_out(minimum_count: int, missing: int) -> int:
 class _Numbers:
     """Count, mean and squared distances of a column, batch by batch.
 
-    Batches are merged as in Chan, Golub and LeVeque (https://doi.org/10.1007/978-3-642-51461-6_3). The first present
-    cells are kept aside, one fewer than the minimum, since only at the end it is known how many are to be left out.
+    Batches are merged as in Chan, Golub and LeVeque (https://doi.org/10.1007/978-3-642-51461-6_3). Only at the end it
+    is known how many cells are to be left out, so one fewer than the minimum are kept aside: those whose `_scrambled`
+    numbers are the smallest, in whatever order cells come.
     """
 
     def __init__(self, name: str, minimum_count: int, edges: Sequence[float] | None) -> None:
@@ -120,13 +123,17 @@ class _Numbers:
         self._bins = np.zeros(0 if edges is None else len(edges) - 1, np.int64)
 
     def take(self, cells: pa.Array) -> None:
-        numbers: npt.NDArray[np.float64] = pc.drop_null(cells).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        # Beyond 2^53 a whole number is described as the nearest float; otherwise Arrow would refuse it, and quote it.
+        floats = pc.drop_null(cells).cast(pa.float64(), safe=False)
+        numbers: npt.NDArray[np.float64] = floats.to_numpy(zero_copy_only=False)
         numbers = numbers[np.isfinite(numbers)]
         self._missing += len(cells) - len(numbers)
-        wanted = max(0, self._minimum_count - 1 - len(self._aside))
-        if wanted:
-            self._aside = np.concatenate((self._aside, numbers[:wanted]))
-        self._add(numbers[wanted:])
+        together = np.concatenate((self._aside, numbers + 0.0))  # of a negative zero it makes zero
+        kept = max(0, self._minimum_count - 1)
+        if len(together) > kept:
+            together = together[np.argpartition(_scrambled(together), kept)]
+        self._aside = together[:kept]
+        self._add(together[kept:])
 
     def _add(self, numbers: npt.NDArray[np.float64]) -> None:
         if not len(numbers):
@@ -149,7 +156,8 @@ class _Numbers:
             self._bins += np.histogram(numbers, self._edges)[0]
 
     def summary(self, records: int) -> NumberSummary:
-        self._add(self._aside[_left_out(self._minimum_count, self._missing) :])
+        aside = self._aside[np.argsort(_scrambled(self._aside))]
+        self._add(aside[_left_out(self._minimum_count, self._missing) :])
         few = self._different is not None and min(self._different.values(), default=0) < self._minimum_count
         if not self._count or self._count < self._minimum_count or few:
             return NumberSummary(present=0, missing=records, histogram=self._histogram(tell=False))
@@ -177,36 +185,48 @@ class _Numbers:
         return Histogram(edges=tuple(self._edges.tolist()), counts=tuple(counts))
 
 
+def _scrambled(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """For each number another one that says nothing of its size, and is the same only for the same number.
+
+    The last step of SplitMix64 (https://doi.org/10.1145/2660193.2660195), which is a bijection.
+    """
+    bits = np.ascontiguousarray(numbers).view(np.uint64)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
 class _Categories:
-    """How often each declared value occurs in a column; see `_Numbers` for what is kept aside."""
+    """How often each declared value occurs in a column."""
 
     def __init__(self, name: str, minimum_count: int, values: Sequence[str]) -> None:
         self._name = name
         self._minimum_count = minimum_count
         self._counts = dict.fromkeys(values, 0)
-        self._aside: list[str] = []
         self._missing = 0
 
     def take(self, cells: pa.Array) -> None:
         texts = pc.drop_null(cells).cast(pa.string())
         self._missing += len(cells) - len(texts)
-        wanted = max(0, self._minimum_count - 1 - len(self._aside))
-        self._aside += texts[:wanted].to_pylist()
-        for found in pc.value_counts(texts[wanted:]):
-            self._add(found["values"].as_py(), found["counts"].as_py())
-
-    def _add(self, value: str, count: int) -> None:
-        if value not in self._counts:
-            raise RecordsError(f"column `{self._name}` holds a value that the silo document does not declare")
-        self._counts[value] += count
+        for found in pc.value_counts(texts):
+            value = found["values"].as_py()
+            if value not in self._counts:
+                raise RecordsError(f"column `{self._name}` holds a value that the silo document does not declare")
+            self._counts[value] += found["counts"].as_py()
 
     def summary(self, records: int) -> CategorySummary:
-        for value in self._aside[_left_out(self._minimum_count, self._missing) :]:
-            self._add(value, 1)
-        present = sum(self._counts.values())
+        counts = self._without(_left_out(self._minimum_count, self._missing))
+        present = sum(counts.values())
         if not present or present < self._minimum_count:
-            return CategorySummary(present=0, missing=records, counts=dict.fromkeys(self._counts))
-        counts = told(list(self._counts.values()), self._minimum_count)
-        return CategorySummary(
-            present=present, missing=records - present, counts=dict(zip(self._counts, counts, strict=True))
-        )
+            return CategorySummary(present=0, missing=records, counts=dict.fromkeys(counts))
+        shown = told(list(counts.values()), self._minimum_count)
+        return CategorySummary(present=present, missing=records - present, counts=dict(zip(counts, shown, strict=True)))
+
+    def _without(self, left_out: int) -> dict[str, int]:
+        """The counts, less so many cells of those values that occur most often."""
+        counts = dict(self._counts)
+        for value in sorted(counts, key=lambda value: (-counts[value], value)):
+            taken = min(left_out, counts[value])
+            counts[value] -= taken
+            left_out -= taken
+        return counts

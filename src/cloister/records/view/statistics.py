@@ -13,12 +13,14 @@ from cloister.jobs import Job
 from cloister.jobs.statistics import FeatureStatistics, described_columns
 from cloister.records.view.feature_statistics import describe
 from cloister.records.view.files import FILES
-from cloister.records.view.manifest import TRAINING, VALIDATION
 from cloister.silos import Dataset
 
 
 def describe_view(view: Path, dataset: Dataset, job: Job, minimum_count: int) -> FeatureStatistics:
-    """Describe what ``job`` wants described, of the records to train on; of all where it trains nothing.
+    """Describe what ``job`` wants described, of all records of the view, on both sides of the split.
+
+    Seed and share of a split are the job's to choose. Were one side described by itself, two jobs could be subtracted
+    from one another, and tell of the records that are on that side in the one alone, however few those are.
 
     Args:
         view: the view's folder.
@@ -27,9 +29,8 @@ def describe_view(view: Path, dataset: Dataset, job: Job, minimum_count: int) ->
         minimum_count: no count above 0 that is smaller is told.
     """
     names = sorted(described_columns(job))
-    sides = (TRAINING,) if job.trains else (TRAINING, VALIDATION)
     return describe(
-        _batches([view / FILES[side] for side in sides], names),
+        _batches([view / file for file in FILES.values()], names),
         columns={name: dataset.columns[name].kind for name in names},
         minimum_count=minimum_count,
         categories={name: dataset.columns[name].values for name in names if dataset.columns[name].values},
