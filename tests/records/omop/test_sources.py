@@ -123,7 +123,13 @@ class TestSqlite:
         self.change(source, f"UPDATE measurement SET {column} = ?", SECRET)
         error = refusal(source, fields={"x": {"take": "mean", **window("measurement", [30], -9, 0)}})
         where = f"column `{column}` of table `measurement` of `{source['path']}`"
-        assert error.message == f"{where} holds text where {of} belongs in 1 record"
+        assert error.message == f"{where} holds something that is not {of} in 1 record"
+
+    def test_a_fraction_where_a_whole_number_belongs(self, tmp_path: Path) -> None:
+        source = write_sqlite(tmp_path, one_person())
+        self.change(source, "UPDATE person SET person_id = ?", 7.5)
+        where = f"column `person_id` of table `person` of `{source['path']}`"
+        assert refusal(source).message == f"{where} holds something that is not a whole number in 1 record"
 
     def change(self, source: dict[str, str], statement: str, value: Any) -> None:
         with closing(sqlite3.connect(source["path"])) as connection, connection:
@@ -240,6 +246,42 @@ class TestPostgresql:
         postgresql.execute(change, f"UPDATE condition_occurrence SET {column} = '{SECRET}'", database=database)
         where = f"column `{column}` of table `condition_occurrence` of `{database}.public`"
         assert refusal(source).message == f"{where} is of type text, where {belongs} belongs"
+
+    @pytest.mark.parametrize("kind", ["real", "double precision", "numeric", "integer"])
+    def test_values_of_every_type_of_number(self, kind: str, postgresql: PostgresqlServer, database: str) -> None:
+        source = write_postgresql(postgresql, database, one_person().value(7, 30, -1, 5).value(7, 30, -2, 8))
+        change = f"ALTER TABLE measurement ALTER COLUMN value_as_number TYPE {kind}"
+        postgresql.execute(change, database=database)
+        fields = {"x": {"take": "mean", **window("measurement", [30], -9, 0)}}
+        assert table(source, fields=fields) == {7: {"who": 7, "x": 6.5}}
+
+    @pytest.mark.parametrize("odd", ["NaN", "Infinity", "-Infinity"])
+    @pytest.mark.parametrize("kind", ["double precision", "numeric"])
+    def test_a_value_that_is_no_number(self, kind: str, odd: str, postgresql: PostgresqlServer, database: str) -> None:
+        source = write_postgresql(postgresql, database, one_person().value(7, 30, -1, 5).value(7, 30, -2, 8))
+        change = f"ALTER TABLE measurement ALTER COLUMN value_as_number TYPE {kind}"
+        update = f"UPDATE measurement SET value_as_number = '{odd}' WHERE measurement_id = 2"
+        postgresql.execute(change, update, database=database)
+        error = refusal(source, fields={"x": {"take": "maximum", **window("measurement", [30], -9, 0)}})
+        where = f"column `value_as_number` of table `measurement` of `{database}.public`"
+        assert error.message == f"{where} holds something that is not a number in 1 record"
+
+    def test_an_id_with_a_fraction(self, postgresql: PostgresqlServer, database: str) -> None:
+        source = write_postgresql(postgresql, database, one_person())
+        change = "ALTER TABLE person ALTER COLUMN person_id TYPE numeric"
+        postgresql.execute(change, database=database)
+        assert set(table(source)) == {7}
+        postgresql.execute("UPDATE person SET person_id = 7.5", database=database)
+        where = f"column `person_id` of table `person` of `{database}.public`"
+        assert refusal(source).message == f"{where} holds something that is not a whole number in 1 record"
+
+    @pytest.mark.parametrize("odd", ["infinity", "-infinity"])
+    def test_a_day_that_never_comes(self, odd: str, postgresql: PostgresqlServer, database: str) -> None:
+        source = write_postgresql(postgresql, database, one_person())
+        change = f"UPDATE observation_period SET observation_period_end_date = '{odd}'"
+        postgresql.execute(change, database=database)
+        where = f"column `observation_period_end_date` of table `observation_period` of `{database}.public`"
+        assert refusal(source).message == f"{where} holds no date in 1 record"
 
     def test_a_record_without_a_date(self, postgresql: PostgresqlServer, database: str) -> None:
         source = write_postgresql(postgresql, database, one_person().event(7, "condition", 1, 9))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from cloister.errors import RecordsError
-from cloister.records.omop.days import DayNumber, OddNumber
+from cloister.records.omop.days import DayNumber, OddNumber, OddWhole
 from cloister.records.omop.tables import (
     CONCEPT_ANCESTOR,
     EVENT_TABLES,
@@ -20,6 +20,8 @@ from cloister.records.omop.tables import (
 from cloister.records.omop.totals import in_set
 from cloister.silos.omop import OmopConnector
 from cloister.silos.omop_fields import OF_VALUES
+
+_ODD = {Cell.WHOLE: OddWhole, Cell.NUMBER: OddNumber}
 
 
 class OmopChecks:
@@ -54,14 +56,14 @@ class OmopChecks:
 
     def cells_can_be_read(self) -> None:
         """Ids and values are numbers, and what is looked for has a date."""
-        loose = self.connection.dialect.name == "sqlite"  # which types cells; elsewhere columns have types
         for name, cells in needed(self.connector).items():
             columns = self.tables[name].c
             wrong: dict[tuple[str, str], sa.ColumnElement[bool]] = {}
             for column, cell in cells.items():
-                if loose and cell in (Cell.WHOLE, Cell.NUMBER):
-                    wrong[column, f"text where {cell.value} belongs"] = OddNumber(columns[column])
-                if cell is Cell.DATE:
+                if cell in _ODD:
+                    # Also where columns have types: a decimal may have a fraction, or be NaN.
+                    wrong[column, f"something that is not {cell.value}"] = _ODD[cell](columns[column])
+                elif cell is Cell.DATE:
                     wrong[column, "no date"] = self._counts(name) & DayNumber(columns[column]).is_(None)
             self._none(name, wrong)
 

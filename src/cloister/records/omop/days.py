@@ -37,10 +37,17 @@ class OddNumber(FunctionElement[bool]):
     inherit_cache = True
 
 
+class OddWhole(FunctionElement[bool]):
+    """Whether a column of whole numbers holds something that is not one, and not null."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
 @compiles(DayNumber, "postgresql")
 def _day_number_postgresql(element: DayNumber, compiler: Any, **options: Any) -> str:
     date = compiler.process(element.clauses, **options)
-    return f"(CAST({date} AS DATE) - DATE '1970-01-01')"
+    return f"(CASE WHEN isfinite(CAST({date} AS DATE)) THEN CAST({date} AS DATE) - DATE '1970-01-01' END)"
 
 
 @compiles(DayNumber, "sqlite")
@@ -81,3 +88,15 @@ def _odd_number_postgresql(element: OddNumber, compiler: Any, **options: Any) ->
 def _odd_number_sqlite(element: OddNumber, compiler: Any, **options: Any) -> str:
     number = compiler.process(element.clauses, **options)
     return f"(typeof({number}) IN ('text', 'blob') OR abs({number}) > 1.7976931348623157e308)"
+
+
+@compiles(OddWhole, "postgresql")
+def _odd_whole_postgresql(element: OddWhole, compiler: Any, **options: Any) -> str:
+    number = f"CAST({compiler.process(element.clauses, **options)} AS DOUBLE PRECISION)"
+    return f"({number} <> trunc({number}) OR {number} IN ('Infinity', '-Infinity', 'NaN'))"
+
+
+@compiles(OddWhole, "sqlite")
+def _odd_whole_sqlite(element: OddWhole, compiler: Any, **options: Any) -> str:
+    number = compiler.process(element.clauses, **options)
+    return f"(typeof({number}) IN ('text', 'blob') OR {number} <> CAST({number} AS INTEGER))"

@@ -19,7 +19,7 @@ from cloister.silos.omop import OmopConnector, OmopPostgresqlSource
 
 _TYPES: dict[Cell, tuple[type[sa.types.TypeEngine[Any]], ...]] = {
     Cell.WHOLE: (sa.Integer, sa.Numeric),  # a numeric without a fraction is what some exports make of an integer
-    Cell.NUMBER: (sa.Integer, sa.Numeric),
+    Cell.NUMBER: (sa.Integer, sa.Numeric, sa.Float),
     Cell.DATE: (sa.Date, sa.DateTime),
     Cell.MOMENT: (sa.Date, sa.DateTime),
 }
