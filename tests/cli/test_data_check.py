@@ -40,6 +40,13 @@ def put(root: Path, rows: list[Visit]) -> None:
     write_visits(root / "records" / "alpha-visits.csv", rows)
 
 
+def line_of(root: Path, column: str) -> str:
+    """Where alpha's silo document declares a column of its visits."""
+    text = (root / "silos" / "alpha.yaml").read_text(encoding="utf-8")
+    before = text[: text.index(f"{column}:", text.index(f"{DATASET}:"))]
+    return f"silos/alpha.yaml:{before.count(chr(10)) + 1}"
+
+
 def with_cells(**cells: str) -> list[Visit]:
     """Alpha's visits, with other cells in the 10th row."""
     rows = visits_of("alpha")
@@ -73,7 +80,8 @@ def test_a_broken_cell_is_told_by_reason_and_row(root: Path, column: str, cell: 
     put(root, with_cells(**{column: cell}))
     done = check(root, "--dataset", DATASET)
     assert done.status == 0
-    assert f"1 {reason} (first in row 10)" in done.out
+    (said,) = [line for line in done.out.splitlines() if f"1 {reason} (first in row 10)" in line]
+    assert said.endswith(f" ({line_of(root, column)})")
     found = visits(root)
     assert found["columns"][column]["faults"] == {reason: {"rows": 1, "first_row": 10}}
     assert found["rejected_by"] == {column: 1}
@@ -106,6 +114,23 @@ def test_a_filter_of_the_baseline_that_fits_no_column_refuses_the_dataset(root: 
     assert done.status == 1
     assert f"CANNOT BE USED: the policy's filter of dataset `{DATASET}` cannot be applied" in done.out
     assert "there is no column `wart` (nearest is `ward`)" in done.out
+
+
+def test_nothing_is_counted_where_there_is_no_row(root: Path) -> None:
+    path = root / "records" / "alpha-visits.csv"
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    done = check(root, "--dataset", DATASET)
+    assert done.status == 1
+    assert f"CANNOT BE USED: dataset `{DATASET}` is empty" in done.out
+    assert "outcome: category: found\n" in done.out
+
+
+def test_one_person_alone_is_told_with_where_to_look(root: Path) -> None:
+    put(root, [{**visit, "patient_id": CANARY} for visit in visits_of("alpha")])
+    done = check(root, "--dataset", DATASET)
+    assert done.status == 1
+    assert "  1 person\n" in done.out
+    assert "are of one person alone (look at which column the silo document names as `person`)" in done.out
 
 
 def test_no_cell_is_ever_printed(root: Path) -> None:

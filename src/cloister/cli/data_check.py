@@ -54,7 +54,7 @@ def check(
         if dataset in ("", name):
             examination, decisions = _examine(repo, site, name, declared, key)
             policies = repo.policies_of(site)
-            out.say("\n".join(said_of(name, declared, policies, examination, decisions)))
+            out.say("\n".join(said_of(name, repo.silos[site], policies, examination, decisions)))
             values[name] = value_of(declared, policies, examination, decisions)
             if examination.whole.refused is not None:
                 unusable.append(name)

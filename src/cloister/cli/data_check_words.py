@@ -7,26 +7,33 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from cloister.documents import Document
 from cloister.policies import Decision, Policies
 from cloister.policies.sections import MINIMUM_VALIDATION_RECORDS
 from cloister.records import TRAINING, VALIDATION
 from cloister.records.examine import Examination, Got
 from cloister.records.inspection import ColumnFacts
 from cloister.records.view.sieve import Tally
-from cloister.silos import Dataset
+from cloister.silos import Dataset, Silo
 
 _IMAGES_SHOWN = 20
 
 
 def said_of(
-    name: str, dataset: Dataset, policies: Policies, found: Examination, decisions: dict[str, Decision]
+    name: str, silo: Document[Silo], policies: Policies, found: Examination, decisions: dict[str, Decision]
 ) -> list[str]:
-    """The lines for people."""
-    lines = [f"{name}: {dataset.connector.kind}"]
+    """The lines for people; what is wrong with a column is followed by the line that declares it."""
+    dataset, place = silo.value.datasets[name], ("datasets", name)
+    lines = [f"{name}: {dataset.connector.kind} ({silo.source.at(*place)})"]
     for column, declared in dataset.columns.items():
         state = "NOT FOUND" if column in found.absent else _column(column, found, dataset)
-        lines.append(f"  {column}: {declared.kind.value}: {state}")
-    if found.undeclared:
+        facts = found.columns.get(column)
+        wrong = column in found.absent or (facts is not None and facts.faults)
+        where = f" ({silo.source.at(*place, 'columns', column)})" if wrong else ""
+        lines.append(f"  {column}: {declared.kind.value}: {state}{where}")
+    if found.undeclared == 1:
+        lines.append("  1 column besides, which is not declared and does not exist for jobs")
+    elif found.undeclared:
         lines.append(f"  {found.undeclared:,} columns besides, which are not declared and do not exist for jobs")
     if found.whole.tally is not None and found.whole.tally.rows:
         lines += _counts(dataset, found.whole.tally)
@@ -54,7 +61,7 @@ def _column(column: str, found: Examination, dataset: Dataset) -> str:
         parts.append(f"{fault.rows:,} {reason} (first in row {fault.first_row:,})")
     if facts.cut:
         parts.append(f"{facts.cut:,} longer than {dataset.columns[column].maximum_characters:,} characters, cut")
-    if facts.values:
+    if facts.values and found.whole.tally is not None and found.whole.tally.rows:
         parts.append("; ".join(f"{value} {count:,}" for value, count in facts.values.items()))
     return ", ".join(parts)
 
@@ -67,9 +74,10 @@ def _counts(dataset: Dataset, tally: Tally) -> Iterator[str]:
     for column, rows in sorted(tally.rejected_by.items()):
         yield f"  rejected by `{column}`: {rows:,}"
     if dataset.person is not None:
-        yield f"  {_people(tally):,} persons"
-    for column, pieces in tally.identifying.items():
-        share = tally.identifying_cells[column] / max(1, tally.kept)
+        people = _people(tally)
+        yield f"  {people:,} person{'' if people == 1 else 's'}"
+    for column, pieces in tally.identifying.items() if tally.kept else ():
+        share = tally.identifying_cells[column] / tally.kept
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(pieces.items()))
         yield f"  {column}: {share:.1%} of texts seem to name somebody" + (f" ({kinds})" if kinds else "")
 

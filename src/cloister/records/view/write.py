@@ -155,7 +155,10 @@ def check_tally(tally: Tally, dataset: Dataset, name: str) -> None:
     if not tally.sides[TRAINING]:
         raise RecordsError(f"dataset `{name}` has too few records to train on and to validate with")
     if dataset.person is not None and len(tally.people[TRAINING]) < 2:
-        raise RecordsError(f"the records of dataset `{name}` to train on are of one person alone")
+        raise RecordsError(
+            f"the records of dataset `{name}` to train on are of one person alone",
+            hint="look at which column the silo document names as `person`",
+        )
 
 
 __all__ = ["MANIFEST", "ViewManifest", "ViewRequest", "check_request", "check_tally", "write_view"]
