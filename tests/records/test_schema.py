@@ -97,6 +97,32 @@ def test_dates_are_days_that_there_are() -> None:
     assert read([20240102], "date") == [BAD]
 
 
+FIRST, LAST = date(1, 1, 1), date(9999, 12, 31)
+DAYS = [(each - date(1970, 1, 1)).days for each in (FIRST, LAST)]
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp"])
+@pytest.mark.parametrize(
+    ("arrow", "per_day"),
+    [
+        (pa.date32(), 1),
+        (pa.date64(), 86_400_000),
+        (pa.timestamp("s"), 86_400),
+        (pa.timestamp("ms", "Europe/Berlin"), 86_400_000),
+        (pa.timestamp("us"), 86_400_000_000),
+    ],
+)
+def test_what_has_no_year_is_not_taken_for_another_day(kind: str, arrow: pa.DataType, per_day: int) -> None:
+    storage = pa.int32() if arrow == pa.date32() else pa.int64()
+    farthest = 2**31 - 1 if arrow == pa.date32() else 2**62
+    days = [*DAYS, DAYS[0] - 1, DAYS[1] + 1]
+    numbers = [*(day * per_day for day in days), farthest, -farthest, None]
+    found = conform(pa.array(numbers, storage).view(arrow), Column.model_validate({"kind": kind}, strict=False))
+    assert found.invalid.to_pylist() == [False, False, True, True, True, True, False]
+    assert found.cells.null_count == 5
+    assert [cell.strftime("%m-%d") for cell in found.cells.to_pylist()[:2]] == ["01-01", "12-31"]
+
+
 def test_moments_are_utc() -> None:
     ten = datetime(2024, 1, 2, 10, tzinfo=UTC)
     cells = [

@@ -4,8 +4,8 @@
 1. A cell that cannot be read as its column's kind, lies outside its range or is not among its values is invalid. What
    is done about it is the view's to say; here it becomes null.
 2. Nothing is guessed. Numbers are written as JSON writes them, with a sign before them at most; dates and moments as
-   ISO 8601; a moment without an offset is taken as UTC, and where a date is declared its day counts; truth values are
-   `true`, `false`, `1`, `0`, `yes`, `no`, in any case.
+   ISO 8601, of the years 1 to 9999; a moment without an offset is taken as UTC, and where a date is declared its day
+   counts; truth values are `true`, `false`, `1`, `0`, `yes`, `no`, in any case.
 3. An empty text, a number that is none (NaN), and a word that the dataset lists under `missing` are missing, which is
    another thing than invalid. Free text is kept as it is.
 """
@@ -44,6 +44,8 @@ _FREE = frozenset({ColumnKind.TEXT, ColumnKind.MESSAGES})
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _INTEGER = r"^[+-]?[0-9]{1,18}$"
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.+Z-]+)?\Z"
+_FIRST_DAY, _BEHIND_LAST_DAY = -719_162, 2_932_897  # 0001-01-01 and the day behind 9999-12-31, from 1970-01-01
+_PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6}  # nanoseconds do not reach so far
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
@@ -137,15 +139,27 @@ def _as_truth(raw: pa.Array) -> pa.Array:
 
 def _as_date(raw: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
-        return raw.cast(pa.date32(), safe=False)
+        return _with_a_year(raw).cast(pa.date32(), safe=False)
     return _read_each(raw, pa.date32(), _day, _MOMENT)
 
 
 def _as_moment(raw: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
+        raw = _with_a_year(raw)
         plain = raw.cast(pa.timestamp("us"), safe=False) if pa.types.is_date(raw.type) else raw
         return plain.cast(pa.timestamp("us", plain.type.tz), safe=False).cast(MOMENT)
     return _read_each(raw, MOMENT, _moment, _MOMENT)
+
+
+def _with_a_year(raw: pa.Array) -> pa.Array:
+    """``raw`` with null for what has no year from 1 to 9999, and would be another moment once in microseconds."""
+    unit = raw.type.unit if pa.types.is_timestamp(raw.type) else "ms"
+    per_day = 1 if pa.types.is_date32(raw.type) else _PER_DAY.get(unit)
+    if per_day is None:
+        return raw
+    numbers = raw.view(pa.int32() if per_day == 1 else pa.int64()).cast(pa.int64())
+    first, behind = pa.scalar(_FIRST_DAY * per_day, pa.int64()), pa.scalar(_BEHIND_LAST_DAY * per_day, pa.int64())
+    return _where(pc.and_(pc.greater_equal(numbers, first), pc.less(numbers, behind)), raw)
 
 
 def _day(text: str) -> date:
