@@ -240,7 +240,10 @@ def test_depth_is_bounded(opening: str, closing: str) -> None:
         ("name: a\n---\nname: b\n", "room.yaml:2: holds more than one YAML document"),
         ("name: a\n  b: c\n", "room.yaml:2: is not YAML: mapping values are not allowed here"),
         ("name: [a\n", "room.yaml:2: is not YAML: expected ',' or ']', but got '<stream end>'"),
-        ("name: a\n\tarea: 1\n", "room.yaml:2: is not YAML: found character '\\t' that cannot start any token"),
+        (
+            "name: a\n\tarea: 1\n",
+            "room.yaml:2: is not YAML: found character '\\t' that cannot start any token (indent with spaces)",
+        ),
         ("? [a]\n: b\nname: a\n", "room.yaml:1: has a key that is not a word"),
         ("name: a\n\nx: \x07\n", "room.yaml:3: is not YAML: holds the character U+0007, which text may not"),
         ('name: "\\ud800"\n', "room.yaml:1: holds half of a character"),

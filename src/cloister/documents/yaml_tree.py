@@ -56,7 +56,9 @@ class YamlTree:
                 self._problem(_line(extra), "holds more than one YAML document")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self._problem(mark.line + 1 if mark else 1, f"is not YAML: {error.problem or error.context}")
+            said = error.problem or error.context or ""
+            hint = "indent with spaces" if r"'\t'" in said else ""
+            self._problem(mark.line + 1 if mark else 1, f"is not YAML: {said}", hint)
             return None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
