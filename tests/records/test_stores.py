@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,10 @@ class TestEveryStore:
         (tmp_path / "notes.empty").touch()
         assert refusal(tmp_path / "notes.empty", kind).message == "`notes.empty` is an empty file"
 
+    def test_a_pipe_is_not_waited_for(self, kind: str, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "notes.pipe")
+        assert refusal(tmp_path / "notes.pipe", kind).message == "`notes.pipe` is not a file"
+
     @pytest.mark.parametrize(
         "content",
         [
@@ -124,6 +129,15 @@ class TestEveryStore:
     ) -> None:
         store = made(kind, tmp_path, [("1", "2", "3", cell) for cell in cells])
         assert typed(store, "triage", kind_of_column) == cells
+
+    @pytest.mark.parametrize("kind_of_column", [ColumnKind.INTEGER, ColumnKind.NUMBER, ColumnKind.IDENTIFIER])
+    def test_whole_numbers_among_which_one_is_missing_may_be_floats(
+        self, kind: str, kind_of_column: ColumnKind, tmp_path: Path
+    ) -> None:
+        if kind in ("csv", "json-lines"):
+            pytest.skip("what is written is read, and 5.0 is not written like a whole number")
+        found = typed(made(kind, tmp_path, [("1", "2", "3", 5.0), ("1", "2", "3", None)]), "triage", kind_of_column)
+        assert found == (["5", None] if kind_of_column is ColumnKind.IDENTIFIER else [5, None])
 
     def test_a_filter_leaves_out_none_that_it_lets_through_and_counts_the_rest(self, kind: str, tmp_path: Path) -> None:
         store = made(kind, tmp_path, [(str(n), "p", "x", n) for n in range(1000)])

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import difflib
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,6 +121,8 @@ class FileStore(Store):
         if self.path.is_dir():
             raise RecordsError(f"`{self.shown}` is a folder, not a file", hint="name the file in the silo document")
         try:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would be waited for
+                raise RecordsError(f"`{self.shown}` is not a file", hint="name the file in the silo document")
             with self.path.open("rb") as stream:
                 empty = not stream.read(1)
         except FileNotFoundError as error:

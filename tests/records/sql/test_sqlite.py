@@ -73,6 +73,14 @@ class TestSqlite:
         with pytest.raises(RecordsError):
             everything(store, "patient_id")
 
+    def test_generated_columns_are_columns(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "notes.db")) as connection, connection:
+            connection.execute("CREATE TABLE notes (a, b AS (a * 2), c AS (a * 3) STORED)")
+            connection.execute("INSERT INTO notes VALUES (7)")
+        store = SqliteStore(tmp_path / "notes.db", "notes.db", "notes")
+        assert store.column_names() == ("a", "b", "c")
+        assert everything(store, "c", "b") == [("21", "14")]
+
     def test_odd_characters_in_the_path_do_no_harm(self, tmp_path: Path) -> None:
         folder = tmp_path / "a b?mode=rwc#%41é"
         folder.mkdir()

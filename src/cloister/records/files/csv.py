@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from cloister.row_filter import RowFilter
 
 # A row that is longer than a block cannot be read. pyarrow reads up to 32 blocks ahead, which bounds memory.
 _BLOCK_BYTES = 1 << 20
-_MAXIMUM_HEADER_BYTES = 64 << 10
+_MAXIMUM_HEADER_BYTES = _BLOCK_BYTES
 
 
 class CsvStore(FileStore):
@@ -35,6 +36,9 @@ class CsvStore(FileStore):
         self.require_file()
         with self.path.open("rb") as stream:
             head = stream.read(_MAXIMUM_HEADER_BYTES)
+        if len(head) == _MAXIMUM_HEADER_BYTES and not re.search(rb"[\r\n]", head):
+            hint = "the first line must name the columns"
+            raise RecordsError(f"`{self.shown}` has a header line longer than {_BLOCK_BYTES >> 20} MiB", hint=hint)
         text = head.decode("utf-8-sig", errors="replace")  # rows that follow may be cut; only the first one counts
         try:
             names = next((row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row), [])

@@ -26,6 +26,7 @@ _SORTS = {
     ColumnKind.INTEGER: Sort.FLOAT,
     ColumnKind.DATE: Sort.DATE_IN_TEXT,
 }
+_EXACT = 2**53  # up to here whole numbers and floats are the same numbers
 _OTHER_CELLS = {
     Sort.TEXT: ("integer", "real", "blob"),
     Sort.DATE_IN_TEXT: ("integer", "real", "blob"),
@@ -37,7 +38,8 @@ _OTHER_CELLS = {
 class SqliteStore(FileStore):
     """One table of the database at ``path``.
 
-    SQLite types cells, not columns: text and bytes are both taken as UTF-8 text, numbers are written in decimal.
+    SQLite types cells, not columns: text and bytes are both taken as UTF-8 text, numbers are written in decimal, whole
+    ones without a fraction.
     All rows are read from one state of the database, whatever is written meanwhile.
 
     Args:
@@ -65,7 +67,8 @@ class SqliteStore(FileStore):
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
         with self.connection() as connection:
-            rows = connection.execute("SELECT name FROM pragma_table_info(?)", (self.table,))
+            # `table_info` would leave out generated columns; 1 marks those of a virtual table that are no data.
+            rows = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1", (self.table,))
             names = tuple(name.decode(errors="replace") for (name,) in rows)
         if not names:
             hint = "name a table or view of the database in the silo document"
@@ -110,6 +113,8 @@ class SqliteStore(FileStore):
     def _text(self, value: bytes | float | None, column: str, row: int) -> str | None:
         if value is None:
             return None
+        if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+            return str(int(value))  # a column of whole numbers in which one is missing often holds floats
         if not isinstance(value, bytes):
             return str(value)
         try:
