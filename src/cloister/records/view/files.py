@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +23,9 @@ from cloister.records.interface import Store
 from cloister.records.view.manifest import TRAINING, VALIDATION
 from cloister.records.view.sieve import Sides
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 FILES = {TRAINING: "train.parquet", VALIDATION: "validation.parquet"}
 IMAGES = "images"
 
@@ -27,22 +33,51 @@ _AHEAD = 2  # batches that wait to be written; each is memory
 _SAME_PLACE = 1e-3  # mm; affines are often written in float32
 
 
+class DigestedFile(io.BufferedWriter):
+    """A file that is written from its beginning to its end, and digested on the way.
+
+    Args:
+        path: to be made; for the owner alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb"))
+        self._sha256 = hashlib.sha256()
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Append ``content``."""
+        self._sha256.update(content)
+        return super().write(content)
+
+    def seekable(self) -> bool:
+        """Never: what was digested stays as it is."""
+        return False
+
+    def seek(self, _offset: int, _whence: int = 0, /) -> int:
+        """Refused, see `seekable`."""
+        raise io.UnsupportedOperation("seek")
+
+    def digest(self) -> str:
+        """SHA-256 of all that was written, in hexadecimal digits."""
+        return self._sha256.hexdigest()
+
+
 class ViewWriters(ExitStack):
     """The view's two Parquet files.
 
-    They are not made durable: a view is written anew for each job, and removed with it. A thread of its own compresses
-    and writes, while the next batch is read and looked at.
+    They are not made durable: a view is written anew for each job, and removed with it. A thread of its own writes
+    and digests, while the next batch is read and looked at.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         super().__init__()
-        self._writers = {side: self._open(folder / file, schema) for side, file in FILES.items()}
+        self._files = {file: self.enter_context(DigestedFile(folder / file)) for file in FILES.values()}
+        self._writers = {side: self._open(self._files[file], schema) for side, file in FILES.items()}
         self._thread = ThreadPoolExecutor(1)
         self._writing: deque[Future[None]] = deque()
         self.push(self._finish)
 
-    def _open(self, path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
-        stream = self.enter_context(os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb"))
+    def _open(self, stream: DigestedFile, schema: pa.Schema) -> parquet.ParquetWriter:
         # Read once, on this machine, and removed: it is not worth the time to make it small.
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
         return self.enter_context(parquet.ParquetWriter(stream, schema, **options))
@@ -52,6 +87,11 @@ class ViewWriters(ExitStack):
         if len(self._writing) >= _AHEAD:
             self._writing.popleft().result()
         self._writing.append(self._thread.submit(self._write, sides))
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file by its name; whole once this is closed."""
+        return {file: stream.digest() for file, stream in self._files.items()}
 
     def _finish(self, failed: type[BaseException] | None, *_: object) -> None:
         """See all of it written before the files are closed; nothing more where something failed."""

@@ -33,14 +33,16 @@ import tempfile
 from pathlib import Path
 
 from cloister.errors import RecordsError
-from cloister.files import PRIVATE_FOLDER, sha256_of_file, sync_folder, write_json
+from cloister.files import PRIVATE_FOLDER, sync_folder, write_json
 from cloister.records.interface import Store
+from cloister.records.lean_memory import lean_memory
+from cloister.records.read_ahead import read_ahead
 from cloister.records.stores import open_store
 from cloister.records.view.files import FILES, ViewImages, ViewWriters
 from cloister.records.view.manifest import TRAINING, VALIDATION, ViewManifest
 from cloister.records.view.request import FREE_TEXT, ViewRequest, check_request
 from cloister.records.view.sieve import FreeTextGate, Sieve, Tally
-from cloister.silos import Dataset
+from cloister.silos import ColumnKind, Dataset
 
 MANIFEST = "manifest.json"
 
@@ -69,7 +71,8 @@ def write_view(
     try:
         folder.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))  # mkdtemp makes it 0700
-        manifest = _write(dataset, request, store, key, temporary, name)
+        with lean_memory():
+            manifest = _write(dataset, request, store, key, temporary, name)
         write_json(temporary / MANIFEST, manifest.to_json())
         temporary.rename(folder)
         sync_folder(folder.parent)
@@ -86,13 +89,19 @@ def _write(dataset: Dataset, request: ViewRequest, store: Store, key: bytes, fol
     images = ViewImages(folder, store)
     sieve = Sieve(dataset, request, key, _gate(dataset, request), images.take)
     with ViewWriters(folder, sieve.schema) as writers:
-        for batch in store.batches(request.read(dataset), request.where):
+        batches = store.batches(request.read(dataset), request.where)
+        # Where rows name images, those are read from the store meanwhile, which knows of one thread.
+        for batch in batches if _has_images(dataset, request) else read_ahead(batches):
             writers.write(sieve(batch))
     sieve.tally.rows += store.left_out
     sieve.tally.filtered += store.left_out
     check_tally(sieve.tally, dataset, name)
-    digests = {file: sha256_of_file(folder / file) for file in FILES.values()} | images.digests
+    digests = writers.digests | images.digests
     return _manifest(sieve, dataset, request, digests).sealed(key)
+
+
+def _has_images(dataset: Dataset, request: ViewRequest) -> bool:
+    return any(dataset.columns[column].kind is ColumnKind.IMAGE for column in request.view)
 
 
 def _gate(dataset: Dataset, request: ViewRequest) -> FreeTextGate | None:
