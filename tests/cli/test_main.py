@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,14 @@ from tests.federation_folder import make_federation
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return make_federation(tmp_path / "federation")
+
+
+def test_no_command_waits_for_a_library_that_only_some_need() -> None:
+    """Each of them takes a quarter of a second to a whole one to load."""
+    slow = ("presidio_analyzer", "spacy", "torch", "fhir.resources")
+    code = f"import sys, cloister.cli.main; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

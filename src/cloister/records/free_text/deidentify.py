@@ -25,7 +25,6 @@ from cloister.errors import RecordsError
 from cloister.records.free_text.identifying_patterns import Rule, own_rules
 from cloister.records.free_text.identifying_pieces import Finding, findings_in
 from cloister.records.free_text.marked_spans import moved, read_spans, write_spans
-from cloister.records.free_text.presidio_patterns import presidio_rules
 
 THRESHOLD = 0.3
 """How sure a piece has to be: the lowest at which fractions in abstracts, such as `5/14`, are not taken for dates."""
@@ -171,6 +170,8 @@ class Deidentifier:
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """Presidio's rules and our own, made once for a process."""
+    from cloister.records.free_text.presidio_patterns import presidio_rules  # noqa: PLC0415 - takes a second to load
+
     return (*presidio_rules(), *own_rules())
 
 
