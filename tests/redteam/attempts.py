@@ -507,6 +507,92 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
             "revoked-while-it-runs", "a policy revoked between two rounds, and during one", _FORCE, ("was revoked by",)
         ),
     ),
+    "Views, descriptions and images": (
+        Attempt(
+            "job-brings-a-filter",
+            "a filter, Python, SQL or a path in a job's document, in keys and in names of columns and datasets",
+            _STRICT,
+            _DOCUMENT,
+        ),
+        Attempt(
+            "labels-as-a-filter",
+            "jobs that name other labels of marked pieces, so that their numbers of records differ",
+            "view: what a job's labels leave out stays a record; left behind",
+            (" rejected", "view: manifest.json"),
+        ),
+        Attempt(
+            "split-by-a-rare-value",
+            "seeds under which the sides of the split are the records with a value and those without",
+            "view: records that are alike are each drawn for by themselves",
+            (" rejected",),
+        ),
+        Attempt(
+            "few-records-described",
+            "a description of a value that two records have, and of two records",
+            "suppression of small counts; view",
+            ('"south":null', "of one person alone"),
+        ),
+        Attempt(
+            "who-is-described",
+            "descriptions of whom records are about, of a column that is not granted, and of free text",
+            "`columns`; `free-text`",
+            ("is an identifier", "is not among the granted columns", "the job reads free text"),
+        ),
+        Attempt(
+            "settled-unasked",
+            "a server that settles too early, twice, or a job that trains nothing",
+            "turn of tasks",
+            ("waits for no such thing", "before the site was ready"),
+        ),
+        Attempt(
+            "settled-with-lies",
+            "a server that says of the features what cannot be: others, fewer, sums that are none",
+            "what the site described itself; strict reading of the message",
+            ("cannot be so", "a task that is not one"),
+        ),
+        Attempt(
+            "settled-with-no-numbers",
+            "NaN, infinities, counts and variances below zero, further keys, a message of megabytes",
+            "strict reading of the message",
+            ("a task that is not one", "too long"),
+        ),
+        Attempt(
+            "names-in-image-headers",
+            "names in DICOM headers, private attributes and overlays, in NIfTI's descriptions, and in names of files",
+            "view: images are written anew; left behind",
+            ("000001.nii",),
+        ),
+        Attempt(
+            "text-in-pictures",
+            "pictures whose headers say that text is burned in, or that are of a kind that often has some",
+            "store: `burned_in`",
+            ("are unusable",),
+        ),
+        Attempt(
+            "images-that-are-no-good",
+            "images from outside of their folder, over a link, larger than they say, and such as inflate without end",
+            "store: folder and header of an image",
+            ("are unusable",),
+        ),
+        Attempt(
+            "numbers-that-patterns-miss",
+            "a telephone number with invisible characters, marks that join a digit, and digits of other scripts",
+            "gate for free text; left behind",
+            ("[PHONE_NUMBER]",),
+        ),
+        Attempt(
+            "password-in-a-refusal",
+            "a store that cannot be reached, or whose password others can read",
+            "store: errors in Cloister's own words",
+            ("nothing listens", "can be read by others"),
+        ),
+        Attempt(
+            "bundle-that-runs-python",
+            "a MONAI bundle that names any class, holds Python, or asks for weights from elsewhere",
+            "bundle: read as data",
+            ("that is not known", "which is not evaluated", "no argument's name", "from elsewhere", "by its values"),
+        ),
+    ),
     "Messages beside the job": (
         Attempt(
             "events-from-a-site", "analytics events and federated events out of a site's processes", _TRAFFIC, _DROPPED
