@@ -61,6 +61,7 @@ TABLES: dict[str, dict[str, str]] = {
 }
 for _table in ("measurement", "observation"):
     TABLES[_table] |= {f"{_table}_datetime": "timestamp", "value_as_number": "numeric", "unit_concept_id": "integer"}
+TABLES["measurement"]["operator_concept_id"] = "integer"
 
 
 @dataclass

@@ -75,6 +75,14 @@ class TestFeatures:
         unknown = {"take": "mean", **window("measurement", [30], -9, 0, unit=0)}
         assert table(write_cdm(cdm), fields={"weight": unknown})[7]["weight"] == 154.0
 
+    def test_a_bound_of_a_value_is_none(self, write_cdm: Any) -> None:
+        cdm = one_person().value(7, 30, -4, 8.0, operator_concept_id=4172703).value(7, 30, -3, 6.0)
+        cdm.value(7, 30, -2, 10.0, operator_concept_id=0).value(7, 30, -1, 2.0, operator_concept_id=4171756)  # < 2
+        taken = ("latest", "mean", "minimum", "maximum", "count")
+        fields = {take: {"take": take, **window("measurement", [30], -9, 0)} for take in taken}
+        found = table(write_cdm(cdm), fields=fields)[7]
+        assert [found[take] for take in taken] == [10.0, 8.0, 6.0, 10.0, 4]
+
     @pytest.mark.parametrize(
         ("born", "age"),
         [

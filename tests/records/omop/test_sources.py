@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import zipfile
 from contextlib import closing
@@ -209,6 +210,30 @@ class TestExport:
         content[start : start + info.compress_size] = b"\xaa" * info.compress_size
         path.write_bytes(content)
         assert refusal(source).message == f"`{path}/CONDITION_OCCURRENCE.csv` cannot be unpacked"
+
+    def test_a_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
+        path = Path(write_zip(tmp_path, one_person())["path"])
+        with zipfile.ZipFile(path) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        files["PERSON.csv"] += b"," * (32 << 20)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        error = refusal({"kind": "csv-folder", "path": str(path)})
+        assert error.message == f"`{path}/PERSON.csv` unpacks to over 100 times its size"
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "export")
+        error = refusal({"kind": "csv-folder", "path": str(tmp_path / "export")})
+        assert error.message == f"`{tmp_path}/export` is neither a folder nor a file"
+
+    def test_a_folder_that_may_not_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def denied(_: Path) -> Any:
+            raise PermissionError(13, "Permission denied")
+
+        source = write_csv(tmp_path, one_person())
+        monkeypatch.setattr(Path, "iterdir", denied)  # whoever runs the tests may be allowed everything
+        assert refusal(source).message == f"`{source['path']}` cannot be opened: permission denied"
 
     def test_a_folder_inside_the_archive_does_no_harm(self, tmp_path: Path) -> None:
         source = write_csv(tmp_path, one_person())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from cloister.records.omop.tables import (
     needed,
     table_clause,
 )
-from cloister.records.omop.totals import in_set
+from cloister.records.omop.totals import in_set, value_of
 from cloister.silos.omop import OmopConnector
 from cloister.silos.omop_fields import OF_VALUES
 
@@ -84,10 +85,10 @@ class OmopChecks:
             if values is None or definition.take not in OF_VALUES or values.unit is not None:
                 continue
             table = EVENT_TABLES[values.domain]
-            columns = self.tables[table.name].c
+            columns: Any = self.tables[table.name].c
             unit = sa.func.coalesce(columns.unit_concept_id, sa.literal_column("0"))
             asked = sa.select(sa.func.min(unit), sa.func.max(unit)).where(
-                in_set(columns[table.concept], values, self.tables), columns.value_as_number.is_not(None)
+                in_set(columns[table.concept], values, self.tables), value_of(columns, table).is_not(None)
             )
             least, most = self.connection.execute(asked).one()
             if least != most:

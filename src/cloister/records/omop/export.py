@@ -25,6 +25,11 @@ from cloister.records.files.csv import CsvStore
 
 _HEAD_BYTES = 128 << 10
 _COPY_BYTES = 1 << 20
+_HINT = "name a folder with one CSV file per table, or a zip archive of it"
+
+# Exports shrink to a tenth or so; zip could make a thousandth of nothing much (https://zlib.net/zlib_tech.html).
+_LARGEST_RATIO = 100
+_FREE_BYTES = 16 << 20
 
 
 class OmopExport:
@@ -74,6 +79,8 @@ class OmopExport:
         if self.path.is_dir():
             yield _Folder(self.path, self.shown)
             return
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise RecordsError(f"`{self.shown}` is neither a folder nor a file", hint=_HINT)
         if not self.path.exists():
             hint = "paths in a silo document start at the federation's folder"
             raise RecordsError(f"`{self.shown}` does not exist", hint=hint)
@@ -84,8 +91,7 @@ class OmopExport:
             reason = (error.strerror or "no reason given").lower()
             raise RecordsError(f"`{self.shown}` cannot be opened: {reason}") from error
         except zipfile.BadZipFile:
-            hint = "name a folder with one CSV file per table, or a zip archive of it"
-            raise RecordsError(f"`{self.shown}` is not a readable zip archive", hint=hint) from None
+            raise RecordsError(f"`{self.shown}` is not a readable zip archive", hint=_HINT) from None
 
 
 class _Files(ABC):
@@ -114,7 +120,12 @@ class _Files(ABC):
 
 class _Folder(_Files):
     def __init__(self, path: Path, shown: str) -> None:
-        super().__init__(shown, sorted(each.name for each in path.iterdir()))
+        try:
+            names = sorted(each.name for each in path.iterdir())
+        except OSError as error:
+            reason = (error.strerror or "no reason given").lower()
+            raise RecordsError(f"`{shown}` cannot be opened: {reason}") from error
+        super().__init__(shown, names)
         self.path = path
 
     @contextmanager
@@ -135,6 +146,12 @@ class _Archive(_Files):
         """See `_Files.opened`."""
         name = self.names[table]
         shown = f"{self.shown}/{name}"
+        packed_as = self.archive.getinfo(name)
+        if packed_as.file_size > _FREE_BYTES + _LARGEST_RATIO * packed_as.compress_size:
+            # No more than it says is ever unpacked.
+            raise RecordsError(
+                f"`{shown}` unpacks to over {_LARGEST_RATIO} times its size", hint="pack the export again"
+            )
         with tempfile.TemporaryFile() as unpacked:
             try:
                 with self.archive.open(name) as packed:

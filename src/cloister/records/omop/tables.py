@@ -41,6 +41,7 @@ class EventTable:
         date: the column that says when.
         key: the primary key.
         moment: the column with the time of day; none where this module has no use for it.
+        operator: the column that says whether a value is a bound, such as `< 5`; none where there is no such column.
     """
 
     name: str
@@ -48,6 +49,7 @@ class EventTable:
     date: str
     key: str
     moment: str | None = None
+    operator: str | None = None
 
 
 EVENT_TABLES: dict[Domain, EventTable] = {
@@ -59,7 +61,12 @@ EVENT_TABLES: dict[Domain, EventTable] = {
         "procedure_occurrence", "procedure_concept_id", "procedure_date", "procedure_occurrence_id"
     ),
     Domain.MEASUREMENT: EventTable(
-        "measurement", "measurement_concept_id", "measurement_date", "measurement_id", "measurement_datetime"
+        "measurement",
+        "measurement_concept_id",
+        "measurement_date",
+        "measurement_id",
+        "measurement_datetime",
+        "operator_concept_id",
     ),
     Domain.OBSERVATION: EventTable(
         "observation", "observation_concept_id", "observation_date", "observation_id", "observation_datetime"
@@ -87,7 +94,8 @@ _CONCEPT_ANCESTOR: dict[str, Cell] = {"ancestor_concept_id": Cell.WHOLE, "descen
 def value_columns(table: EventTable) -> dict[str, Cell]:
     """The columns of a table of events that its values take."""
     moment = {table.moment: Cell.MOMENT} if table.moment else {}
-    return {"value_as_number": Cell.NUMBER, "unit_concept_id": Cell.WHOLE, **moment, table.key: Cell.WHOLE}
+    operator = {table.operator: Cell.WHOLE} if table.operator else {}
+    return {"value_as_number": Cell.NUMBER, "unit_concept_id": Cell.WHOLE, **operator, **moment, table.key: Cell.WHOLE}
 
 
 def events_of(connector: OmopConnector) -> Iterator[Look]:

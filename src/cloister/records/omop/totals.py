@@ -16,6 +16,9 @@ from cloister.records.omop.tables import CONCEPT_ANCESTOR, EventTable
 from cloister.silos.omop_events import Look
 from cloister.silos.omop_fields import OF_VALUES
 
+_EQUAL = (0, 4172703)
+"""Concepts under `operator_concept_id` that leave a value a value: none, and `=`."""
+
 _Event = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 
@@ -49,6 +52,14 @@ def in_set(
     return named | concept.in_(
         sa.select(ancestry.descendant_concept_id).where(ancestry.ancestor_concept_id.in_(_numbers(events.concepts)))
     )
+
+
+def value_of(events: _Event, table: EventTable) -> sa.ColumnElement[Any]:
+    """The number that an event says; null where it says none, or only a bound of one, such as `< 5`."""
+    if table.operator is None:
+        return events.value_as_number
+    operator = sa.func.coalesce(events[table.operator], sa.literal_column("0"))
+    return sa.case((operator.in_([sa.literal_column(str(each)) for each in _EQUAL]), events.value_as_number))
 
 
 def totals(
@@ -114,7 +125,7 @@ def _wanted(tables: Mapping[str, sa.TableClause], table: EventTable, asked: Sequ
     cells = [events.person_id, events[table.concept].label("concept"), DayNumber(events[table.date]).label("when")]
     if any(total.take in OF_VALUES for total in asked):
         cells += [
-            sa.cast(events.value_as_number, sa.Double()).label("value"),
+            sa.cast(value_of(events, table), sa.Double()).label("value"),
             sa.func.coalesce(events.unit_concept_id, sa.literal_column("0")).label("unit"),
             (events[table.moment] if table.moment else sa.null()).label("moment"),
             events[table.key].label("key"),
