@@ -28,6 +28,7 @@ _SEXES = {"male": 8507, "female": 8532}
 _HEART_FAILURE, _SMOKER, _INPATIENT = 316139, 4298794, 9201
 _SYSTOLIC, _MMHG = 3004249, 8876
 _BMI, _KG_PER_M2 = 3038553, 9531
+_EQUAL = 4172703
 
 _OMOP_COLUMNS = {
     "person": (
@@ -38,7 +39,7 @@ _OMOP_COLUMNS = {
     "visit_occurrence": "visit_occurrence_id person_id visit_concept_id visit_start_date",
     "measurement": (
         "measurement_id person_id measurement_concept_id measurement_date measurement_datetime value_as_number"
-        " unit_concept_id"
+        " unit_concept_id operator_concept_id"
     ),
     "observation": "observation_id person_id observation_concept_id observation_date",
     "death": "person_id death_date cause_concept_id",
@@ -71,7 +72,7 @@ def _omop(patients: Sequence[HeartPatient]) -> Files:
         day = (INDEX_DAY - timedelta(1)).isoformat()
         for concept, value, unit in ((_SYSTOLIC, patient.systolic, _MMHG), (_BMI, patient.bmi, _KG_PER_M2)):
             if value is not None:
-                add("measurement", person, concept, day, day, value, unit)
+                add("measurement", person, concept, day, day, value, unit, _EQUAL)
         if patient.smoker:
             add("observation", person, _SMOKER, day)
         if patient.died:
