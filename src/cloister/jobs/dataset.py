@@ -55,7 +55,8 @@ class DatasetRef(Model):
         event: column that says whether the event came.
         image: column with the picture or volume.
         mask: column with the class of each of its voxels, by number.
-        person: column that says whom a record is about; the view holds a pseudonym in its place, another for each job.
+        person: column that says whom a record is about; the view holds a pseudonym in its place, another for each seed,
+            dataset and choice of columns.
         histograms: by feature that is a number, the bins to count its values in; for jobs of task `statistics`.
         labels: the classes, in the order of their numbers; every site must list the same. Of masks the first is the
             background; of entities they are the kinds of piece.
