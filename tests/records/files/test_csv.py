@@ -53,9 +53,16 @@ class TestCsv:
         content = "note_id,patient_id,note,triage,größe\n1,2,x,soon,1\n".encode("latin-1")
         assert "has no readable header line" in refusal(self.written(tmp_path, content), "csv").message
 
-    @pytest.mark.parametrize("tail", [b'1,2,"x,soon\n1,2,y,soon\n', b'1,2,x,"soon', b'1,2,x,soon\n1,2,y,"soon\n'])
-    def test_a_quote_that_is_never_closed_is_refused(self, tail: bytes, tmp_path: Path) -> None:
-        refusal(self.written(tmp_path, self.HEADER + tail), "csv")
+    @pytest.mark.parametrize(
+        ("tail", "said"),
+        [
+            (b'1,2,"x,soon\n1,2,y,soon\n', "`notes.csv` is not a readable CSV file: row 1 has 3 fields, the header 4"),
+            (b'1,2,x,"soon', "`notes.csv` opens a double quote that it never closes"),
+            (b'1,2,x,soon\n1,2,y,"soon\n', "`notes.csv` opens a double quote that it never closes"),
+        ],
+    )
+    def test_a_quote_that_is_never_closed_is_refused(self, tail: bytes, said: str, tmp_path: Path) -> None:
+        assert refusal(self.written(tmp_path, self.HEADER + tail), "csv").message == said
 
     def test_a_row_longer_than_a_block_is_refused(self, tmp_path: Path) -> None:
         content = self.HEADER + b'1,2,"' + SECRET.encode() * 200_000 + b'",soon\n'
