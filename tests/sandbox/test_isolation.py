@@ -88,6 +88,13 @@ class TestFiles:
         code = "import os\nprint(open('/view/train.parquet').read(), sorted(os.listdir('/base-model')))"
         assert inside(code) == "records ['config.json', 'model.safetensors']"
 
+    def test_reads_nothing_of_the_views_manifest(self, inside: Inside) -> None:
+        assert inside.enclosure.view is not None
+        manifest = inside.enclosure.view / "manifest.json"
+        manifest.write_text("counts")
+        assert inside("print(repr(open('/view/manifest.json').read()))") == "''"
+        assert inside(f"print(open({str(manifest)!r}).read())", OUTSIDE) == "counts"
+
     def test_reads_no_key(self, inside: Inside) -> None:
         key = inside.enclosure.protected[0] / "client.key"
         code = f"{TRY}print(tried(lambda: open({str(key)!r})))"

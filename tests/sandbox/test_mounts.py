@@ -27,6 +27,11 @@ def test_shows_the_view_alone_of_a_protected_folder(enclosure: Enclosure) -> Non
     assert not [mount for mount in found if mount.kind in (Kind.COVER_FILE, Kind.COVER_FOLDER)]
 
 
+def test_covers_what_a_view_says_of_the_rows_that_are_not_in_it(enclosure: Enclosure) -> None:
+    (enclosure.view / "manifest.json").write_text("{}")
+    assert places(mounts(enclosure))["/view/manifest.json"] == Mount(Kind.COVER_FILE, "", Path("/view/manifest.json"))
+
+
 def test_shallow_mounts_come_first(enclosure: Enclosure) -> None:
     depths = [len(mount.place.parts) for mount in mounts(enclosure)]
     assert depths == sorted(depths)

@@ -5,7 +5,8 @@
    `cloister` package, the view, the base model's known files, and the job's own training code where it brings any. All
    of it is read-only.
 2. Paths are compared after symbolic links are resolved.
-3. A protected path that lies inside something listed is covered by an empty folder or an empty file.
+3. A protected path that lies inside something listed is covered by an empty folder or an empty file; so is the view's
+   manifest.
 4. Something listed that lies inside a protected path is shown alone; its surroundings are not.
 5. A protected path that cannot be covered, because it does not exist yet or is itself to be shown, is refused.
 
@@ -53,6 +54,9 @@ Those in folders are a MONAI bundle's (https://docs.monai.io/en/stable/mb_specif
 transformers in Jinja's sandbox, and `tokenizer_config.json` could always hold the same one. `generation_config.json` is
 about writing texts, which no trainer does.
 """
+
+_MANIFEST = "manifest.json"
+"""Of a view: counts of rows that are not in it, which are the site's to know."""
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
 
@@ -142,7 +146,10 @@ def _view(enclosure: Enclosure) -> list[Mount]:
         return []
     if not enclosure.view.is_dir():
         raise SandboxError(f"the view `{enclosure.view}` is no folder")
-    return [Mount(Kind.SHOW, str(enclosure.view.resolve()), VIEW)]
+    shown = [Mount(Kind.SHOW, str(enclosure.view.resolve()), VIEW)]
+    if (enclosure.view / _MANIFEST).is_file():
+        shown.append(Mount(Kind.COVER_FILE, "", VIEW / _MANIFEST))
+    return shown
 
 
 def _code(enclosure: Enclosure) -> list[Mount]:
