@@ -128,6 +128,15 @@ class TestSeries:
             write_dicom(tmp_path / "scans" / f"{number}.dcm", data)
         assert volume(tmp_path).values[0, 0].tolist() == [8, 4]
 
+    def test_slices_of_whole_numbers_and_of_fractions(self, tmp_path: Path) -> None:
+        for number, slope in enumerate((5000, 0.5)):
+            data = picture(np.full((2, 2), 9, np.int16), RescaleSlope=slope, RescaleIntercept=0)
+            data.ImagePositionPatient = [0, 0, number]
+            write_dicom(tmp_path / "scans" / f"{number}.dcm", data)
+        values = store(tmp_path, unit="series").read_image("0.dcm").values
+        assert values.dtype == np.float32
+        assert values[0, 0].tolist() == [45_000, 4.5]
+
     def test_a_tilted_gantry_is_sheared(self, tmp_path: Path) -> None:
         for number in range(3):
             data = picture(ImagePositionPatient=[0, number * 0.5, number * 2])

@@ -245,6 +245,15 @@ class TestRefused:
         words = refusal(tmp_path, patched(written(), 40, "<4h", *dims))
         assert words in ("holds no values", "has a header that makes no sense")
 
+    @pytest.mark.parametrize("unit", ["meter", "micron"])
+    @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+    def test_other_units_than_millimetres(self, kind: type, unit: str, tmp_path: Path) -> None:
+        image = kind(VALUES, AFFINE)
+        image.header.set_xyzt_units(unit, "sec")
+        assert refusal(tmp_path, image.to_bytes()) == "is measured in metres or micrometres"
+        image.header.set_xyzt_units("mm", "msec")
+        assert read(tmp_path, image.to_bytes()).affine.tolist() == AFFINE.tolist()
+
     @pytest.mark.parametrize("offset", [-1.0, 0.0, 100.0, 1e12, float("nan"), float("inf")])
     def test_an_offset_that_makes_no_sense(self, offset: float, tmp_path: Path) -> None:
         assert refusal(tmp_path, patched(written(), 108, "<f", offset)) == "has a header that makes no sense"

@@ -89,7 +89,9 @@ def _stacked(folder: ImageFolder, names: Sequence[str], window: Window | str) ->
         slices.append(pixels_of(read_file(folder.file(name), shown), shown, window))
         if slices[-1].shape != slices[0].shape:
             raise RecordsError(f"`{shown}` is of another size than the other slices of its series")
-    return np.concatenate(slices)
+    together = np.concatenate(slices)
+    # Of whole numbers in one slice and fractions in another NumPy makes wider ones than a volume has.
+    return together.astype(np.float32) if together.dtype == np.float64 else together
 
 
 def _place(file: FileDataset, shown: str) -> tuple[list[int], Numbers]:

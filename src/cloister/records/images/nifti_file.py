@@ -32,6 +32,7 @@ MAXIMUM_VALUES = 2**28
 
 _MAXIMUM_BYTES = 2 << 30
 _MAXIMUM_OFFSET = 16 << 20  # the header's extensions stand before the values
+_UNITS_OF_SPACE, _OTHER_UNITS = 7, (1, 3)  # metres and micrometres; nibabel and MONAI take either for millimetres
 _GZIP = b"\x1f\x8b"
 _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _KINDS = {_NIFTI1_BYTES: (nibabel.Nifti1Image, b"n+1\x00", 344), _NIFTI2_BYTES: (nibabel.Nifti2Image, b"n+2\x00", 4)}
@@ -87,6 +88,8 @@ def _whole(stream: BinaryIO | gzip.GzipFile, shown: str) -> bytes:
         raise RecordsError(f"`{shown}` has a header that makes no sense", hint="export it again") from None
     if not 1 <= int(header["dim"][0]) <= 7 or np.isinf(header["scl_slope"]):
         raise RecordsError(f"`{shown}` has a header that makes no sense", hint="export it again")
+    if int(header["xyzt_units"]) & _UNITS_OF_SPACE in _OTHER_UNITS:
+        raise RecordsError(f"`{shown}` is measured in metres or micrometres", hint="convert its affine to millimetres")
     if min(shape) < 1:
         raise RecordsError(f"`{shown}` holds no values")
     if math.prod(shape) > MAXIMUM_VALUES or math.prod(shape) * item > _MAXIMUM_BYTES:
