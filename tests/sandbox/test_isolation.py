@@ -92,8 +92,9 @@ class TestFiles:
         assert inside.enclosure.view is not None
         manifest = inside.enclosure.view / "manifest.json"
         manifest.write_text("counts")
-        assert inside("print(repr(open('/view/manifest.json').read()))") == "''"
-        assert inside(f"print(open({str(manifest)!r}).read())", OUTSIDE) == "counts"
+        code = f"{TRY}print(tried(lambda: open(PATH).read()))"
+        assert inside(code.replace("PATH", "'/view/manifest.json'")) == "PermissionError"
+        assert inside(code.replace("PATH", repr(str(manifest))), OUTSIDE) == "done"
 
     def test_reads_no_key(self, inside: Inside) -> None:
         key = inside.enclosure.protected[0] / "client.key"
