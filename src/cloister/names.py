@@ -33,7 +33,7 @@ _MODULE = in_words(
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+){0,5}$",
     "the last parts of a layer's name, such as `query` or `attention.self.query`",
 )
-_LINE = in_words(r"^[^\x00-\x1f\x7f]+$", "one line of text")
+ONE_LINE = in_words(r"^[^\x00-\x1f\x7f]+$", "one line of text")
 
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 """Lower-case letters, digits and inner hyphens, at most 63 characters (RFC 1123 label)."""
@@ -53,5 +53,5 @@ Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 ModulePath = Annotated[str, StringConstraints(pattern=_MODULE, max_length=80)]
 """The last parts of a layer's name inside the base model, such as `query` or `attention.self.query`."""
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_LINE)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=ONE_LINE)]
 """One line of text for people."""

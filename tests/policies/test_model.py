@@ -10,6 +10,7 @@ from cloister.documents import parse
 from cloister.errors import InvalidDocumentsError, Problem
 from cloister.policies import RULES, Policy
 from cloister.policies.terms import WaivableRule
+from cloister.row_filter import MAXIMUM_CHARACTERS
 from tests.policies.world import Tree, World, document, text_of
 
 
@@ -256,3 +257,20 @@ def test_times_of_day_are_text_without_quotes() -> None:
 
 def test_exactly_the_rules_that_a_waiver_may_name_can_be_waived() -> None:
     assert {rule.id for rule in RULES if rule.waivable} == set(typing.get_args(WaivableRule))
+
+
+def test_a_filter_is_as_long_as_its_language_allows_and_no_longer(world: World) -> None:
+    grant = world.site["datasets"]["clinical-notes"]
+    grant["filter"] = f"ward == '{'x' * (MAXIMUM_CHARACTERS - 10)}'"
+    assert len(grant["filter"]) == MAXIMUM_CHARACTERS
+    datasets = document(world.site, Policy, "site.yaml").value.datasets
+    assert datasets is not None
+    assert datasets["clinical-notes"].filter == grant["filter"]
+    grant["filter"] += " "
+    assert f"at most {MAXIMUM_CHARACTERS} characters" in one_problem(world).message
+
+
+@pytest.mark.parametrize("text", ["", "age >=", "age >= 18\n"])
+def test_a_filter_is_one_line_that_can_be_read(world: World, text: str) -> None:
+    world.site["datasets"]["clinical-notes"]["filter"] = text
+    assert len(problems(world.site)) == 1

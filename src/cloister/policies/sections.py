@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from cloister.documents import Model
 from cloister.jobs import Metric
-from cloister.names import ColumnName, Line, ModulePath, PersonName, Sha256, Word
+from cloister.names import ONE_LINE, ColumnName, Line, ModulePath, PersonName, Sha256, Word
 from cloister.roster import Role
-from cloister.row_filter import parse
+from cloister.row_filter import MAXIMUM_CHARACTERS, parse
 
 SandboxDemand = Literal["required", "unsafe-none"]
 TensorPart = Literal["adapter", "head", "model"]
@@ -43,7 +43,9 @@ def _a_filter(text: str) -> str:
     return text
 
 
-FilterText = Annotated[Line, Field(max_length=2000), AfterValidator(_a_filter)]
+FilterText = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAXIMUM_CHARACTERS, pattern=ONE_LINE), AfterValidator(_a_filter)
+]
 """A condition on rows, see `cloister.row_filter.parse`."""
 
 

@@ -15,10 +15,11 @@ from cloister.row_filter.model import (
     all_of,
     columns_of,
 )
-from cloister.row_filter.parse import parse
+from cloister.row_filter.parse import MAXIMUM_CHARACTERS, parse
 from cloister.row_filter.text import in_words, spelled
 
 __all__ = [
+    "MAXIMUM_CHARACTERS",
     "All",
     "AnyOf",
     "Comparison",

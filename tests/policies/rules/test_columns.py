@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloister.policies import Effect
 from tests.policies.world import World
 
 
@@ -65,3 +66,53 @@ def test_denies_a_label_column_that_is_not_a_category(world: World) -> None:
 def test_the_order_of_labels_is_the_jobs_own(world: World) -> None:
     world.job["dataset"]["labels"].reverse()
     assert world.decide().allowed
+
+
+def cohort(world: World, task: str, features: list[str]) -> None:
+    """A dataset with an outcome, `stay`, and a job that takes ``features``."""
+    world.silence_baseline()
+    world.site["datasets"]["clinical-notes"]["columns"] = ["age", "stay", "days"]
+    world.silo["datasets"]["clinical-notes"] = {
+        "connector": {
+            "kind": "omop",
+            "source": {"kind": "csv-folder", "path": "cdm"},
+            "cohort": {"entry": {"domain": "condition", "concepts": [316139]}},
+            "fields": {"patient_id": {"person": "id"}, "age": {"age": "at-index"}},
+            "outcomes": {
+                "stay": {"take": "time-to", "domain": "visit"},
+                "days": {"take": "time-to", "domain": "death"},
+            },
+        },
+        "columns": {
+            "patient_id": {"kind": "identifier"},
+            "age": {"kind": "integer"},
+            "stay": {"kind": "integer"},
+            "days": {"kind": "integer"},
+        },
+        "person": "patient_id",
+    }
+    world.job["dataset"] = {"name": "clinical-notes", "features": features}
+    for key in ("base_model", "code"):
+        world.job.pop(key, None)
+    if task == "statistics":
+        for key in ("method", "training", "architecture"):
+            world.job.pop(key, None)
+        world.job["federation"] = {"rounds": 1, "minimum_sites": 2}
+    else:
+        world.job["dataset"]["target"] = "days"
+        world.job |= {"architecture": {"mlp": {"hidden": [4]}}, "method": {"full": {}}}
+    world.job["task"] = task
+
+
+def test_denies_a_network_what_came_after_it_would_be_asked(world: World) -> None:
+    cohort(world, "tabular-regression", ["age", "stay"])
+    refusal = next(outcome for outcome in world.outcomes("columns") if outcome.effect is Effect.DENY)
+    assert refusal.message == "column `stay` looks past the index event, and no network may be given such"
+    assert world.line(refusal.job_at) == "- stay"
+
+
+def test_an_outcome_can_be_foreseen_and_described(world: World) -> None:
+    cohort(world, "tabular-regression", ["age"])
+    assert world.effects("columns") == ["allow", "not-applicable"]
+    cohort(world, "statistics", ["age", "stay"])
+    assert world.effects("columns") == ["allow", "not-applicable"]

@@ -23,6 +23,16 @@ def test_denies_a_filter_by_anything_else(world: World, column: str, which: str)
     assert world.line(refusal.policy_at) == f"{column}:"
 
 
+@pytest.mark.parametrize("which", ["site", "baseline"])
+def test_denies_a_value_that_the_column_cannot_hold(world: World, which: str) -> None:
+    tree = world.site if which == "site" else world.baseline
+    tree["datasets"]["clinical-notes"]["rows"] = {"ward": ["north", "nroth"]}
+    refusal = world.refusal("rows")
+    assert refusal.document == which
+    assert refusal.message.endswith("declare: column `ward` has no value `'nroth'` (nearest is `north`)")
+    assert world.line(refusal.policy_at) == "ward:"
+
+
 def test_names_every_column_that_will_not_do(world: World) -> None:
     world.site["datasets"]["clinical-notes"]["rows"] = {"note": ["x"], "ward": ["north"], "diary": ["y"]}
     assert world.effects("rows") == ["deny", "deny", "allow"]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`columns`: every column that the job reads is granted, exists, names nobody, and holds the job's labels."""
+"""`columns`: every column that the job reads is granted, exists, names nobody, and holds the job's labels.
+
+None that a network is given tells what came after the moment at which it would be asked.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,9 @@ def _against_silo(check: Check, path: KeyPath) -> Outcomes:
             refusals += check.deny(message, policy=path, job=("dataset", *key))
         elif role != "person" and column.kind is ColumnKind.IDENTIFIER:
             message = f"column {quoted(name)} is an identifier, and no job may read one"
+            refusals += check.deny(message, policy=path, job=("dataset", *key))
+        elif role == "features" and check.job.trains and dataset is not None and name in dataset.foreseen:
+            message = f"column {quoted(name)} looks past the index event, and no network may be given such"
             refusals += check.deny(message, policy=path, job=("dataset", *key))
     label = None if asked.label is None else declared.get(asked.label)
     if asked.label is not None and label is not None and set(label.values) != set(asked.labels):

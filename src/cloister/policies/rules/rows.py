@@ -7,7 +7,7 @@ from cloister.documents import KeyPath
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import listed, quoted
 from cloister.policies.sections import DatasetGrant
-from cloister.row_filter import columns_of, mistakes, parse
+from cloister.row_filter import OneOf, columns_of, mistakes, parse
 from cloister.silos import Column, ColumnKind
 
 
@@ -35,12 +35,16 @@ def judge(check: Check) -> Outcomes:
 
 def _by_values(check: Check, grant: DatasetGrant, declared: dict[str, Column], place: str) -> Outcomes:
     refusals: Outcomes = ()
-    for column in grant.rows or {}:
+    for column, values in (grant.rows or {}).items():
+        path: KeyPath = ("datasets", check.job.dataset.name, "rows", column)
         kind = declared[column].kind if column in declared else None
         if kind is not ColumnKind.CATEGORY:
             message = f"rows are filtered by column {quoted(column)}, which {place} does not declare as a category"
-            path: KeyPath = ("datasets", check.job.dataset.name, "rows", column)
             refusals += check.deny(message, policy=path, job=("dataset", "name"))
+        else:
+            for mistake in mistakes(OneOf(column, values), declared):
+                message = f"rows are filtered by what {place} does not declare: {mistake}"
+                refusals += check.deny(message, policy=path, job=("dataset", "name"))
     return refusals
 
 
