@@ -120,6 +120,14 @@ class TestParquet:
         store = ParquetStore(tmp_path / "notes.parquet", "notes.parquet")
         assert everything(store, "x", types={"x": kind}) == [(cell,) for cell in cells]
 
+    def test_moments_of_96_bits_are_those_that_were_written(self, tmp_path: Path) -> None:
+        kind = pa.timestamp("us")
+        moments = [datetime(9999, 12, 31), datetime(1600, 1, 1), datetime(2024, 2, 29, 1, 2, 3, 456789), None]
+        table = pa.table({"x": pa.array(moments, kind)})
+        parquet.write_table(table, tmp_path / "notes.parquet", use_deprecated_int96_timestamps=True)
+        store = ParquetStore(tmp_path / "notes.parquet", "notes.parquet")
+        assert everything(store, "x", types={"x": kind}) == [(moment,) for moment in moments]
+
     def test_two_columns_of_one_name_are_refused(self, tmp_path: Path) -> None:
         ids = pa.array(["1"])
         table = pa.table([ids] * 5, names=["note_id", "patient_id", "note", "note", "triage"])

@@ -72,9 +72,14 @@ class ParquetStore(FileStore):
     def _file(self) -> Iterator[parquet.ParquetFile]:
         self.require_file()
         try:
-            # Without `pre_buffer` and with a buffer of its own each column's pages are read as they are needed.
+            # Without `pre_buffer` and with a buffer of its own each column's pages are read as they are needed. Moments
+            # as Spark and Impala write them would be nanoseconds, in which 9999-12-31 is a day of 1816.
             with parquet.ParquetFile(
-                self.path, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+                self.path,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",
             ) as file:
                 yield file
         except (pa.ArrowException, OSError, UnicodeDecodeError):
