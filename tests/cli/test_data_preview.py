@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+import os
+import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +90,41 @@ def test_twenty_records_and_no_more(root: Path, rows: str) -> None:
 
 def test_what_does_not_exist_is_a_mistake_of_the_command_line(root: Path) -> None:
     assert preview(root, "--yes", dataset="letters").status == 2
+
+
+def events(root: Path) -> list[dict[str, Any]]:
+    log = root / ".cloister" / "sites" / "alpha" / "audit" / "log.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_who_was_shown_how_much_is_recorded_and_never_what(root: Path) -> None:
+    before = len(events(root))
+    shown = preview(root, "--yes", "--json", "--rows", "3").value["records"]
+    event, checkpoint = events(root)[before:]
+    assert (event["kind"], checkpoint["kind"]) == ("preview", "checkpoint")
+    facts = event["facts"]
+    assert facts.keys() == {"account", "dataset", "columns", "records", "policy"}
+    assert (facts["dataset"], facts["records"]) == (DATASET, len(shown))
+    assert sorted(facts["columns"]) == sorted(shown[0])
+    assert facts["account"] == pwd.getpwuid(os.getuid()).pw_name
+    assert cloister("audit", "verify", "alpha", "-C", root).status == 0
+
+
+def test_who_says_no_is_shown_nothing_and_nothing_is_recorded(root: Path) -> None:
+    before = events(root)
+    assert preview(root).status == 3
+    assert events(root) == before
+
+
+def test_nothing_is_shown_where_it_cannot_be_recorded(root: Path) -> None:
+    preview(root, "--yes")
+    log = root / ".cloister" / "sites" / "alpha" / "audit" / "log.jsonl"
+    sound = log.read_bytes()
+    try:
+        log.write_bytes(sound[:-20] + b"x" * 19 + b"\n")  # a log whose end was changed is not written on
+        done = preview(root, "--yes", "--rows", "20")
+    finally:
+        log.write_bytes(sound)
+    assert done.status not in (0, 2)
+    assert not any(visit["ward"] in done.out for visit in visits_of("alpha"))
+    assert "audit log" in done.err

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     POLICY = "policy"
     DECISION = "decision"
     VIEW = "view"
+    PREVIEW = "preview"
     RELEASE = "release"
     RECEIVE = "receive"
     RESULT = "result"
@@ -95,6 +96,7 @@ FACTS: Mapping[Kind, frozenset[str]] = MappingProxyType(
                 "digest",
             }
         ),
+        Kind.PREVIEW: frozenset({"account", "dataset", "columns", "records", "policy"}),
         Kind.RELEASE: frozenset({"reply", "digest", "bytes", "records", "norm", "metrics"}),
         Kind.RECEIVE: frozenset({"site", "reply", "digest", "bytes", "records", "site_head"}),
         Kind.RESULT: frozenset({"document", "adapter", "chosen_round", "sites"}),

@@ -22,6 +22,7 @@ _NAMES = MappingProxyType(
         Kind.POLICY: "Policy in force",
         Kind.DECISION: "Decision on a job",
         Kind.VIEW: "Governed view written",
+        Kind.PREVIEW: "Records shown to a person",
         Kind.RELEASE: "Data released",
         Kind.RECEIVE: "Data received",
         Kind.RESULT: "Result written",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cloister data preview`: a few records of a site, as a job's trainer would see them; at the site, for its own people.
 
-This is the one command that shows what records hold. So it asks, and runs where the site's key lies and nowhere else.
+This is the one command that shows what records hold. So it asks, runs where the site's key lies and nowhere else, and
+writes into the site's audit log who was shown how many records before it shows any.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from rich.table import Table
 from cloister.cli.data_check import SiteArgument, datasets_of, granted_columns
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import DeniedError, RecordsError, UsageError
+from cloister.flare.audit_log import log_of_site, record_preview
+from cloister.flare.state import SiteSettings
 from cloister.provisioning import KitPaths, identities, startup_folder
 from cloister.records import ViewRequest, split_key
 from cloister.records.examine import request_of_all
@@ -64,6 +67,8 @@ def preview(
     if yes:
         out.say(warning)
     shown = _records(repo, site, datasets[dataset], request, rows)
+    log = log_of_site(SiteSettings.at(federation_of(repo).state.site(site)))
+    record_preview(log, dataset, request.view, len(shown), repo.policies_of(site).digest)
     table = Table(*request.view, show_lines=True)
     for record in shown:
         table.add_row(*(_cell(record[column]) for column in request.view))

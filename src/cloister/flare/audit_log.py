@@ -7,6 +7,8 @@ A site's parent and its job processes write into one log; so do the server's.
 from __future__ import annotations
 
 import logging
+import os
+import pwd
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -89,6 +91,32 @@ def record_end(log: Log, reason: str) -> None:
         log.checkpoint()
     except Exception:  # noqa: BLE001 - the process ends either way; the next start shows that no stop came before it
         _log.exception("the end of the process could not be recorded")
+
+
+def record_preview(log: Log, dataset: str, columns: Collection[str], records: int, policy: str) -> None:
+    """Record that a person at the site is about to be shown records, and sign it; nothing is shown where that fails.
+
+    Args:
+        log: the site's.
+        dataset: its name.
+        columns: whose cells are shown.
+        records: how many.
+        policy: digest of the policy that says what may be shown.
+
+    Raises:
+        CloisterError: where it cannot be recorded.
+    """
+    facts: dict[str, Fact] = {"account": _account(), "dataset": dataset, "columns": tuple(columns)}
+    log.append(Kind.PREVIEW, facts | {"records": records, "policy": policy})
+    log.checkpoint()
+
+
+def _account() -> str:
+    """The operating system's name of whoever runs this process; no variable of theirs can say another."""
+    try:
+        return sentence(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return str(os.getuid())
 
 
 def record_failure(log: Log, point: str, reason: str, *, job: str, number: int = 0) -> None:
