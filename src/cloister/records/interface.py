@@ -101,6 +101,27 @@ class Store(ABC):
         return f"nearest is `{near[0]}`" if near else "the silo document and the file must agree"
 
 
+def require_inside(path: Path, folder: Path, shown: str) -> None:
+    """Check that ``path``, an entry of ``folder``, does not lead out of it.
+
+    Whoever may write into a folder could else have any file that the site can read taken for a part of it.
+
+    Args:
+        path: the entry.
+        folder: in which it is.
+        shown: what messages call the entry.
+
+    Raises:
+        RecordsError: where it is a link to somewhere else.
+    """
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    except (OSError, RuntimeError):  # it is gone, or a link leads to itself
+        raise RecordsError(f"{shown} cannot be opened") from None
+    if not inside:
+        raise RecordsError(f"{shown} leads out of its folder", hint="copy the file there instead of linking it")
+
+
 class FileStore(Store):
     """A store that is one file.
 

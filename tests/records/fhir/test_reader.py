@@ -51,6 +51,16 @@ class TestFolders:
         os.mkfifo(tmp_path / "lake" / "pipe.ndjson")  # opening it would wait for ever
         assert table(tmp_path, ID) == [("a",)]
 
+    def test_a_file_that_leads_out_of_the_folder_is_refused(self, tmp_path: Path) -> None:
+        write_ndjson(tmp_path / "other" / f"{SECRET}.ndjson", patient("a"))
+        write_ndjson(tmp_path / "lake" / "Patient.ndjson", patient("b"))
+        (tmp_path / "lake" / "more.ndjson").symlink_to(tmp_path / "other" / f"{SECRET}.ndjson")
+        assert refused(tmp_path).message == "file 2 of 2 in `lake` leads out of its folder"
+        (tmp_path / "lake" / "more.ndjson").unlink()
+        (tmp_path / "lake").rename(tmp_path / "there")
+        (tmp_path / "lake").symlink_to("there")  # the folder itself is the silo document's word
+        assert table(tmp_path, ID) == [("b",)]
+
     def test_files_of_all_kinds_together_in_the_order_of_their_names(self, tmp_path: Path) -> None:
         write_ndjson(tmp_path / "lake" / "b.ndjson", patient("b"))
         write_bundle(tmp_path / "lake" / "c.json", patient("c"))

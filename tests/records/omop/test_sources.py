@@ -194,6 +194,16 @@ class TestExport:
         (Path(source["path"]) / "Person.CSV").write_bytes(csv_text("person", []))
         assert refusal(source).message == f"`{source['path']}` has two files for the table `person`"
 
+    def test_a_file_that_leads_out_of_the_folder_is_refused(self, tmp_path: Path) -> None:
+        source = write_csv(tmp_path, one_person())
+        file = Path(source["path"]) / "person.csv"
+        elsewhere = file.rename(tmp_path / f"{SECRET}.csv")
+        file.symlink_to(elsewhere)
+        assert refusal(source).message == f"`{file}` leads out of its folder"
+        file.unlink()
+        file.symlink_to(file.name)
+        assert refusal(source).message == f"`{file}` cannot be opened"
+
     def test_a_truncated_archive_is_refused(self, tmp_path: Path) -> None:
         source = write_zip(tmp_path, one_person())
         path = Path(source["path"])

@@ -28,6 +28,7 @@ from cloister.records.fhir.bundle import NotABundleError, entries
 from cloister.records.fhir.element_types import is_resource_type
 from cloister.records.fhir.json_text import MAXIMUM_RESOURCE_CHARACTERS, NotFhirJsonError, read_json, too_long
 from cloister.records.fhir.path import Resource
+from cloister.records.interface import require_inside
 
 _ENDINGS = (".ndjson", ".ndjson.gz", ".json")
 _EXPORT = re.compile(r"[0-9._-]*([A-Za-z]+)[0-9._-]*\.ndjson(\.gz)?")
@@ -92,7 +93,10 @@ def files_of(path: Path, shown: str) -> list[tuple[Path, str]]:
         raise RecordsError(f"`{shown}` cannot be opened: {reason}") from error
     if not found:
         raise RecordsError(f"the folder `{shown}` holds no FHIR records", hint=hint)
-    return [(each, _named(each, shown, number, len(found))) for number, each in enumerate(found, 1)]
+    files = [(each, _named(each, shown, number, len(found))) for number, each in enumerate(found, 1)]
+    for each, named in files:
+        require_inside(each, path, named)
+    return files
 
 
 def _named(path: Path, shown: str, number: int, count: int) -> str:

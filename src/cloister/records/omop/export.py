@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from cloister.errors import RecordsError
 from cloister.records.files.csv import CsvStore
+from cloister.records.interface import require_inside
 
 _HEAD_BYTES = 128 << 10
 _COPY_BYTES = 1 << 20
@@ -133,7 +134,9 @@ class _Folder(_Files):
         """See `_Files.opened`."""
         del maximum_bytes
         name = self.names[table]
-        yield CsvStore(self.path / name, f"{self.shown}/{name}")
+        shown = f"{self.shown}/{name}"
+        require_inside(self.path / name, self.path, f"`{shown}`")
+        yield CsvStore(self.path / name, shown)
 
 
 class _Archive(_Files):
