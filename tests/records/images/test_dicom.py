@@ -43,6 +43,17 @@ class TestRows:
         with pytest.raises(RecordsError, match="`scans` has no column `wo`"):
             store(tmp_path, {"wo": IDENTIFIER}, fields={"who": "PatientID"})
 
+    def test_a_class_that_is_written_oddly_is_not_quoted(
+        self, tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = write_dicom(tmp_path / "scans" / "a.dcm", picture())
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.2", b"1.2.840.10008<Canary>1.1."))
+        recwarn.clear()
+        for unit in ("instance", "series"):
+            assert rows(store(tmp_path, unit=unit)) == [{"scan": "a.dcm"}]
+        assert not recwarn.list
+        assert not caplog.records
+
     def test_rows_come_in_batches(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         three(tmp_path)
         monkeypatch.setattr("cloister.records.images.dicom.BATCH_ROWS", 2)

@@ -104,11 +104,11 @@ def _images(folder: ImageFolder, survey: Survey) -> Iterator[tuple[str, FileData
     for name in folder.names():
         shown = folder.shown_file(name)
         header = read_header(folder.path / name, shown)
-        if header is None or not is_image(header):
-            survey.others += 1
-            survey.other = survey.other or name
-            continue
         with guarded(shown):
+            if header is None or not is_image(header):
+                survey.others += 1
+                survey.other = survey.other or name
+                continue
             survey.files += 1
             survey.with_text += may_have_text(header)
             survey.findings.update(set(findings(header)))
