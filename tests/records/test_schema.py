@@ -160,3 +160,13 @@ def test_no_number_breaks_the_reader(cells: list[float | None], kind: ColumnKind
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_written_as_python_does_comes_back_exactly(number: float) -> None:
     assert read([repr(number)], "number") == [number]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "+05:30"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_the_day_of_a_moment_is_the_same_whatever_zone_a_store_writes_it_in(zone: str, unit: str) -> None:
+    moment = pa.array([datetime(2024, 1, 1, 3, 0, tzinfo=UTC), datetime(2024, 1, 1, 23, 0, tzinfo=UTC)])
+    declared = Column(kind=ColumnKind.DATE)
+    assert conform(moment.cast(pa.timestamp(unit, zone)), declared).cells.to_pylist() == [date(2024, 1, 1)] * 2
+    texts = pa.array(["2023-12-31T22:00:00-05:00", "2024-01-02T04:30:00+05:30"])
+    assert conform(texts, declared).cells.to_pylist() == [date(2024, 1, 1)] * 2

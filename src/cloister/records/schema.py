@@ -139,7 +139,10 @@ def _as_truth(raw: pa.Array) -> pa.Array:
 
 def _as_date(raw: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
-        return _with_a_year(raw).cast(pa.date32(), safe=False)
+        known = _with_a_year(raw)
+        if pa.types.is_timestamp(known.type) and known.type.tz is not None:
+            known = known.cast(pa.timestamp(known.type.unit, "UTC"))  # else the day would be that of the zone
+        return known.cast(pa.date32(), safe=False)
     return _read_each(raw, pa.date32(), _day, _MOMENT)
 
 

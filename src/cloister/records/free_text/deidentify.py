@@ -82,14 +82,15 @@ class Deidentifier:
         Raises:
             RecordsError: as `find` does, and where it is nested too deeply to be read.
         """
-        try:
-            conversation = json.loads(cell)
-        except RecursionError:
-            raise RecordsError(f"a conversation of {len(cell)} characters is nested too deeply to be read") from None
-        except ValueError:
-            return self.masked(cell)
         counts: Counter[str] = Counter()
-        return json.dumps(self._masked_within(conversation, counts)), counts
+        try:
+            try:
+                conversation = json.loads(cell)
+            except ValueError:
+                return self.masked(cell)
+            return json.dumps(self._masked_within(conversation, counts)), counts
+        except RecursionError:  # what can be read may still be too deep to be gone through, or written
+            raise RecordsError(f"a conversation of {len(cell)} characters is nested too deeply to be read") from None
 
     def masked_with_spans(self, text: str, spans: str) -> tuple[str, str, Counter[str]]:
         """``text`` masked, and the cell of kind `spans` beside it, moved to where its pieces now are.
