@@ -191,7 +191,7 @@ class SiteJob:
         if least is None:
             raise DeniedError("descriptions of features may not leave this site")
         described = describe_view(self.trainer.view, self.site.silo.value.datasets[wanted.name], self.job, least)
-        size = len(described.model_dump_json())
+        size = len(described.model_dump_json().encode())
         self._decide(Leaving(size, self._sent, None, {}, (), smallest_count=described.smallest_count))
         self._sent += size
         return described
