@@ -26,7 +26,7 @@ class TestCsv:
         return everything(open_store(dataset("csv", path.name), root=folder), "note", "triage")
 
     def test_rows_with_too_few_or_too_many_fields_are_named(self, tmp_path: Path) -> None:
-        for row, fields in ((b"1,2,%b", 3), (b"1,2,%b,soon,5", 5)):
+        for row, fields in ((b"1,2,%b", 3), (b"1,2,%b,soon,5", 5), (b"1,2,caf\xe9 %b,soon,5", 5)):
             content = self.HEADER + b"1,2,x,soon\n" * 4 + row % SECRET.encode() + b"\n"
             error = refusal(self.written(tmp_path, content), "csv")
             assert f"row 5 has {fields} fields, the header 4" in error.message

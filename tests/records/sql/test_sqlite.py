@@ -50,6 +50,14 @@ class TestSqlite:
         (tmp_path / "notes.db").write_bytes(content)
         assert refusal(tmp_path / "notes.db", "sqlite").message == "`notes.db` cannot be read by SQLite: SQLITE_CORRUPT"
 
+    def test_a_damaged_schema_that_is_no_utf8_is_refused(self, tmp_path: Path) -> None:
+        write_sqlite(tmp_path / "notes.db", rows(2))
+        content = (tmp_path / "notes.db").read_bytes()
+        damaged = content.replace(b"tablenotesnotes", b"tablen\xe9tesnotes").replace(b"CREATE TABLE", b"CREATE TABLX")
+        assert len(damaged) == len(content)
+        (tmp_path / "notes.db").write_bytes(damaged)
+        assert refusal(tmp_path / "notes.db", "sqlite").message == "`notes.db` cannot be read by SQLite: SQLITE_CORRUPT"
+
     def test_not_a_database(self, tmp_path: Path) -> None:
         (tmp_path / "notes.db").write_bytes(SECRET.encode() * 100)
         assert refusal(tmp_path / "notes.db", "sqlite").message == "`notes.db` is not an SQLite database"

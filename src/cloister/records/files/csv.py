@@ -20,6 +20,7 @@ from cloister.row_filter import RowFilter
 # A row that is longer than a block cannot be read. pyarrow reads up to 32 blocks ahead, which bounds memory.
 _BLOCK_BYTES = 1 << 20
 _MAXIMUM_HEADER_BYTES = _BLOCK_BYTES
+_RAGGED = re.compile(r"CSV parse error: Row #([0-9]+): Expected ([0-9]+) columns, got ([0-9]+)")
 
 
 class CsvStore(FileStore):
@@ -63,23 +64,17 @@ class CsvStore(FileStore):
 
     @contextmanager
     def _reader(self, columns: Sequence[str]) -> Iterator[Any]:
-        ragged: list[str] = []
-
-        def note(row: arrow_csv.InvalidRow) -> str:
-            ragged.append(f"row {row.number - 1} has {row.actual_columns} fields, the header {row.expected_columns}")
-            return "error"
-
         try:
             with _QuoteCounter(self.path) as stream:
                 if not self._has_rows():  # pyarrow takes a header line without an end for a broken file
                     yield ()
                     return
-                yield arrow_csv.open_csv(stream, **_options(columns, note))
+                yield arrow_csv.open_csv(stream, **_options(columns))
                 if stream.quotes % 2:
                     hint = "fields with a quote inside are quoted, and the quote is doubled (RFC 4180)"
                     raise RecordsError(f"`{self.shown}` opens a double quote that it never closes", hint=hint)
-        except (pa.ArrowException, OSError):
-            what = ragged[0] if ragged else f"a row is longer than {_BLOCK_BYTES >> 20} MiB, or a quote is never closed"
+        except (pa.ArrowException, OSError) as error:
+            what = _ragged(error) or f"a row is longer than {_BLOCK_BYTES >> 20} MiB, or a quote is never closed"
             raise RecordsError(f"`{self.shown}` is not a readable CSV file: {what}", hint="export it again") from None
 
     def _has_rows(self) -> bool:
@@ -99,11 +94,20 @@ class _QuoteCounter(io.FileIO):
         return piece
 
 
-def _options(columns: Sequence[str], note: Any) -> dict[str, Any]:
+def _ragged(error: Exception) -> str | None:
+    """The numbers in what pyarrow says of a row with too few or too many fields; the row itself follows them there.
+
+    pyarrow would tell a handler as well, but not of a row that is no UTF-8.
+    """
+    found = _RAGGED.match(str(error))
+    return f"row {int(found[1]) - 1} has {found[3]} fields, the header {found[2]}" if found else None
+
+
+def _options(columns: Sequence[str]) -> dict[str, Any]:
     return {
         # One thread, because only then are rows numbered.
         "read_options": arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        "parse_options": arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+        "parse_options": arrow_csv.ParseOptions(newlines_in_values=True),
         "convert_options": arrow_csv.ConvertOptions(
             include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary()), check_utf8=False
         ),

@@ -136,11 +136,11 @@ class SqliteStore(FileStore):
                 connection.text_factory = bytes  # sqlite3's own decoding error would quote the record
                 connection.execute("PRAGMA trusted_schema = OFF")  # a view may not call what changes anything
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says of a damaged schema quotes it
             raise self._refusal(error) from None
 
-    def _refusal(self, error: sqlite3.Error) -> RecordsError:
-        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    def _refusal(self, error: Exception) -> RecordsError:
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         if name == "SQLITE_NOTADB":
             return RecordsError(f"`{self.shown}` is not an SQLite database", hint="see `kind` in the silo document")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
