@@ -29,6 +29,7 @@ from cloister.flare.job_folder import App
 from cloister.flare.site_trainer import SiteTrainer
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
+from cloister.flare.turns import Turns
 from cloister.flare.view_facts import audit_facts, view_facts
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.adapter import Arrays
@@ -38,9 +39,6 @@ from cloister.policies import Leaving, Request, ViewFacts, decide
 from cloister.records import ViewManifest, ViewRequest, describe_view, split_key, write_view
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
-
-MAXIMUM_RESTARTS = 3
-"""How often the trainer may die in one job: each time tells whoever wrote its code one thing more."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +60,7 @@ class SiteJob:
         log: the site's audit log.
         code: the training code that the job brings; None where it brings none.
         trainer: its trainer, from start to end.
+        turns: which of its rounds it was asked for.
         norm: of the update that passed the gate last.
     """
 
@@ -76,15 +75,16 @@ class SiteJob:
     code: Code | None = None
     layout: AdapterLayout | None = None
     trainer: SiteTrainer = field(init=False)
+    turns: Turns = field(init=False)
     norm: float | None = None
     _training: int = 0  # records of the view that may be trained on
-    _asked: int = 0  # the last round that was asked for
     _sent: int = 0  # bytes that have left in this job
     _view: ViewFacts | None = None
     _described: FeatureStatistics | None = None
 
     def __post_init__(self) -> None:
         self.trainer = SiteTrainer(self.job, self.site.silo.value, self.private, self.code)
+        self.turns = Turns(self.job.federation.rounds)
 
     @classmethod
     def open(
@@ -218,9 +218,9 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        self._check_restarts()
+        self.trainer.check_restarts()
         self._check_standing()
-        self._take_turn(number, range(1, self.job.federation.rounds + 1))
+        self.turns.train(number)
         begun = time.monotonic()
         done, blob = self.trainer.ask(Train(round=number), adapter)
         _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
@@ -234,10 +234,9 @@ class SiteJob:
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        self._check_restarts()
+        self.trainer.check_restarts()
         self._check_standing()
-        after = self.job.federation.rounds + 1
-        self._take_turn(number, range(after, after + 1))
+        self.turns.evaluate(number)
         done, _ = self.trainer.ask(Evaluate(), adapter)
         released = self._release(done.metrics, None, None)
         return self._update(number, done.records, dict(released.metrics))
@@ -245,18 +244,6 @@ class SiteJob:
     def close(self) -> None:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
         self.trainer.close()
-
-    def _check_restarts(self) -> None:
-        """See that the trainer may be asked again: one that dies so often is broken, or tells something by it."""
-        if self.trainer.running().restarts >= MAXIMUM_RESTARTS:
-            message = f"the trainer died {MAXIMUM_RESTARTS} times in this job, so the site does no further round of it"
-            raise JobError(message)
-
-    def _take_turn(self, number: int, due: range) -> None:
-        """Count a round. The policy limits how many there are, so a server may neither add any nor repeat one."""
-        if number not in due or number <= self._asked:
-            raise DeniedError(f"the server asks for round {number} out of turn")
-        self._asked = number
 
     def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
         if records > self._training:
@@ -290,7 +277,7 @@ class SiteJob:
     def _record(self, kind: Kind, facts: Mapping[str, Fact]) -> None:
         """Write into the site's audit log; what could not be written must not happen."""
         try:
-            self.log.append(kind, facts, job=self.admitted.job_id, number=self._asked)
+            self.log.append(kind, facts, job=self.admitted.job_id, number=self.turns.last)
         except BaseException:
             self.close()
             raise

@@ -17,6 +17,9 @@ from cloister.messages import Done, Evaluate, Setup, Train, setup_of
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.silos import Silo
 
+MAXIMUM_RESTARTS = 3
+"""How often the trainer may die in one job: each time tells whoever wrote its code one thing more."""
+
 _START_SECONDS = 300.0
 
 
@@ -54,6 +57,16 @@ class SiteTrainer:
         if self.process is None:
             raise JobError("the server asked for a round before the site was ready")
         return self.process
+
+    def check_restarts(self) -> None:
+        """See that it may be asked again: one that dies so often is broken, or tells something by it.
+
+        Raises:
+            JobError: before its start, or where it died too often.
+        """
+        if self.running().restarts >= MAXIMUM_RESTARTS:
+            message = f"the trainer died {MAXIMUM_RESTARTS} times in this job, so the site does no further round of it"
+            raise JobError(message)
 
     def start(
         self,
