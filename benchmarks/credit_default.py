@@ -10,7 +10,6 @@ bank's clients is for tests. The layout is the same for every seed. Runs in this
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from in_process import Site, job_of, parquet_dataset, study, table_of
+from study_options import say, study_parser
 
 from cloister.silos import Dataset
 
@@ -46,14 +46,8 @@ NETWORKS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=0.001)
+    parser = study_parser(__doc__, seeds=5, rounds=20, steps=30, batch=256, rate=0.001)
     parser.add_argument("--network", choices=sorted(NETWORKS), default="mlp")
-    parser.add_argument("--ways", nargs="+", default=["federated", "pooled", "alone"])
     options = parser.parse_args()
     if not DATA.is_file():
         raise SystemExit("the folder `shared/data` with real records does not lie beside the project")
@@ -86,11 +80,6 @@ def main() -> None:
     print("\nvalidation AUC by way:")
     for way in runs[0].validated:
         print(f"  {way}: {np.mean([run.validated[way] for run in runs]):.4f}")
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def _sites(root: Path) -> dict[str, Site]:

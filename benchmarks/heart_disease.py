@@ -12,7 +12,6 @@ the training rows is kept to choose the round by. Runs in this process, see `in_
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 from in_process import Site, by_site, job_of, parquet_dataset, study, table_of
 from sklearn.model_selection import train_test_split
+from study_options import say, study_parser
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "uci_heart_disease"
 HOSPITALS = {"cleveland": "cleveland", "budapest": "hungarian", "zurich-basel": "switzerland", "long-beach": "va"}
@@ -44,14 +44,7 @@ LABELS = ("healthy", "disease")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=0.001)
-    parser.add_argument("--ways", nargs="+", default=["federated", "pooled", "alone"])
-    options = parser.parse_args()
+    options = study_parser(__doc__, seeds=5, rounds=40, steps=50, batch=4, rate=0.001).parse_args()
     if not DATA.is_dir():
         raise SystemExit("the folder `shared/data` with real records does not lie beside the project")
     job = job_of(
@@ -83,11 +76,6 @@ def main() -> None:
     print("\nvalidation loss by way:")
     for way in runs[0].validated:
         print(f"  {way}: {sum(run.validated[way] for run in runs) / len(runs):.4f}")
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def _site(root: Path, hospital: str, file: str) -> Site:

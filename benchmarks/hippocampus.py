@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hippocampus segmentation in MRI over three sites: federated, pooled and alone, by Dice.
 
-Run it: .venv/bin/python benchmarks/hippocampus.py [--seeds 3] [--rounds 12] [--steps 15]
+Run it: .venv/bin/python benchmarks/hippocampus.py [--seeds 3] [--rounds 30] [--steps 15]
 
 Sixty volumes of the Medical Segmentation Decathlon's Task04 (CC BY-SA 4.0) come from one hospital; here they are dealt
 to three sites of twenty, fourteen to train on and six to test on, the same for every seed. Masks mark the anterior and
@@ -10,14 +10,14 @@ the posterior part. A small residual U-Net, from weights that are drawn. Runs in
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import random
 import tempfile
 from pathlib import Path
 
-from in_process import FEDERATED, POOLED, Site, job_of, study, table_of
+from in_process import Site, job_of, study, table_of
+from study_options import say, study_parser
 
 from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.network_plan import network_plan_of
@@ -30,14 +30,7 @@ TEST_SHARE = 0.3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=15, help="of each site in each round")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=5e-3)
-    parser.add_argument("--ways", nargs="+", default=[FEDERATED, POOLED, "alone"])
-    options = parser.parse_args()
+    options = study_parser(__doc__, seeds=3, rounds=30, steps=15, batch=2, rate=5e-3).parse_args()
     if not DATA.is_dir():
         raise SystemExit(f"needs {DATA}")
     job = job_of(
@@ -71,11 +64,6 @@ def main() -> None:
 def network_layout(job: Job) -> AdapterLayout:
     """The tensors of a job on images, as the sandboxed process tells them."""
     return layout_of_network(network_plan_of(job, None))
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def _sites(root: Path) -> dict[str, Site]:

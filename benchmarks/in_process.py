@@ -7,10 +7,11 @@ under a minimum count, pooled by the server (`cloister.jobs.statistics`), the la
 trainer of the job's task, the weighted mean of updates (`cloister.aggregation`), and the choice of the round that
 measured best on the sites' validation records.
 
-Three ways are compared, from the same first weights and with the same rounds:
+Ways are compared from the same first weights and with the same rounds:
 
 * federated: each site's trainer takes the job's steps in each round;
-* pooled: one trainer on all sites' training records; in each round as many steps as all sites took;
+* pooled: one trainer on all sites' training records; in each round as many steps as all sites took, one after another;
+* pooled-wide: the same with as many steps as one site took, each of as many records as all sites' steps together;
 * alone: each site's trainer by itself, with the job's steps in each round; its network is described by that site alone.
 
 Each is measured on every site's test records, which no way trains on or chooses by. For a study of your own, write a
@@ -46,7 +47,8 @@ from cloister.training.interface import Trainer
 from cloister.training.tasks import trainer_for
 
 KEY = b"one key for every site, no secret"[:32]
-FEDERATED, POOLED, BEFORE = "federated", "pooled", "before training"
+FEDERATED, POOLED, POOLED_WIDE, ALONE, BEFORE = "federated", "pooled", "pooled-wide", "alone", "before training"
+WAYS = (FEDERATED, POOLED, POOLED_WIDE, ALONE)
 
 Metrics = dict[str, float]
 ByTest = dict[str, Metrics]
@@ -109,7 +111,7 @@ def study(
     base_model: Path | None = None,
     minimum_count: int = 5,
     layout: Callable[[Job], AdapterLayout] | None = None,
-    ways: Sequence[str] = (FEDERATED, POOLED, "alone"),
+    ways: Sequence[str] = WAYS,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Train ``job`` in each way, for each seed.
@@ -148,10 +150,12 @@ def _run(bench: _Bench, seed: int, ways: Sequence[str], say: Callable[[str], Non
     )
     if FEDERATED in ways:
         _compare(bench, run, FEDERATED, names, whole, say)
-    if POOLED in ways:
+    if POOLED in ways or POOLED_WIDE in ways:
         _join(bench, [bench.folder / name for name in names], bench.folder / POOLED)
-        _compare(bench, run, POOLED, (POOLED,), whole, say)
-    for name in names if "alone" in ways else ():
+    for way in (POOLED, POOLED_WIDE):
+        if way in ways:
+            _compare(bench, run, way, (POOLED,), whole, say)
+    for name in names if ALONE in ways else ():
         _compare(bench, run, f"{name} alone", (name,), described[name], say)
     return run
 
@@ -170,8 +174,9 @@ def _compare(
         if bench.layout
         else layout_of(bench.job, base_model=bench.base_model, statistics=described)
     )
-    times = len(bench.sites) if views == (POOLED,) else 1
-    trainers = {view: _trainer(bench, layout, bench.folder / view, described, times) for view in views}
+    steps = len(bench.sites) if way == POOLED else 1
+    batch = len(bench.sites) if way == POOLED_WIDE else 1
+    trainers = {view: _trainer(bench, layout, bench.folder / view, described, steps, batch) for view in views}
     first = initial_adapter(layout, bench.job.seed)
     kept = {view: parquet.read_metadata(bench.folder / view / "validation.parquet").num_rows for view in views}
     run.chosen[way], run.validated[way], best = _rounds(bench.job, layout, trainers, kept, first)
@@ -182,7 +187,7 @@ def _compare(
         run.tested[BEFORE] = {name: _measured(trainer, first) for name, trainer in tests.items()}
     run.tested[way] = {name: _measured(trainer, best) for name, trainer in tests.items()}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in run.tested[way][TOGETHER].items())
-    say(f"seed {run.seed}, {way}, round {run.chosen[way]} chosen: {shown}")
+    say(f"seed {run.seed}, {way}, round {run.chosen[way]} chosen ({run.validated[way]:.4f} on validation): {shown}")
 
 
 def _rounds(
@@ -225,11 +230,18 @@ def _measured(trainer: Trainer, weights: Arrays) -> Metrics:
 
 
 def _trainer(
-    bench: _Bench, layout: AdapterLayout, view: Path, described: FeatureStatistics | None, times: int = 1
+    bench: _Bench,
+    layout: AdapterLayout,
+    view: Path,
+    described: FeatureStatistics | None,
+    steps: int = 1,
+    batch: int = 1,
 ) -> Trainer:
+    """A trainer on ``view``, of so many times the job's steps in a round and records in a step."""
     plan = bench.job.plan
     if plan.steps is not None:
-        plan = plan.model_copy(update={"steps": plan.steps * times})
+        changes = {"steps": plan.steps * steps, "batch_size": plan.batch_size * batch}
+        plan = plan.model_copy(update=changes)
     job = bench.job.model_copy(update={"training": plan})
     return trainer_for(
         setup_of(job, bench.dataset, layout, view=view, base_model=bench.base_model, threads=1, statistics=described)

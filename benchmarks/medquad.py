@@ -27,6 +27,7 @@ from typing import Any
 
 import small_language_model
 from in_process import BEFORE, TOGETHER, Run, Site, job_of, study, table_of
+from study_options import say, study_parser
 
 from cloister.silos import Dataset
 
@@ -43,16 +44,10 @@ Record = dict[str, str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="of each site in each round")
-    parser.add_argument("--batch", type=int, default=8)
+    parser = study_parser(__doc__, seeds=3, rounds=5, steps=8, batch=8, rate=None)
     parser.add_argument("--tokens", type=int, default=48, help="the most of a question and its answer")
     parser.add_argument("--method", choices=list(METHODS), default="full")
-    parser.add_argument("--rate", type=float, help="of learning; the method's own where not given")
     parser.add_argument("--base", type=Path, help="folder with the base model, or where it is made")
-    parser.add_argument("--ways", nargs="+", default=["federated", "pooled", "alone"])
     options = parser.parse_args()
     if not DATA.is_dir() or small_language_model.find() is None:
         raise SystemExit("the folder `shared/data` with real records does not lie beside the project")
@@ -78,11 +73,6 @@ def base_model(folder: Path) -> Path:
     if not (folder / "model.safetensors").is_file():
         small_language_model.make(folder, [text for text, _ in small_language_model.read()], steps=800)
     return folder
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def _document(options: argparse.Namespace, base: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pneumonia in chest X-rays over three sites with different shares of it: federated, pooled and alone, by AUC.
 
-Run it: .venv/bin/python benchmarks/pneumonia.py [--seeds 3] [--rounds 10] [--steps 30]
+Run it: .venv/bin/python benchmarks/pneumonia.py [--seeds 3] [--rounds 40] [--steps 30]
 
 A balanced subset of PneumoniaMNIST (MedMNIST v2, CC BY 4.0): children's X-rays of 28 × 28 pixels. They are first
 written as each site would have them, a folder of DICOM files with a table of findings beside it, and read back through
@@ -11,7 +11,6 @@ the connector. Of its 2428 training pictures the three sites get as many each, w
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import tempfile
@@ -20,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from hippocampus import network_layout, say
-from in_process import FEDERATED, POOLED, Site, job_of, study, table_of
+from hippocampus import network_layout
+from in_process import Site, job_of, study, table_of
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from study_options import say, study_parser
 
 from cloister.silos import Dataset
 
@@ -33,14 +33,7 @@ _ROOT = "1.2.826.0.1.3680043.10.1"  # any will do: these files are for this run 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=30, help="of each site in each round")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--ways", nargs="+", default=[FEDERATED, POOLED, "alone"])
-    options = parser.parse_args()
+    options = study_parser(__doc__, seeds=3, rounds=40, steps=30, batch=32, rate=3e-3).parse_args()
     if not DATA.is_file():
         raise SystemExit(f"needs {DATA}")
     job = job_of(

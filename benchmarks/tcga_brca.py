@@ -12,7 +12,6 @@ ties are Efron's; a fifth of the training records is kept to choose the round by
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib.util
 import re
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from in_process import Site, job_of, parquet_dataset, study, table_of
+from study_options import say, study_parser
 
 from cloister.silos import Dataset
 from cloister.training.metrics import c_index
@@ -35,14 +35,8 @@ Rows = list[dict[str, str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.003)
+    parser = study_parser(__doc__, seeds=5, rounds=20, steps=20, batch=64, rate=0.003)
     parser.add_argument("--share", type=float, default=0.2)
-    parser.add_argument("--ways", nargs="+", default=["federated", "pooled", "alone"])
     options = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit("the folder `shared/data` with real records does not lie beside the project")
@@ -81,11 +75,6 @@ def main() -> None:
     for way in runs[0].validated:
         print(f"  {way}: {np.nanmean([run.validated[way] for run in runs]):.4f}")
     _beside_lifelines(rows)
-
-
-def say(text: str) -> None:
-    """Print at once."""
-    print(text, flush=True)
 
 
 def _read() -> tuple[Rows, dict[str, str]]:
