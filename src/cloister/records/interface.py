@@ -40,8 +40,11 @@ class Store(ABC):
         left_out: rows that the last `batches` did not give because the filter stops them.
         header_may_be_a_record: column names are a file's first line, which may be a record where somebody forgot a
             header; so no message repeats them.
+        read_by_arrow: batches come from Arrow's own code, which leaves Python to others meanwhile; where they do not,
+            two threads would only wait for each other.
     """
 
+    read_by_arrow: ClassVar[bool] = False
     header_may_be_a_record: ClassVar[bool] = False
 
     def __init__(self, shown: str) -> None:

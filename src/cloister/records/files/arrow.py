@@ -25,6 +25,8 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 class ArrowStore(FileStore):
     """The Arrow file or stream at ``path``."""
 
+    read_by_arrow = True
+
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
         with self._reader() as (reader, _):

@@ -31,6 +31,8 @@ _Run = tuple[int, list[int], int]
 class ParquetStore(FileStore):
     """The Parquet file at ``path``."""
 
+    read_by_arrow = True
+
     def column_names(self) -> tuple[str, ...]:
         """See `Store.column_names`."""
         with self._file() as file:

@@ -91,7 +91,8 @@ def _write(dataset: Dataset, request: ViewRequest, store: Store, key: bytes, fol
     with ViewWriters(folder, sieve.schema) as writers:
         batches = store.batches(request.read(dataset), request.where)
         # Where rows name images, those are read from the store meanwhile, which knows of one thread.
-        for batch in batches if _has_images(dataset, request) else read_ahead(batches):
+        ahead = store.read_by_arrow and not _has_images(dataset, request)
+        for batch in read_ahead(batches) if ahead else batches:
             writers.write(sieve(batch))
     sieve.tally.rows += store.left_out
     sieve.tally.filtered += store.left_out
