@@ -141,10 +141,13 @@ def test_its_tensors_are_those_that_follow_from_the_descriptions(
     assert layout.parts == ("model",)
 
 
-def test_only_training_records_were_described_for_it(trained: tuple[dict[str, Any], Path]) -> None:
+def test_both_sides_of_the_split_were_described_for_it(trained: tuple[dict[str, Any], Path]) -> None:
+    """Else what another job describes, less this, would describe the validation records alone."""
     result, _ = trained
+    assert set(result["statistics_by_site"]) == set(SITES)
     for site, described in result["statistics_by_site"].items():
-        assert described["records"] == result["sites"][site]["training"] < 80
+        sides = result["sites"][site]
+        assert described["records"] == sides["training"] + sides["validation"] > sides["training"]
 
 
 def test_data_check_foretells_what_the_sites_did(running: Live, trained: tuple[dict[str, Any], Path]) -> None:

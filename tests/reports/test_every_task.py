@@ -169,6 +169,7 @@ def nothing_trained(root: Path) -> dict[str, Any]:
 def test_the_card_of_a_network_on_columns_lists_what_they_are_like(tmp_path: Path) -> None:
     card = model_card(described_result(tmp_path))
     assert "## What the features are like" in card
+    assert "Of all 56 records of the sites' views" in card
     assert "| age | 56 | 0 | mean 41.5, standard deviation 2 |" in card
     assert "| ward | 50 | 6 | north ≥ 40; south not told |" in card
     assert "| secret | 0 | 56 | not told |" in card

@@ -156,7 +156,7 @@ def _features(result: dict[str, Any]) -> list[str]:
                 for value, count in summary.counts.items()
             )
         rows.append((plain(name), f"{summary.present:,}", f"{summary.missing:,}", plain(said)))
-    said = f"Of the {found.whole.records:,} training records, as the sites described them before the first round."
+    said = f"Of all {found.whole.records:,} records of the sites' views, as they described them before the first round."
     return ["## What the features are like", said, table(("feature", "present", "missing or not told", ""), rows)]
 
 
