@@ -14,14 +14,14 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import load
 from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.flare.state import State
 from cloister.governance.policy_signature import sign_policy, signature_file
 from cloister.governance.revocation import Revocation, revocation_file, sign_revocation
 from cloister.policies import Policy
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import OFFICER, merged, write_document
 
 

@@ -75,6 +75,10 @@ class SignatureError(DeniedError):
     """A statement is not signed, was changed after it was signed, or was signed by somebody who may not."""
 
 
+class CertificateError(DeniedError):
+    """A certificate does not make its holder somebody whom the roster in force names."""
+
+
 class ProvisioningError(CloisterError):
     """Keys, certificates or a kit are missing, wrong or unsafe."""
 

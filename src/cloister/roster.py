@@ -53,10 +53,24 @@ class Authority(Model):
     Attributes:
         key_bits: RSA modulus in bits; NVFlare 2.9 signs jobs with RSA only.
         valid_days: how long its own certificate lasts.
+        roster_days: how long a signed roster, and the revocation list in it, counts as fresh. Sites take no jobs under
+            a stale one, because a server could keep a newer one from them.
+        approvers: names of the people who may approve a request; where there are none, whoever holds the authority's
+            key approves alone.
+        approvals: how many of them must have approved a request before the authority signs.
     """
 
     key_bits: Literal[3072, 4096] = 3072
     valid_days: int = Field(default=3650, ge=1, le=7300)
+    roster_days: int = Field(default=90, ge=1, le=825)
+    approvers: tuple[PersonName, ...] = Field(default=(), max_length=20)
+    approvals: int = Field(default=1, ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _enough_approvers(self) -> Self:
+        if self.approvals > max(1, len(set(self.approvers))):
+            raise ValueError(f"asks for {self.approvals} approvals and names {len(set(self.approvers))} approvers")
+        return self
 
 
 class Lifetimes(Model):
@@ -123,6 +137,9 @@ class Federation(Model):
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
             raise ValueError(f"names `{'`, `'.join(repeated)}` twice; every name stands for one identity")
+        people = {person.name for person in self.people}
+        if unknown := [name for name in self.authority.approvers if name not in people]:
+            raise ValueError(f"`authority.approvers` names `{unknown[0]}`, who is not among `people`")
         return self
 
     def site(self, name: str) -> SiteEntry | None:

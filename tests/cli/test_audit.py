@@ -8,12 +8,12 @@ import pytest
 
 from cloister.audit import FILE, Kind, Log, Notary
 from cloister.audit.last_checkpoint import path_of as path_of_memory
+from cloister.certificates import PrivateKey, read_certificate
 from cloister.cli import audit_export
 from cloister.errors import AuditError
 from cloister.flare.exchange import content_of, digest_of, reply_of
 from cloister.flare.not_recorded import NOT_RECORDED
 from cloister.flare.state import State
-from cloister.provisioning import PrivateKey, read_certificate
 from tests.audit.world import DIGEST, JOB
 from tests.cli.commands import cloister
 from tests.federation_folder import make_federation

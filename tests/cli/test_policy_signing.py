@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cloister.certificates.pem import read_certificate
 from cloister.cli.console import Output
 from cloister.cli.officers import sign_unsigned
 from cloister.cli.options import federation_of, repository
 from cloister.flare.state import State
-from cloister.provisioning.pem import read_certificate
 from tests.cli.commands import cloister
 from tests.federation_folder import JOB, OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import provisioned

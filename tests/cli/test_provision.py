@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloister.provisioning import PrivateKey
+from cloister.certificates import PrivateKey
 from tests.cli.commands import cloister
 from tests.federation_folder import PERSON, make_federation
 

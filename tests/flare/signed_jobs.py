@@ -23,6 +23,7 @@ import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from nvflare.lighter.utils import sign_folders
 
+from cloister.certificates import PrivateKey
 from cloister.documents import Document, parse
 from cloister.files import write_json
 from cloister.flare.job_folder import SITE_APP, write_job_folder
@@ -30,7 +31,7 @@ from cloister.flare.job_signing import signed_manifest
 from cloister.flare.kit import site_files, write_kit
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
-from cloister.provisioning import PrivateKey, provision
+from cloister.provisioning import provision
 from cloister.repository import load_repository
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, fix_splits, make_federation, merged
 from tests.signed_policies import sign_policies

@@ -22,6 +22,7 @@ from nvflare.apis.workspace import Workspace
 from nvflare.private.fed.utils.app_authz import AppAuthzService
 from nvflare.private.privacy_manager import PrivacyManager, PrivacyService, Scope
 
+from cloister.certificates.pem import read_certificate
 from cloister.documents import load
 from cloister.errors import (
     CloisterError,
@@ -38,7 +39,6 @@ from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
 from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
 from cloister.flare.state import SiteSettings, State
 from cloister.policies import Submitter
-from cloister.provisioning.pem import read_certificate
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import (

@@ -18,6 +18,7 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.audit import Kind, Log, entries, lines, verify
 from cloister.audit.event import FIRST
+from cloister.certificates import read_certificate
 from cloister.errors import AuditError
 from cloister.flare import admission, site_job
 from cloister.flare import executor as executor_module
@@ -41,7 +42,6 @@ from cloister.flare.job_folder import SITE_APP
 from cloister.flare.not_recorded import NOT_RECORDED, NOT_RECORDED_DIGEST
 from cloister.flare.rounds import Rounds
 from cloister.flare.state import SiteSettings, State
-from cloister.provisioning import read_certificate
 from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, signed_app
 from tests.flare.site_folder import make_site, open_job

@@ -23,6 +23,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 
 from cloister.audit import FILE, Kind
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import Document, load, parse
 from cloister.errors import DeniedError
 from cloister.flare import admission, site_job
@@ -37,8 +39,6 @@ from cloister.jobs import Job
 from cloister.jobs.manifest import Manifest
 from cloister.policies import RULES, Effect, Leaving, Policies, Policy, Request, Submitter, ViewFacts
 from cloister.policies.check import Check
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode
 from cloister.silos import Silo

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
+from cloister.certificates import Anchors
 from cloister.documents import load
 from cloister.errors import DeniedError
 from cloister.flare.state import State
 from cloister.governance.in_force import InForce, policy_in_force
 from cloister.governance.policy_versions import PolicyVersions
-from cloister.provisioning.pem import read_certificate
 from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 from tests.federation_folder import change_document
 from tests.signed_policies import sign_policies
 
 
-def authority_of(root: Path) -> x509.Certificate:
-    return read_certificate(State(root).site("alpha") / "startup" / "rootCA.pem")
+def authority_of(root: Path) -> Anchors:
+    return trust_in_force(State(root).site("alpha")).anchors
 
 
 def roster_of(root: Path) -> Federation:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import Document, load
 from cloister.errors import DeniedError, InvalidDocumentsError
 from cloister.file_lock import locked
@@ -19,8 +21,6 @@ from cloister.governance import in_force
 from cloister.governance.policy_signature import check_may_follow, sign_policy, signature_file
 from cloister.governance.policy_versions import FILE
 from cloister.policies import Policy
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import provisioned
 from tests.governance.asking import ask, authority_of, refusal, roster_of, signed_anew

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import load
 from cloister.envelope import seal
 from cloister.errors import DeniedError, SignatureError
@@ -20,8 +22,6 @@ from cloister.flare.state import State
 from cloister.governance.job_manifest import CLOCK_TOLERANCE, KIND, check_app, sign_manifest, verify_manifest
 from cloister.jobs import Job
 from cloister.jobs.manifest import CODE_PATH, Manifest
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from cloister.roster import ROSTER, Federation
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import job_of, provisioned

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import Document, load
 from cloister.errors import DeniedError, SignatureError
 from cloister.files import sha256_of
@@ -25,8 +27,6 @@ from cloister.governance.revocation import (
     sign_revocation,
 )
 from cloister.policies import Policy
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import provisioned
 from tests.governance.asking import ask, authority_of, refusal, signed_anew

@@ -15,7 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from cloister.provisioning import Authority, PrivateKey, provision
+from cloister.certificates import PrivateKey
+from cloister.provisioning import Authority, provision
 from cloister.roster import Federation
 from tests.provisioning.world import federation
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from cloister.certificates import pem
 from cloister.errors import ProvisioningError
-from cloister.provisioning import inspect, pem, provision
+from cloister.provisioning import inspect, provision
 from cloister.roster import Federation
 from tests.provisioning.world import contents, drafts, issued_count, modes, private_keys
 

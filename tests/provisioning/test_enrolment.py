@@ -8,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cloister.certificates import Identity, identities, startup_folder
 from cloister.errors import ProvisioningError
-from cloister.provisioning import (
-    Authority,
-    Identity,
-    accept_certificate,
-    check_kit,
-    grant_certificate,
-    identities,
-    request_certificate,
-    startup_folder,
-)
+from cloister.provisioning import Authority, accept_certificate, check_kit, grant_certificate, request_certificate
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SITE, contents, identity, modes
 

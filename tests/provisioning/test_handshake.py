@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cloister.provisioning import Authority, KitPaths, PrivateKey, startup_folder
+from cloister.certificates import PrivateKey, startup_folder
+from cloister.provisioning import Authority, KitPaths
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SERVER, SITE, identity
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cloister.provisioning import Authority, Fault, PrivateKey, inspect
+from cloister.certificates import PrivateKey
+from cloister.provisioning import Authority, Fault, inspect
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SERVER, SITE, federation
 

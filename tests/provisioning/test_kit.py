@@ -13,9 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloister.certificates import Identity, PrivateKey, identities, pem, startup_folder
+from cloister.certificates import profile as profiles
 from cloister.errors import ProvisioningError
-from cloister.provisioning import Authority, Fault, Identity, PrivateKey, check_kit, identities, pem, startup_folder
-from cloister.provisioning import profile as profiles
+from cloister.provisioning import Authority, Fault, check_kit
 from cloister.provisioning.kit import Kit, faults, read_kit
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SERVER, SITE, federation, identity

@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cloister.provisioning import Authority, KitPaths, pem, startup_folder
+from cloister.certificates import pem, startup_folder
+from cloister.provisioning import Authority, KitPaths
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SERVER, SITE, identity
 

@@ -12,20 +12,10 @@ from typing import Any
 
 import pytest
 
+from cloister.certificates import PrivateKey, identities, pem, startup_folder
 from cloister.documents import load
 from cloister.errors import ProvisioningError
-from cloister.provisioning import (
-    Authority,
-    Issued,
-    PrivateKey,
-    check_kit,
-    identities,
-    inspect,
-    pem,
-    provision,
-    retired,
-    startup_folder,
-)
+from cloister.provisioning import Authority, Issued, check_kit, inspect, provision, retired
 from cloister.roster import Federation
 from tests.provisioning.world import (
     PERSON,

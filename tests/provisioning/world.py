@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from cloister.provisioning import Identity, identities
+from cloister.certificates import Identity, identities
 from cloister.roster import Federation
 
 SERVER, SITE, PERSON = "coordinator", "hospital-north", "ada@research.example"

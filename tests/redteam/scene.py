@@ -19,6 +19,8 @@ import pytest
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.files import canonical_json
 from cloister.flare import admission, submitted_job
 from cloister.flare.admission import Admission
@@ -31,8 +33,6 @@ from cloister.flare.submitted_job import refusal_of_job
 from cloister.governance.job_manifest import sign_manifest
 from cloister.jobs import Code
 from cloister.jobs.manifest import Manifest
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 from tests.federation_folder import JOB, PERSON, SITES
 from tests.flare.signed_jobs import META, SITE, admitted_records, job_id, job_of, meta_of_person, sign, zip_of
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.identity import identities, startup_folder
+from cloister.certificates.pem import read_certificate
 from cloister.envelope import seal, unseal
 from cloister.files import canonical_json, sha256_of
 from cloister.flare.job_folder import MANIFEST, SERVER_APP, SITE_APP
 from cloister.flare.state import State
 from cloister.governance.job_manifest import KIND
-from cloister.provisioning import PrivateKey
 from cloister.provisioning.authority import AUTHORITY_FOLDER, Authority
-from cloister.provisioning.identity import identities, startup_folder
-from cloister.provisioning.pem import read_certificate
 from cloister.repository import load_repository
 from tests.federation_folder import PERSON, change_document
 from tests.flare.signed_jobs import provisioned

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from cloister.audit import Report, lines, verify
+from cloister.certificates import read_certificate
 from cloister.cli.local_log import expected_logs, named
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.errors import AuditError, UsageError
-from cloister.provisioning import read_certificate
 
 _FILE = "The log, where it does not lie in this folder; needs --certificate."
 

@@ -15,12 +15,13 @@ import pyarrow as pa
 import typer
 from rich.table import Table
 
+from cloister.certificates import identities, startup_folder
 from cloister.cli.data_check import SiteArgument, datasets_of, granted_columns
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import DeniedError, RecordsError, UsageError
 from cloister.flare.audit_log import log_of_site, record_preview
 from cloister.flare.state import SiteSettings
-from cloister.provisioning import KitPaths, identities, startup_folder
+from cloister.provisioning import KitPaths
 from cloister.records import ViewRequest, split_key
 from cloister.records.examine import request_of_all
 from cloister.records.free_text.deidentify import Deidentifier

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from cloister.audit import FILE, FOLDER, Report, verify_own
 from cloister.audit.last_checkpoint import path_of
+from cloister.certificates import Identity, identities, read_certificate, startup_folder
 from cloister.documents import load
 from cloister.errors import UsageError
 from cloister.flare.state import State
-from cloister.provisioning import Identity, KitPaths, identities, read_certificate, startup_folder
+from cloister.provisioning import KitPaths
 from cloister.repository import find_root
 from cloister.roster import ROSTER, Federation
 

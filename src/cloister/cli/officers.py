@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from cloister.certificates import Anchors, PrivateKey, identities, startup_folder
+from cloister.certificates.pem import read_certificate
 from cloister.cli.console import Output
 from cloister.cli.policy_names import policy_of
 from cloister.documents import Document
@@ -29,11 +31,9 @@ from cloister.governance.policy_signature import (
 from cloister.governance.revocation import check_not_revoked
 from cloister.policies import BASELINE, Policy
 from cloister.policies.decision import listed, quoted
-from cloister.provisioning import PrivateKey, identities, startup_folder
-from cloister.provisioning.kit import ROOT_FILE
-from cloister.provisioning.pem import read_certificate
 from cloister.repository import Repository, coverage_problems, failed_cases
 from cloister.roster import ROSTER, Federation
+from cloister.trust import roster_file, trust_in_force
 
 SOON_DAYS = 30
 """How many days ahead an end is told of."""
@@ -58,18 +58,18 @@ class NewSignature:
     untested: str = ""
 
 
-def authority_of(local: LocalFederation) -> x509.Certificate:
-    """The authority's certificate, from the first kit on this machine that has it.
+def anchors_of(local: LocalFederation) -> Anchors:
+    """The authorities that count, from the first workspace on this machine that has a roster in force.
 
     Raises:
         FederationError: where none has.
-        ProvisioningError: where it cannot be read.
+        CloisterError: where it cannot be read.
     """
     for identity in identities(local.federation):
-        path = startup_folder(local.state.folder, identity) / ROOT_FILE
-        if path.exists():
-            return read_certificate(path)
-    raise FederationError("there is no certificate of the authority on this machine", hint="run `cloister provision`")
+        workspace = startup_folder(local.state.folder, identity).parent
+        if roster_file(workspace).exists():
+            return trust_in_force(workspace).anchors
+    raise FederationError("there is no signed roster on this machine", hint="run `cloister provision`, or join")
 
 
 def officer_of(federation: Federation, name: str, said: str) -> str:
@@ -203,13 +203,13 @@ def sign_one(
         CloisterError: where a case does not hold.
         ProvisioningError: where the officer's key cannot be used.
     """
-    policy, authority = policy_of(repo, name), authority_of(local)
+    policy, anchors = policy_of(repo, name), anchors_of(local)
     path = signature_file(repo.root, policy)
-    check_not_revoked(repo.root, policy, authority)
+    check_not_revoked(repo.root, policy, anchors)
     if now.date() > policy.value.valid_until:
         check_dates(policy, now)
     if path.is_file():
-        check_may_follow(policy, path.read_bytes(), local.federation, authority)
+        check_may_follow(policy, path.read_bytes(), local.federation, anchors)
     doubt = ""
     try:
         _check_cases(repo, name)
@@ -219,7 +219,7 @@ def sign_one(
         doubt = error.message
     key, certificate = key_of(local, officer)
     content = sign_policy(name, policy.text, policy.value.version, key, certificate, now)
-    check_policy_signature(policy, content, local.federation, authority, now)
+    check_policy_signature(policy, content, local.federation, anchors, now)
     write_atomically(path, content, mode=0o644)
     return NewSignature(name, policy.value.version, officer, doubt)
 
@@ -235,15 +235,15 @@ def _check_cases(repo: Repository, name: str) -> None:
 
 def left_alone(repo: Repository, local: LocalFederation, name: str, now: datetime) -> str:
     """What is said of a policy that is not to be signed where nobody names it; empty for one that is."""
-    policy, authority = policy_of(repo, name), authority_of(local)
+    policy, anchors = policy_of(repo, name), anchors_of(local)
     try:
-        check_not_revoked(repo.root, policy, authority)
+        check_not_revoked(repo.root, policy, anchors)
     except DeniedError as error:
         return f"is not signed: {error.message}"
     if now.date() > policy.value.valid_until:
         return f"is not signed: it ended on {policy.value.valid_until}"
     try:
-        check_signature(repo.root, policy, local.federation, authority, now)
+        check_signature(repo.root, policy, local.federation, anchors, now)
     except DeniedError:
         return ""
     return "is signed already"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from cloister.cli.officers import SOON_DAYS, authority_of, lapses_soon
+from cloister.cli.officers import SOON_DAYS, anchors_of, lapses_soon
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.cli.policy_names import NamesArgument, policy_names
 from cloister.documents import Document
@@ -62,7 +62,7 @@ def _lapsing(repo: Repository, document: Document[Policy]) -> list[Problem]:
     """That the policy's signature ends soon; what is no signature is told by `cloister policy verify`."""
     local, now = federation_of(repo), datetime.now(UTC)
     try:
-        signed = check_signature(repo.root, document, local.federation, authority_of(local), now)
+        signed = check_signature(repo.root, document, local.federation, anchors_of(local), now)
     except CloisterError:
         return []
     said = lapses_soon(document, signed, now.date())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cloister.cli.officers import authority_of, key_of, officer_for
+from cloister.cli.officers import anchors_of, key_of, officer_for
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.cli.policy_names import policy_of
 from cloister.cli.policy_sign import OfficerOption
@@ -52,14 +52,14 @@ def revoke(
         raise UsageError(f"{policy.source.at('version')}: there is no version {version} yet")
     number = version or current
     by = officer_for(local, name, officer)
-    authority = authority_of(local)
-    if before := revoked_already(repo.root, name, number, authority):
+    anchors = anchors_of(local)
+    if before := revoked_already(repo.root, name, number, anchors):
         message = f"version {number} of the policy of `{name}` is already revoked by `{before.by}`: {before.reason}"
         raise DeniedError(message, hint="a revocation stays as it was signed")
     revocation = Revocation(name, number, sha256_of(policy.text) if number == current else None, text)
     path = revocation_file(repo.root, name, number)
     content = sign_revocation(revocation, *key_of(local, by), now)
-    read_revocation(content, path.name, authority)  # one that no site could read would stop every version
+    read_revocation(content, path.name, anchors)  # one that no site could read would stop every version
     private_folder(path.parent)
     write_atomically(path, content, mode=0o644)
     out = output()

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from rich.table import Table
 
-from cloister.cli.officers import authority_of
+from cloister.certificates import Anchors
+from cloister.cli.officers import anchors_of
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.cli.policy_names import policy_names
 from cloister.cli.policy_sign import PoliciesArgument
@@ -31,11 +31,11 @@ def verify(names: PoliciesArgument = None, folder: FolderOption = Path(), as_jso
     del as_json
     repo = repository(folder)
     local = federation_of(repo)
-    authority, now = authority_of(local), datetime.now(UTC)
+    anchors, now = anchors_of(local), datetime.now(UTC)
     wanted = policy_names(repo, names)
-    verdicts = [verdict(repo, local, repo.policies[name], authority, now) for name in wanted]
+    verdicts = [verdict(repo, local, repo.policies[name], anchors, now) for name in wanted]
     if BASELINE not in wanted:
-        baseline = verdict(repo, local, repo.policies[BASELINE], authority, now)["problem"]
+        baseline = verdict(repo, local, repo.policies[BASELINE], anchors, now)["problem"]
         verdicts = [each | {"baseline": baseline} for each in verdicts]
     table = Table("policy", "version", "signed by", "until", "holds", box=None, pad_edge=False)
     for each in verdicts:
@@ -54,13 +54,13 @@ def verify(names: PoliciesArgument = None, folder: FolderOption = Path(), as_jso
 
 
 def verdict(
-    repo: Repository, local: LocalFederation, policy: Document[Policy], authority: x509.Certificate, now: datetime
+    repo: Repository, local: LocalFederation, policy: Document[Policy], anchors: Anchors, now: datetime
 ) -> dict[str, Any]:
     """Whether one policy holds, and for how long, as a JSON object."""
     name = policy.value.policy
     by, at, until, problem = "", "", "", ""
     try:
-        signed = check_policy(repo.root, policy, local.federation, authority, now)
+        signed = check_policy(repo.root, policy, local.federation, anchors, now)
         by, at = signed.by, signed.at
         sites = [site.name for site in local.federation.sites] if name == BASELINE else [name]
         for site in sites:

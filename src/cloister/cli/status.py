@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cloister.cli.officers import authority_of, lapses_soon
+from cloister.cli.officers import anchors_of, lapses_soon
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import CloisterError
 from cloister.flare.processes import LocalFederation
@@ -109,7 +109,7 @@ def _policy(repo: Repository, local: LocalFederation, site: str) -> dict[str, An
         for document in (policies.site, policies.baseline):
             check_dates(document, now)  # told also where nothing is provisioned yet
         versions = PolicyVersions(local.state.site(site))
-        found = policy_in_force(repo.root, site, local.federation, authority_of(local), versions, now, take_up=False)
+        found = policy_in_force(repo.root, site, local.federation, anchors_of(local), versions, now, take_up=False)
         said |= {"signed_by": found.signed.by, "until": found.until.isoformat()}
         pairs = ((policies.site, found.signed), (policies.baseline, found.baseline_signed))
         problems += [told for policy, signed in pairs if (told := lapses_soon(policy, signed, now.date()))]

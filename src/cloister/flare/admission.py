@@ -26,7 +26,7 @@ from nvflare.lighter.utils import verify_folder_signature_and_get_signers
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
 from cloister.audit import Fact, Kind
-from cloister.documents import load
+from cloister.certificates import pem
 from cloister.errors import CloisterError, DeniedError
 from cloister.files import private_folder, sha256_of
 from cloister.flare.admitted import Admitted, mode_of
@@ -43,11 +43,9 @@ from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.replay import ReplayCache
 from cloister.jobs.manifest import Manifest
 from cloister.policies import Request, Submitter, decide
-from cloister.provisioning.kit import ROOT_FILE
-from cloister.provisioning.pem import read_certificate
 from cloister.repository import SiteDocuments
-from cloister.roster import ROSTER, Federation
 from cloister.sandbox import SandboxMode, missing
+from cloister.trust import Trust, trust_in_force
 
 _log = logging.getLogger(__name__)
 
@@ -125,23 +123,24 @@ def admit(
         raise DeniedError("the server names the job by something that is not a job's identifier")
     known = {} if known is None else known
     settings, now = SiteSettings.read(place), datetime.now(UTC)
-    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
+    trust = trust_in_force(place)
+    federation = trust.federation
     check_kit_in_use(settings, federation)
+    check_fresh(trust, now)
     if app_name != SITE_APP:
         raise DeniedError("the job sends this site an app that is not a site's")
     files = files_of(app_data)
     app = read_app(SITE_APP, files)
-    submitter = file_signer_of(files, place / "startup" / ROOT_FILE, federation)
+    submitter = file_signer_of(files, trust)
     known |= {"submitter": submitter.name, "organisation": submitter.organisation, "role": submitter.role}
     known |= {"document": sha256_of(app.job.text)}
     if app.code is not None:
         known |= {"code": app.code.digest}
-    authority = read_certificate(place / "startup" / ROOT_FILE)
-    manifest = _manifest(app, submitter, settings.site, federation, authority, now)
+    manifest = _manifest(app, submitter, settings.site, trust, now)
     check_meta(job_meta, job_id, app.job.value, manifest.sites, submitter)
     ReplayCache(place).claim(manifest.nonce, job_id, now)
     versions = PolicyVersions(settings.workspace)
-    in_force = policy_in_force(settings.root, settings.site, federation, authority, versions, now, take_up=True)
+    in_force = policy_in_force(settings.root, settings.site, federation, trust.anchors, versions, now, take_up=True)
     record_policy(log_of_site(settings), in_force)
     site = in_force.site
     decision = decide(_request(settings.site, app, submitter, site), site.policies, now)
@@ -154,15 +153,24 @@ def admit(
     return Admitted(job_id, app.digest, submitter, site, mode)
 
 
-def _manifest(
-    app: App, submitter: Submitter, site: str, federation: Federation, authority: x509.Certificate, now: datetime
-) -> Manifest:
+def check_fresh(trust: Trust, now: datetime) -> None:
+    """See that the roster in force is one under which a job may be admitted.
+
+    Raises:
+        DeniedError: where it is stale: somebody may be keeping from the site whom the authority has revoked since.
+    """
+    if trust.is_stale(now):
+        message = f"the site's roster, version {trust.version}, is stale since {trust.next_update:%Y-%m-%d %H:%M} UTC"
+        raise DeniedError(message, hint="the authority signs a newer one: cloister authority publish")
+
+
+def _manifest(app: App, submitter: Submitter, site: str, trust: Trust, now: datetime) -> Manifest:
     """The app's manifest, if it counts here and now, is the submitter's, lists the app's files and asks ``site``.
 
     Raises:
         CloisterError: where it does not, or cannot be judged.
     """
-    signed = verify_manifest(app.manifest, federation, authority, now)
+    signed = verify_manifest(app.manifest, trust.federation, trust.anchors, now)
     manifest = signed.manifest
     if signed.signer.name != submitter.name:
         raise DeniedError(f"`{submitter.name}` signed the job's files, and `{signed.signer.name}` its manifest")
@@ -177,7 +185,7 @@ def _request(site: str, app: App, submitter: Submitter, documents: SiteDocuments
     return Request(site, submitter, app.job, documents.silo, code)
 
 
-def file_signer_of(files: dict[str, bytes], authority: Path, federation: Federation) -> Submitter:
+def file_signer_of(files: dict[str, bytes], trust: Trust) -> Submitter:
     """Who NVFlare's own signatures say signed the files: one person of the roster, certified by this federation.
 
     NVFlare decides by this signer who submitted the job, so it must be the manifest's; docs/adr/0010 says what else the
@@ -191,14 +199,24 @@ def file_signer_of(files: dict[str, bytes], authority: Path, federation: Federat
         for path, content in files.items():
             private_folder((folder / path).parent)
             (folder / path).write_bytes(content)
-        try:
-            verified, signers = verify_folder_signature_and_get_signers(str(folder), str(authority))
-        except Exception:  # noqa: BLE001 - a gate: a signature that NVFlare stumbles over is none
-            verified, signers = False, []
-    if not verified or len(signers) != 1:
+        found = {signer for root in trust.anchors.roots for signer in _signers(folder, root)}
+    signers = sorted(found, key=str)
+    if len(signers) != 1:
         raise DeniedError("the job is not signed by one person of this federation")
     signed_as, organisation, role = (str(part or "") for part in signers[0])
-    person = federation.person(signed_as)
+    person = trust.federation.person(signed_as)
     if person is None or (person.organisation, person.role.value) != (organisation, role):
         raise DeniedError(f"`{signed_as}` signed the job and is not in the roster as `{role}` of `{organisation}`")
     return Submitter(signed_as, organisation, role)
+
+
+def _signers(folder: Path, root: x509.Certificate) -> list[tuple[str, str, str]]:
+    """Who NVFlare says signed all of ``folder``, certified by ``root``; nobody where it does not verify."""
+    with tempfile.TemporaryDirectory(prefix="authority-") as name:
+        path = Path(name) / "rootCA.pem"  # NVFlare reads one authority from a file
+        path.write_bytes(pem.certificate_pem(root))
+        try:
+            verified, signers = verify_folder_signature_and_get_signers(str(folder), str(path))
+        except Exception:  # noqa: BLE001 - a gate: a signature that NVFlare stumbles over is none
+            return []
+    return [tuple(each) for each in signers] if verified else []

@@ -16,11 +16,11 @@ from cryptography import x509
 
 from cloister import __version__
 from cloister.audit import FOLDER, Fact, Kind, Log, Notary
+from cloister.certificates import PrivateKey, read_certificate
+from cloister.certificates.pem import fingerprint
 from cloister.flare.state import SiteSettings
 from cloister.governance.in_force import InForce
 from cloister.policies import Decision
-from cloister.provisioning import PrivateKey, read_certificate
-from cloister.provisioning.pem import fingerprint
 
 _LONGEST_REASON = 2000
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.pem import read_certificate
 from cloister.documents import Document
 from cloister.errors import UsageError
 from cloister.flare.job_folder import files_of_job
 from cloister.governance.job_manifest import sign_manifest
 from cloister.jobs import Code, Job
 from cloister.jobs.manifest import Manifest
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.pem import read_certificate
 
 
 def signed_manifest(  # noqa: PLR0913 - a manifest states each of these

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from cloister.certificates import Identity, identities
 from cloister.errors import FederationError, ProvisioningError
 from cloister.files import private_folder, write_json
 from cloister.flare.kit import person_files, server_files, site_files, write_kit
@@ -30,8 +31,12 @@ from cloister.flare.launcher import MARKER
 from cloister.flare.port import free_port, is_free
 from cloister.flare.process_tree import end, with_children
 from cloister.flare.state import SiteSettings, State
-from cloister.provisioning import Identity, check_kit, identities
+from cloister.provisioning import Authority, KitPaths, check_kit, hand_out
+from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE
+from cloister.provisioning.replacement import settle
 from cloister.roster import Federation
+from cloister.trust import trust_in_force
+from cloister.trust.in_force import settle_roots
 
 _MARK_HINT = "stop this federation's processes by hand, then remove the file"
 
@@ -125,6 +130,7 @@ class LocalFederation:
             if not to_start:
                 return []
             port = self._port(taken_by_us=self.federation.server.name in running)
+            self._hand_out_roster()
             self._write_kits(port)
             entries = list(running.values())
             for name in to_start:
@@ -152,23 +158,43 @@ class LocalFederation:
         """The port that was chosen last, if any."""
         return self.state.remembered_port()
 
+    def _hand_out_roster(self) -> None:
+        """Where the authority's key lies here as well, have it sign what the documents say now."""
+        folder = self.state.folder / AUTHORITY_FOLDER
+        if (folder / CERTIFICATE_FILE).exists() and (authority := Authority.open(folder)).has_keys:
+            hand_out(authority, self.federation, self.state.folder, datetime.now(UTC))
+
     def _write_kits(self, port: int) -> None:
-        now = datetime.now(UTC)
         for identity in identities(self.federation):
             workspace = self._workspace(identity)
-            try:
-                check_kit(workspace / "startup", identity, now)
-            except ProvisioningError as error:
-                raise ProvisioningError(error.message, hint=error.hint or "run `cloister provision`") from error
-            if identity.kind == "server":
-                private_folder(workspace / "jobs")
-                private_folder(workspace / "snapshots")
-                write_kit(workspace, server_files(self.federation, workspace, port))
-            elif identity.kind == "site":
-                settings = SiteSettings(identity.name, self.root, workspace, self.state.folder)
-                write_kit(workspace, site_files(self.federation, identity.name, port), settings)
-            else:
-                write_kit(workspace, person_files(self.federation, identity.name, workspace, port))
+            if self.has_key(identity):
+                self._write_kit(identity, workspace, port)
+        if not any(self.has_key(identity) for identity in identities(self.federation)):
+            hint = "run `cloister provision`, or join with a kit"
+            raise ProvisioningError("nobody's key lies on this machine", hint=hint)
+
+    def has_key(self, identity: Identity) -> bool:
+        """Whether the private key of ``identity`` lies on this machine."""
+        return KitPaths.of(self._workspace(identity) / "startup", identity).key.exists()
+
+    def _write_kit(self, identity: Identity, workspace: Path, port: int) -> None:
+        """Check keys and certificates of ``identity`` and write its configuration, as the roster in force has it."""
+        try:
+            trust = trust_in_force(workspace)
+            settle(workspace)
+            settle_roots(workspace, trust)
+            check_kit(workspace / "startup", identity, datetime.now(UTC), trust.anchors)
+        except ProvisioningError as error:
+            raise ProvisioningError(error.message, hint=error.hint or "run `cloister provision`") from error
+        if identity.kind == "server":
+            private_folder(workspace / "jobs")
+            private_folder(workspace / "snapshots")
+            write_kit(workspace, server_files(trust.federation, workspace, port))
+        elif identity.kind == "site":
+            settings = SiteSettings(identity.name, self.root, workspace, self.state.folder)
+            write_kit(workspace, site_files(trust.federation, identity.name, port), settings)
+        else:
+            write_kit(workspace, person_files(trust.federation, identity.name, workspace, port))
 
     def _workspace(self, identity: Identity) -> Path:
         places = {"server": self.state.server, "site": self.state.site(identity.name)}

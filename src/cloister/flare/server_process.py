@@ -10,10 +10,9 @@ import runpy
 import sys
 from pathlib import Path
 
-from cloister.documents import load
 from cloister.errors import CloisterError
 from cloister.flare.kit import check_kit_files, server_files
-from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 
 NVFLARE_MODULE = "nvflare.private.fed.app.server.runner_process"
 _WORKSPACE_OPTION, _PORT_OPTION = "-m", "--port"
@@ -24,13 +23,11 @@ def main(arguments: list[str]) -> int:
     try:
         workspace = Path(arguments[arguments.index(_WORKSPACE_OPTION) + 1])
         port = int(arguments[arguments.index(_PORT_OPTION) + 1])
-        root = workspace.parents[1]
     except (ValueError, IndexError):
         print("cloister: a job process was started without its workspace or port", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        # The workspace is `.cloister/server` in the federation's folder, whose roster says what the kit must hold.
-        federation = load(root / ROSTER, Federation, name=ROSTER).value
+        federation = trust_in_force(workspace).federation
         check_kit_files(workspace, server_files(federation, workspace, port))
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet

@@ -10,12 +10,11 @@ import runpy
 import sys
 from pathlib import Path
 
-from cloister.documents import load
 from cloister.errors import CloisterError
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.state import SiteSettings
 from cloister.flare.traffic import restrict_traffic, rule_of_site
-from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 
 NVFLARE_MODULE = "nvflare.private.fed.app.client.worker_process"
 _SITE_OPTION, _WORKSPACE_OPTION = "-c", "-m"
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = SiteSettings.read(workspace)
-        check_kit_in_use(settings, load(settings.root / ROSTER, Federation, name=ROSTER).value)
+        check_kit_in_use(settings, trust_in_force(workspace).federation)
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)

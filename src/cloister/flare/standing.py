@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cloister.documents import load
 from cloister.errors import DeniedError
 from cloister.flare.admitted import Admitted
 from cloister.flare.job_folder import App
@@ -18,10 +17,8 @@ from cloister.governance.job_manifest import verify_manifest
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.governance.revocation import check_not_revoked
 from cloister.policies import Policies
-from cloister.provisioning.kit import ROOT_FILE
-from cloister.provisioning.pem import read_certificate
 from cloister.repository import load_site
-from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 
 _AGAIN = "submit the job again"
 
@@ -39,9 +36,8 @@ def check_start(settings: SiteSettings, app: App, admitted: Admitted, now: datet
         CloisterError: where its manifest has expired, its submitter has left the roster, or another policy is in force
             than the one that admitted it.
     """
-    federation = load(settings.root / ROSTER, Federation, name=ROSTER).value
-    authority = read_certificate(settings.workspace / "startup" / ROOT_FILE)
-    verify_manifest(app.manifest, federation, authority, now)
+    trust = trust_in_force(settings.workspace)
+    verify_manifest(app.manifest, trust.federation, trust.anchors, now)
     if load_site(settings.root, settings.site).policies.digest != admitted.site.policies.digest:
         raise DeniedError("the site's policy was replaced after the job was admitted and before it began", hint=_AGAIN)
 
@@ -56,7 +52,7 @@ def check_standing(settings: SiteSettings, policies: Policies) -> None:
     Raises:
         CloisterError: where one was, or it cannot be told.
     """
-    authority = read_certificate(settings.workspace / "startup" / ROOT_FILE)
+    anchors = trust_in_force(settings.workspace).anchors
     versions = PolicyVersions(settings.workspace)
     for policy in (policies.site, policies.baseline):
-        check_not_revoked(settings.root, policy, authority, versions)
+        check_not_revoked(settings.root, policy, anchors, versions)

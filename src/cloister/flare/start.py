@@ -18,7 +18,6 @@ import threading
 from pathlib import Path
 
 from cloister.audit import Log
-from cloister.documents import load
 from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start
 from cloister.flare.commands import restrict_commands
@@ -29,7 +28,7 @@ from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
 from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
 from cloister.governance.replay import ReplayCache
-from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 
 _SERVER = "nvflare.private.fed.app.server.server_train"
 _SITE = "nvflare.private.fed.app.client.client_train"
@@ -50,7 +49,7 @@ def main(arguments: list[str]) -> int:
         restrict_commands()
         remove_leftover_views(Path(arguments[1]))
     else:
-        limit_submissions(Path(arguments[2]), Path(arguments[1]))
+        limit_submissions(Path(arguments[1]))
         restrict_person_commands()
     os.umask(0o077)  # what NVFlare writes from here on is the owner's alone
     sys.argv = [module, *argv]
@@ -100,9 +99,9 @@ def _record_signals(log: Log) -> None:
 
 
 def _rule(arguments: list[str]) -> Rule:
-    kind, workspace, root, _ = arguments
+    kind, workspace = arguments[:2]
     if kind == "server":
-        return rule_of_server(load(Path(root) / ROSTER, Federation).value)
+        return rule_of_server(trust_in_force(Path(workspace)).federation)
     return rule_of_site(SiteSettings.read(Path(workspace)).site)
 
 
@@ -117,7 +116,7 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     if not arguments[3].isdecimal():
         raise UsageError("the port is not a number")
     kind, workspace, root, port = arguments[0], Path(arguments[1]), Path(arguments[2]), int(arguments[3])
-    federation = load(root / ROSTER, Federation).value
+    federation = trust_in_force(workspace).federation
     if kind == "server":
         check_kit_files(workspace, server_files(federation, workspace, port))
         organisation = f"org={federation.server.organisation}"

@@ -36,11 +36,10 @@ def read_json_only() -> None:
     ConfigFormat.config_ext_formats = classmethod(lambda _cls: formats)
 
 
-def limit_submissions(root: Path, workspace: Path) -> None:
+def limit_submissions(workspace: Path) -> None:
     """Have NVFlare's server refuse a large archive before it reads anything in it, and then what nobody signed whole.
 
     Args:
-        root: the folder with the server's documents.
         workspace: the server's workspace.
     """
     validate, submit = JobMetaValidator.validate, JobCommandModule.submit_job
@@ -59,7 +58,7 @@ def limit_submissions(root: Path, workspace: Path) -> None:
             outcome: tuple[bool, str, dict[str, Any]] = (False, refusal, {})
         else:
             outcome = validate(self, job_name, job_data)
-            if outcome[0] and (refusal := refusal_of_job(root, workspace, job_name, job_data, _sender.get())):
+            if outcome[0] and (refusal := refusal_of_job(workspace, job_name, job_data, _sender.get())):
                 outcome = (False, refusal, {})
         if not outcome[0] and isinstance(job_data, str):
             with contextlib.suppress(OSError):  # NVFlare keeps what was refused, for ever

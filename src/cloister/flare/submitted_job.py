@@ -14,16 +14,13 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
-from cloister.documents import load
 from cloister.errors import CloisterError, DeniedError
 from cloister.flare.app_check import MAXIMUM_APP_BYTES
 from cloister.flare.job_folder import SERVER_APP, SIGNATURE_FILES, SITE_APP, meta_of, read_app
 from cloister.governance.job_manifest import check_app, verify_manifest
 from cloister.governance.replay import ReplayCache
 from cloister.jobs.manifest import Manifest
-from cloister.provisioning.kit import ROOT_FILE
-from cloister.provisioning.pem import read_certificate
-from cloister.roster import ROSTER, Federation
+from cloister.trust import trust_in_force
 
 _META = "meta.json"
 _APPS = (SERVER_APP, SITE_APP)
@@ -32,13 +29,12 @@ _HINT = "submit it with `cloister job submit`"
 _log = logging.getLogger(__name__)
 
 
-def refusal_of_job(root: Path, workspace: Path, name: str, job_data: bytes | str, sender: str) -> str:
+def refusal_of_job(workspace: Path, name: str, job_data: bytes | str, sender: str) -> str:
     """Why the server does not take a job, or nothing; a job that it takes is used up.
 
     NVFlare lets whoever sent a job stop it and fetch its result, so nobody may send one that another has signed.
 
     Args:
-        root: the folder with the server's documents.
         workspace: the server's workspace.
         name: the job's folder inside the archive.
         job_data: the archive or, as NVFlare's server gives it, the name of its file.
@@ -46,7 +42,7 @@ def refusal_of_job(root: Path, workspace: Path, name: str, job_data: bytes | str
     """
     try:
         now = datetime.now(UTC)
-        manifest = check_job(root, workspace, _files_in(name, job_data), now)
+        manifest = check_job(workspace, _files_in(name, job_data), now)
         if manifest.submitter != sender:
             raise DeniedError(f"`{manifest.submitter}` signed the job, and another person sends it", hint=_HINT)
         ReplayCache(workspace).claim(manifest.nonce, None, now)
@@ -59,11 +55,10 @@ def refusal_of_job(root: Path, workspace: Path, name: str, job_data: bytes | str
     return ""
 
 
-def check_job(root: Path, workspace: Path, files: dict[str, bytes], now: datetime) -> Manifest:
+def check_job(workspace: Path, files: dict[str, bytes], now: datetime) -> Manifest:
     """The manifest of a whole job, if it counts here and now and lists exactly these files.
 
     Args:
-        root: the folder with the server's documents.
         workspace: the server's workspace.
         files: content of each file by its path inside the job's folder.
         now: aware time.
@@ -78,9 +73,8 @@ def check_job(root: Path, workspace: Path, files: dict[str, bytes], now: datetim
     content = apps[SERVER_APP].manifest
     if content != apps[SITE_APP].manifest:
         raise DeniedError("the job's two apps carry two manifests", hint=_HINT)
-    federation = load(root / ROSTER, Federation, name=ROSTER).value
-    certificate = read_certificate(workspace / "startup" / ROOT_FILE)
-    manifest = verify_manifest(content, federation, certificate, now).manifest
+    trust = trust_in_force(workspace)
+    manifest = verify_manifest(content, trust.federation, trust.anchors, now).manifest
     for app, found in apps.items():
         check_app(manifest, app, found.files, found.job.value)
     if unknown := sorted(path for path in manifest.files if not path.startswith(of_apps)):

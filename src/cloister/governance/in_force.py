@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from cryptography import x509
-
+from cloister.certificates import Anchors
 from cloister.documents import Document
 from cloister.errors import DeniedError, InvalidDocumentsError
 from cloister.files import read_regular
@@ -49,7 +48,7 @@ def policy_in_force(  # noqa: PLR0913 - whose policy, whose word counts, and whe
     root: Path,
     site: str,
     federation: Federation,
-    authority: x509.Certificate,
+    anchors: Anchors,
     versions: PolicyVersions,
     now: datetime,
     *,
@@ -61,7 +60,7 @@ def policy_in_force(  # noqa: PLR0913 - whose policy, whose word counts, and whe
         root: the folder that holds the site's documents.
         site: the site's name.
         federation: the roster, as it is now.
-        authority: the authority's certificate, from the site's own kit.
+        anchors: the authorities that count here, from the site's own roster in force.
         versions: what the site remembers of earlier versions.
         now: aware time, UTC.
         take_up: whether to remember these versions, or that they were revoked; only the site itself does.
@@ -80,7 +79,7 @@ def policy_in_force(  # noqa: PLR0913 - whose policy, whose word counts, and whe
         raise DeniedError(f"site `{site}` has no policy in force: {place}: {first.message}", hint=first.hint) from error
     pair = (documents.policies.site, documents.policies.baseline)
     memory = versions if take_up else None
-    signed, baseline_signed = (check_policy(root, each, federation, authority, now, memory) for each in pair)
+    signed, baseline_signed = (check_policy(root, each, federation, anchors, now, memory) for each in pair)
     (versions.take_up if take_up else versions.check)(pair)
     until = min(*(each.value.valid_until for each in pair), signed.lapses, baseline_signed.lapses)
     return InForce(documents, signed, baseline_signed, until)
@@ -90,7 +89,7 @@ def check_policy(
     root: Path,
     policy: Document[Policy],
     federation: Federation,
-    authority: x509.Certificate,
+    anchors: Anchors,
     now: datetime,
     versions: PolicyVersions | None = None,
 ) -> Signed:
@@ -100,28 +99,28 @@ def check_policy(
         root: the folder that holds the documents.
         policy: as it was read.
         federation: the roster, as it is now.
-        authority: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
         now: aware time, UTC.
         versions: what the site remembers; None where no site asks.
 
     Raises:
         DeniedError: where it is not; one sentence says which.
     """
-    check_not_revoked(root, policy, authority, versions)
-    signed = check_signature(root, policy, federation, authority, now)
+    check_not_revoked(root, policy, anchors, versions)
+    signed = check_signature(root, policy, federation, anchors, now)
     check_dates(policy, now)
     return signed
 
 
 def check_signature(
-    root: Path, policy: Document[Policy], federation: Federation, authority: x509.Certificate, now: datetime
+    root: Path, policy: Document[Policy], federation: Federation, anchors: Anchors, now: datetime
 ) -> Signed:
     """Who signed ``policy``, if that counts now; whatever its dates are.
 
     Raises:
         DeniedError: where it does not.
     """
-    return check_policy_signature(policy, _signature(root, policy, federation), federation, authority, now)
+    return check_policy_signature(policy, _signature(root, policy, federation), federation, anchors, now)
 
 
 def check_dates(policy: Document[Policy], now: datetime) -> None:

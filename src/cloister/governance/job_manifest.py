@@ -17,12 +17,12 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
+from cloister.certificates import Anchors, Identity, signer_of
 from cloister.envelope import Signer, seal, unseal
 from cloister.errors import DeniedError, SignatureError
 from cloister.files import sha256_of
 from cloister.jobs import Job
 from cloister.jobs.manifest import Manifest
-from cloister.provisioning import Identity, signer_of
 from cloister.roster import Federation
 
 KIND = "application/vnd.cloister.job-manifest+json"
@@ -55,20 +55,20 @@ def sign_manifest(manifest: Manifest, signer: Signer, certificate: x509.Certific
     return seal(KIND, manifest.to_bytes(), signer, certificate)
 
 
-def verify_manifest(content: bytes, federation: Federation, root: x509.Certificate, now: datetime) -> SignedManifest:
+def verify_manifest(content: bytes, federation: Federation, anchors: Anchors, now: datetime) -> SignedManifest:
     """The manifest in an envelope, if it counts here and now.
 
     Args:
         content: the envelope.
         federation: the roster, as this participant has it.
-        root: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
         now: aware time.
 
     Raises:
         DeniedError: where one of this module's conditions does not hold.
     """
     envelope = unseal(KIND, content)
-    signer = signer_of(envelope, federation, root, now)
+    signer = signer_of(envelope, federation, anchors, now)
     if signer.kind != "person":
         raise SignatureError(f"the job's manifest is signed by the {signer.kind} `{signer.name}` and by no person")
     manifest = Manifest.from_bytes(envelope.payload)

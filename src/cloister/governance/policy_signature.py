@@ -15,12 +15,12 @@ from typing import Any
 
 from cryptography import x509
 
+from cloister.certificates import Anchors, signer_of
 from cloister.documents import Document
 from cloister.envelope import Signer, seal, unseal
 from cloister.errors import CloisterError, DeniedError, SignatureError
 from cloister.files import canonical_json, sha256_of
 from cloister.policies import BASELINE, Policy
-from cloister.provisioning import signer_of
 from cloister.roster import Federation, Role
 
 KIND = "application/vnd.cloister.policy-signature+json"
@@ -80,7 +80,7 @@ def sign_policy(
 
 
 def check_policy_signature(
-    policy: Document[Policy], content: bytes, federation: Federation, root: x509.Certificate, now: datetime
+    policy: Document[Policy], content: bytes, federation: Federation, anchors: Anchors, now: datetime
 ) -> Signed:
     """Who signed ``policy``, if that counts.
 
@@ -88,7 +88,7 @@ def check_policy_signature(
         policy: as it was read.
         content: of the signature's file.
         federation: the roster, as it is now.
-        root: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
         now: aware time.
 
     Raises:
@@ -101,7 +101,7 @@ def check_policy_signature(
         stated = envelope.value()
         if not _is_statement(stated):
             raise SignatureError("the signed statement does not say what a policy's signature says")
-        signer = signer_of(envelope, federation, root, now)
+        signer = signer_of(envelope, federation, anchors, now)
     except CloisterError as error:
         raise SignatureError(f"`{file}` is not validly signed: {error.message}", hint=error.hint or again) from error
     if stated["policy"] != name:
@@ -115,7 +115,7 @@ def check_policy_signature(
     return Signed(signer.name, stated["signed_at"], envelope.certificate.not_valid_after_utc.date())
 
 
-def check_may_follow(policy: Document[Policy], content: bytes, federation: Federation, root: x509.Certificate) -> None:
+def check_may_follow(policy: Document[Policy], content: bytes, federation: Federation, anchors: Anchors) -> None:
     """See that ``policy`` may replace what ``content`` is the signature of.
 
     What no officer of the policy signed forbids nothing; their certificate may have run out since.
@@ -124,7 +124,7 @@ def check_may_follow(policy: Document[Policy], content: bytes, federation: Feder
         policy: as it was read.
         content: of the signature's file.
         federation: the roster, as it is now.
-        root: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
 
     Raises:
         DeniedError: where a signed version would be signed with other bytes, or a lower one would follow it.
@@ -135,7 +135,7 @@ def check_may_follow(policy: Document[Policy], content: bytes, federation: Feder
         stated = envelope.value()
         if not _is_statement(stated) or stated["policy"] != name:
             return
-        signer = signer_of(envelope, federation, root, datetime.fromisoformat(stated["signed_at"]))
+        signer = signer_of(envelope, federation, anchors, datetime.fromisoformat(stated["signed_at"]))
     except SignatureError:
         return
     if signer.kind != "person" or signer.name not in officers_of(federation, name):

@@ -22,6 +22,7 @@ from typing import Any
 
 from cryptography import x509
 
+from cloister.certificates import Anchors, keys
 from cloister.documents import Document
 from cloister.envelope import Signer, seal, unseal
 from cloister.errors import CloisterError, DeniedError, SignatureError
@@ -29,7 +30,6 @@ from cloister.files import canonical_json, read_regular
 from cloister.governance.policy_signature import is_stamp, stamp
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.policies import Policy
-from cloister.provisioning import keys, profile
 
 KIND = "application/vnd.cloister.policy-revocation+json"
 FOLDER = "policies/revoked"
@@ -95,13 +95,13 @@ def sign_revocation(revocation: Revocation, signer: Signer, certificate: x509.Ce
     return seal(KIND, canonical_json(statement), signer, certificate)
 
 
-def read_revocation(content: bytes, file_name: str, authority: x509.Certificate) -> Revoked:
+def read_revocation(content: bytes, file_name: str, anchors: Anchors) -> Revoked:
     """The version that a revocation takes back.
 
     Args:
         content: of the file.
         file_name: what the file is called.
-        authority: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
 
     Raises:
         SignatureError: where it is no revocation, or not one of what its file's name says.
@@ -113,32 +113,32 @@ def read_revocation(content: bytes, file_name: str, authority: x509.Certificate)
     if file_name != f"{stated['policy']}-v{stated['version']}.json":
         raise SignatureError("the signed statement is not of the policy and version in the file's name")
     certificate = envelope.certificate
-    if keys.weakness(authority.public_key()) or keys.weakness(certificate.public_key()):
+    if keys.weakness(certificate.public_key()):
         raise SignatureError("the signature was made with a key that is too weak")
-    if not profile.is_issued_by(certificate, authority):
+    if anchors.issuer_of(certificate) is None:
         raise SignatureError("the signature is by somebody whom this federation's authority did not certify")
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     return Revoked(stated["version"], stated["reason"], str(names[0].value) if names else "?")
 
 
-def revoked_already(root: Path, name: str, version: int, authority: x509.Certificate) -> Revoked | None:
+def revoked_already(root: Path, name: str, version: int, anchors: Anchors) -> Revoked | None:
     """What takes a policy's version back already, if that can be verified."""
     path = revocation_file(root, name, version)
     try:
-        return read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, authority)
+        return read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, anchors)
     except (CloisterError, OSError):
         return None
 
 
 def check_not_revoked(
-    root: Path, policy: Document[Policy], authority: x509.Certificate, versions: PolicyVersions | None = None
+    root: Path, policy: Document[Policy], anchors: Anchors, versions: PolicyVersions | None = None
 ) -> None:
     """See that nobody has taken ``policy``'s version back.
 
     Args:
         root: the folder that holds the documents.
         policy: as it was read, or as a job was admitted under it.
-        authority: the authority's certificate, from this participant's own kit.
+        anchors: the authorities that count here, from this participant's own roster in force.
         versions: the site's memory, which is asked as well and remembers what is found; None where no site asks.
 
     Raises:
@@ -148,7 +148,7 @@ def check_not_revoked(
     unverified: DeniedError | None = None
     for path in _files(root, name):
         try:
-            found = read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, authority)
+            found = read_revocation(read_regular(path, _MAXIMUM_BYTES), path.name, anchors)
         except (CloisterError, OSError) as error:
             unverified = unverified or _unverified(path, name, error)
             continue

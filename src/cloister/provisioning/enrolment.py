@@ -15,17 +15,16 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-
+from cloister.certificates import pem
+from cloister.certificates.anchors import Anchors
+from cloister.certificates.identity import Identity, identities, lifetime, startup_folder
+from cloister.certificates.keys import MINIMUM_BITS, PrivateKey, read_public_key
+from cloister.certificates.lock import exclusively
+from cloister.certificates.request import requested_name
 from cloister.errors import ProvisioningError
 from cloister.files import private_folder, write_atomically
-from cloister.provisioning import pem
 from cloister.provisioning.authority import Authority
-from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
-from cloister.provisioning.keys import MINIMUM_BITS, PrivateKey, read_public_key
 from cloister.provisioning.kit import Kit, KitPaths, faults
-from cloister.provisioning.lock import exclusively
-from cloister.provisioning.request import requested_name
 from cloister.roster import Federation
 
 
@@ -106,22 +105,22 @@ def accept_certificate(
         raise ProvisioningError("the authority's certificate does not have the expected fingerprint", hint=hint)
     paths = KitPaths.of(startup_folder(state, identity), identity)
     with exclusively(state):
-        kit = Kit(paths, read_public_key(paths.key), certificate, root)
+        kit = Kit(paths, read_public_key(paths.key), certificate, (root,))
         if found := faults(kit, identity, now):
             raise ProvisioningError(found[0].message, hint=found[0].hint)
         write_atomically(paths.root, pem.certificate_pem(root))
         write_atomically(paths.certificate, pem.certificate_pem(certificate))
 
 
-def needs_certificate(kit: Kit, identity: Identity, root: x509.Certificate, now: datetime) -> bool:
-    """Whether ``kit`` needs a new certificate of ``root``: none there is right, or its last tenth has begun (pure).
+def needs_certificate(kit: Kit, identity: Identity, anchors: Anchors, now: datetime) -> bool:
+    """Whether ``kit`` needs a new certificate: none there is right, or its last tenth has begun (pure).
 
     The files beside the certificate are not judged. A certificate that ends with the authority is not renewed early,
     because the next one would end then as well.
     """
     certificate = kit.certificate
-    if certificate is None or faults(replace(kit, root=root, findings=()), identity, now):
+    if certificate is None or faults(replace(kit, roots=anchors.roots, findings=()), identity, now, anchors):
         return True
     end = certificate.not_valid_after_utc
     last_tenth = end - (end - certificate.not_valid_before_utc) / 10
-    return now >= last_tenth and end < root.not_valid_after_utc
+    return now >= last_tenth and end < anchors.roots[0].not_valid_after_utc

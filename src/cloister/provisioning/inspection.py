@@ -11,9 +11,11 @@ from typing import Literal
 
 from cryptography import x509
 
-from cloister.provisioning import profile
-from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, KEY_FILE
-from cloister.provisioning.identity import Identity, Kind, identities, startup_folder
+from cloister.certificates import pem, profile
+from cloister.certificates.anchors import Anchors
+from cloister.certificates.identity import Identity, Kind, identities, startup_folder
+from cloister.errors import ProvisioningError
+from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, KEY_FILE, Authority
 from cloister.provisioning.kit import (
     Fault,
     Finding,
@@ -25,6 +27,7 @@ from cloister.provisioning.kit import (
     read_public_key,
     root_faults,
 )
+from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
 
 
@@ -57,13 +60,13 @@ def inspect(state: Path, federation: Federation, now: datetime) -> list[Standing
     authority has no line.
     """
     lines: list[Standing] = []
-    root: x509.Certificate | None = None
+    anchors: Anchors | None = None
     if (state / AUTHORITY_FOLDER).exists():
         kit = _read_authority(state / AUTHORITY_FOLDER)
-        root = kit.root
+        anchors = _anchors_of(state / AUTHORITY_FOLDER) if kit.roots else None
         lines.append(authority_standing(federation, kit, now))
     kits = [(identity, read_kit(startup_folder(state, identity), identity)) for identity in identities(federation)]
-    return lines + [kit_standing(identity, kit, root, now) for identity, kit in kits]
+    return lines + [kit_standing(identity, kit, anchors, now) for identity, kit in kits]
 
 
 def _read_authority(folder: Path) -> Kit:
@@ -72,31 +75,42 @@ def _read_authority(folder: Path) -> Kit:
     # A key that is not here is kept offline, as it should be.
     public_key = read_public_key(paths.key, findings) if paths.key.exists() else None
     root = read_certificate(paths.root, findings)
-    return Kit(paths, public_key, root, root, tuple(findings))
+    return Kit(paths, public_key, root, () if root is None else (root,), tuple(findings))
 
 
-def kit_standing(identity: Identity, kit: Kit, root: x509.Certificate | None, now: datetime) -> Standing:
-    """The line of one participant, whose root must be ``root`` where that is known (pure)."""
-    return Standing(identity.name, identity.kind, _days_left(kit.certificate, now), faults(kit, identity, now, root))
+def _anchors_of(folder: Path) -> Anchors | None:
+    """The authority's generations and what they have revoked; None where its folder cannot be read."""
+    try:
+        authority = Authority.open(folder)
+        gone = frozenset((pem.fingerprint(root), each.serial) for each in revoked(folder) for root in authority.roots)
+    except ProvisioningError:
+        return None
+    return Anchors(authority.roots, gone)
+
+
+def kit_standing(identity: Identity, kit: Kit, anchors: Anchors | None, now: datetime) -> Standing:
+    """The line of one participant, whose roots must be those of ``anchors`` where they are known (pure)."""
+    return Standing(identity.name, identity.kind, _days_left(kit.certificate, now), faults(kit, identity, now, anchors))
 
 
 def authority_standing(federation: Federation, kit: Kit, now: datetime) -> Standing:
     """The line of the authority, whose certificate is both certificate and root of ``kit`` (pure)."""
     return Standing(
-        federation.federation, "authority", _days_left(kit.root, now), tuple(_findings(federation, kit, now))
+        federation.federation, "authority", _days_left(kit.certificate, now), tuple(_findings(federation, kit, now))
     )
 
 
 def _findings(federation: Federation, kit: Kit, now: datetime) -> Iterator[Finding]:
     yield from kit.findings
-    if kit.root is None:
+    root = kit.certificate
+    if root is None:
         return
-    if kit.public_key is not None and kit.public_key != kit.root.public_key():
+    if kit.public_key is not None and kit.public_key != root.public_key():
         yield Finding(Fault.OTHER_KEY, f"the certificate `{kit.paths.root}` does not belong to the key beside it")
-    if kit.root.subject != profile.authority_subject(federation.federation):
+    if root.subject != profile.authority_subject(federation.federation):
         message = f"the authority is not that of the federation `{federation.federation}`"
         yield Finding(Fault.NOT_IN_ROSTER, message, "every federation has a state folder of its own")
-    yield from root_faults(kit.paths.root, kit.root, now)
+    yield from root_faults(kit.paths.root, root, now)
 
 
 def _days_left(certificate: x509.Certificate | None, now: datetime) -> int | None:

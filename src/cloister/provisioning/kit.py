@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One participant's key, certificate and root: read into a value, and judged as a value.
+"""One participant's key, certificate and roots: read into a value, and judged as a value.
 
 `faults` is pure; `read_kit` is its thin reader; `check_kit` is the gate that stands before a process is started.
 """
@@ -14,13 +14,12 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.verification import PolicyBuilder, Store
 
+from cloister.certificates import keys, pem, profile
+from cloister.certificates.anchors import ROOT_FILE, Anchors, read_roots
+from cloister.certificates.identity import Identity
+from cloister.certificates.path import path_is_valid
 from cloister.errors import ProvisioningError
-from cloister.provisioning import keys, pem, profile
-from cloister.provisioning.identity import Identity
-
-ROOT_FILE = "rootCA.pem"
 
 
 class Fault(StrEnum):
@@ -34,6 +33,7 @@ class Fault(StrEnum):
     OTHER_AUTHORITY = "signed by another authority"
     NO_AUTHORITY = "root is not an authority"
     EXPIRED = "expired"
+    REVOKED = "revoked"
     NOT_YET_VALID = "not yet valid"
     NOT_IN_ROSTER = "differs from the roster"
     REFUSED = "refused by certificate path validation"
@@ -77,14 +77,14 @@ class Kit:
         paths: where it was looked for.
         public_key: of the private key; None where that could not be used.
         certificate: the participant's; None where it could not be read.
-        root: the authority's; None where it could not be read.
+        roots: the authorities'; empty where they could not be read.
         findings: what was wrong already when reading.
     """
 
     paths: KitPaths
     public_key: rsa.RSAPublicKey | None
     certificate: x509.Certificate | None
-    root: x509.Certificate | None
+    roots: tuple[x509.Certificate, ...]
     findings: tuple[Finding, ...] = ()
 
 
@@ -97,7 +97,8 @@ def read_kit(startup: Path, identity: Identity) -> Kit:
         findings.append(Finding(Fault.FOLDER_EXPOSED, message, f"chmod 700 {startup}"))
     public_key = read_public_key(paths.key, findings)
     certificate = read_certificate(paths.certificate, findings)
-    return Kit(paths, public_key, certificate, read_certificate(paths.root, findings), tuple(findings))
+    roots = read_known_roots(paths.root, findings)
+    return Kit(paths, public_key, certificate, roots, tuple(findings))
 
 
 def read_public_key(path: Path, findings: list[Finding]) -> rsa.RSAPublicKey | None:
@@ -118,49 +119,58 @@ def read_certificate(path: Path, findings: list[Finding]) -> x509.Certificate | 
         return None
 
 
+def read_known_roots(path: Path, findings: list[Finding]) -> tuple[x509.Certificate, ...]:
+    """The authorities' certificates at ``path``; where they cannot be read, none and a finding more."""
+    try:
+        return read_roots(path)
+    except ProvisioningError as error:
+        findings.append(_unread(error, Fault.UNREADABLE))
+        return ()
+
+
 def _unread(error: ProvisioningError, fault: Fault) -> Finding:
     missing = isinstance(error.__cause__, FileNotFoundError)
     return Finding(Fault.MISSING if missing else fault, error.message, error.hint)
 
 
-def faults(
-    kit: Kit, identity: Identity, now: datetime, authority: x509.Certificate | None = None
-) -> tuple[Finding, ...]:
+def faults(kit: Kit, identity: Identity, now: datetime, anchors: Anchors | None = None) -> tuple[Finding, ...]:
     """Everything that is wrong with ``kit``, gravest first.
 
     Args:
         kit: what was read.
         identity: the roster's entry that it must belong to.
         now: aware time to judge validity at.
-        authority: the federation's own root where it is known; the kit's root must be that one.
+        anchors: the federation's own authorities where they are known; the kit's must be those.
     """
-    return (*kit.findings, *_certificate_faults(kit, identity, now, authority))
+    return (*kit.findings, *_certificate_faults(kit, identity, now, anchors))
 
 
-def _certificate_faults(
-    kit: Kit, identity: Identity, now: datetime, authority: x509.Certificate | None
-) -> Iterator[Finding]:
-    root = authority or kit.root
-    if authority is not None and kit.root is not None and kit.root != authority:
+def _certificate_faults(kit: Kit, identity: Identity, now: datetime, anchors: Anchors | None) -> Iterator[Finding]:
+    if anchors is not None and kit.roots and set(kit.roots) != set(anchors.roots):
         message = f"`{kit.paths.root}` is not the certificate of this federation's authority"
         yield Finding(Fault.OTHER_AUTHORITY, message)
-    if root is not None:
+    trusted = anchors or Anchors(kit.roots)
+    for root in trusted.roots:
         yield from root_faults(kit.paths.root, root, now)
     certificate, path = kit.certificate, kit.paths.certificate
     if certificate is None:
         return
     if kit.public_key is not None and certificate.public_key() != kit.public_key:
         yield Finding(Fault.OTHER_KEY, f"the certificate `{path}` does not belong to the key beside it")
-    if root is not None and not profile.is_issued_by(certificate, root):
+    issuer = trusted.issuer_of(certificate)
+    if trusted.roots and issuer is None:
         yield Finding(Fault.OTHER_AUTHORITY, f"the certificate `{path}` was signed by another authority")
         return
+    if issuer is not None and trusted.is_revoked(certificate):
+        hint = "ask the authority's people why; a new certificate needs a new request"
+        yield Finding(Fault.REVOKED, f"the certificate `{path}` has been revoked", hint)
     timely = tuple(_validity_faults(path, certificate, now))
     yield from timely
     if different := profile.departures(certificate, identity):
         parts = "`, `".join(different)
         message = f"the certificate `{path}` differs from the roster's entry `{identity.name}` in `{parts}`"
         yield Finding(Fault.NOT_IN_ROSTER, message, "provision again to have it replaced")
-    elif root is not None and not timely and not path_is_valid(certificate, root, identity, now):
+    elif issuer is not None and not timely and not path_is_valid(certificate, issuer, identity, now):
         yield Finding(Fault.REFUSED, f"the certificate `{path}` does not pass path validation (RFC 5280, 6.1)")
 
 
@@ -180,35 +190,22 @@ def _validity_faults(path: Path, certificate: x509.Certificate, now: datetime) -
     # Valid through the last second named (RFC 5280, 4.1.2.5).
     if now > end:
         message = f"the certificate `{path}` expired on {end:%Y-%m-%d %H:%M} UTC"
-        yield Finding(Fault.EXPIRED, message, "have the authority sign a new one for the same key")
+        yield Finding(Fault.EXPIRED, message, "have the authority sign a new one: see `cloister renew`")
 
 
-def path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
-    """Ask the library's own validator, with its strict defaults, whether a peer would accept ``certificate``."""
-    builder = PolicyBuilder().store(Store([root])).time(now)
-    try:
-        if identity.kind == "server":
-            for name in profile.alternative_names(identity):
-                builder.build_server_verifier(_peer(name)).verify(certificate, [])
-        builder.build_client_verifier().verify(certificate, [])
-    except Exception:  # noqa: BLE001 - a gate: validation that fails, however it fails, has not succeeded
-        return False
-    return True
-
-
-def _peer(name: x509.GeneralName) -> x509.DNSName | x509.IPAddress:
-    if not isinstance(name, x509.DNSName | x509.IPAddress):
-        raise TypeError(type(name).__name__)
-    return name
-
-
-def check_kit(startup: Path, identity: Identity, now: datetime) -> None:
+def check_kit(startup: Path, identity: Identity, now: datetime, anchors: Anchors | None = None) -> None:
     """Refuse to start a process with the files in ``startup`` unless all of them are right for ``identity``.
+
+    Args:
+        startup: the folder.
+        identity: the roster's entry.
+        now: aware time.
+        anchors: the authorities of the roster in force; the kit's own where they are not known.
 
     Raises:
         ProvisioningError: naming the first thing that is wrong.
     """
     kit = read_kit(startup, identity)
-    if found := faults(kit, identity, now):
+    if found := faults(kit, identity, now, anchors):
         raise ProvisioningError(found[0].message, hint=found[0].hint)
     keys.PrivateKey.load(kit.paths.key)  # proves the primes, which reading the public half did not

@@ -4,31 +4,36 @@
 1. A key is made where there is none and never replaced.
 2. A certificate that is right stays. One that is missing, wrong, of another authority, unlike the roster, or in the
    last tenth of its life is replaced by a new one for the same key.
-3. Each file appears whole or not at all, and only after all that it rests on; so an interrupted call is finished by
+3. Everybody has the roster that the authority signed, in which all these certificates stand.
+4. Each file appears whole or not at all, and only after all that it rests on; so an interrupted call is finished by
    the next one.
-4. What the roster no longer names is reported and not touched: deleting keys is for people.
+5. What the roster no longer names is reported and not touched: deleting keys is for people.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
+from cloister.certificates import pem, profile
+from cloister.certificates.anchors import ROOT_FILE, roots_pem
+from cloister.certificates.identity import Identity, identities, lifetime, startup_folder
+from cloister.certificates.keys import PrivateKey
+from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError
 from cloister.files import write_atomically
-from cloister.provisioning import pem, profile
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, Authority
 from cloister.provisioning.enrolment import make_key, needs_certificate, own_key
-from cloister.provisioning.identity import Identity, identities, lifetime, startup_folder
-from cloister.provisioning.keys import PrivateKey
 from cloister.provisioning.kit import read_kit
-from cloister.provisioning.lock import exclusively
+from cloister.provisioning.publication import publish_if_needed
+from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
+from cloister.trust.in_force import take_up_first
 
 _MOST_WORKERS = 8
 
@@ -74,8 +79,27 @@ def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issue
         # Finding primes is most of the work, and it runs outside the interpreter's lock.
         with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
             made = list(pool.map(lambda identity: make_key(state, identity), everybody))
-        renewal = _Renewal(federation, state, authority, now)
-        return tuple(map(renewal.issue, everybody, made))
+        gone = frozenset(
+            (pem.fingerprint(root), each.serial) for each in revoked(authority.folder) for root in authority.roots
+        )
+        renewal = _Renewal(federation, state, authority, gone, now)
+        issued = tuple(map(renewal.issue, everybody, made))
+        hand_out(authority, federation, state, now)
+        return issued
+
+
+def hand_out(authority: Authority, federation: Federation, state: Path, now: datetime) -> bytes:
+    """Give the roster, signed anew where it no longer says what is true, to everybody whose workspace is in ``state``.
+
+    Raises:
+        ProvisioningError: where it has to be signed and cannot be.
+    """
+    content = publish_if_needed(authority, federation, now)
+    for identity in identities(federation):
+        workspace = startup_folder(state, identity).parent
+        if (workspace / "startup" / ROOT_FILE).exists():
+            take_up_first(workspace, content, authority.stating)
+    return content
 
 
 def _authority(federation: Federation, folder: Path, now: datetime) -> Authority:
@@ -97,12 +121,14 @@ class _Renewal:
         federation: the roster.
         state: its state folder.
         authority: its authority.
+        revoked: what it has revoked.
         now: aware time.
     """
 
     federation: Federation
     state: Path
     authority: Authority
+    revoked: frozenset[tuple[str, int]]
     now: datetime
 
     def issue(self, identity: Identity, made: PrivateKey | None) -> Issued:
@@ -110,11 +136,11 @@ class _Renewal:
         kit = read_kit(startup_folder(self.state, identity), identity)
         if kit.public_key is None:
             own_key(self.state, identity)  # tells what is wrong with it
-        root = self.authority.certificate
-        if kit.root != root:
-            write_atomically(kit.paths.root, self.authority.certificate_pem)
+        anchors = replace(self.authority.anchors, revoked=self.revoked)
+        if set(kit.roots) != set(anchors.roots):
+            write_atomically(kit.paths.root, roots_pem(anchors.roots))
         certificate = kit.certificate
-        if certificate is not None and not needs_certificate(kit, identity, root, self.now):
+        if certificate is not None and not needs_certificate(kit, identity, anchors, self.now):
             return _issued(identity, kit.paths.certificate, certificate, created=False)
         key = made or own_key(self.state, identity)
         lasting = lifetime(self.federation, identity)

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from cloister.certificates import keys, pem, profile
+from cloister.certificates.identity import Identity
 from cloister.errors import ProvisioningError
-from cloister.provisioning import keys, pem, profile
-from cloister.provisioning.identity import Identity
 
 _SHOWN_CHARACTERS = 64
 

@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from cloister.certificates import PrivateKey
+from cloister.certificates.keys import weakness
 from cloister.errors import ProvisioningError
-from cloister.provisioning import PrivateKey
-from cloister.provisioning.keys import weakness
 
 PEM, PKCS8, PLAIN = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 

@@ -7,11 +7,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from cloister.certificates import PrivateKey, profile, signer_of, startup_folder
+from cloister.certificates.pem import read_certificate
 from cloister.envelope import Envelope, seal, unseal
 from cloister.errors import SignatureError
-from cloister.provisioning import PrivateKey, profile, signer_of, startup_folder
 from cloister.provisioning.kit import KitPaths
-from cloister.provisioning.pem import read_certificate
 from tests.provisioning.world import PERSON, SITE, federation, identity
 
 KIND = "application/vnd.cloister.test+json"

@@ -81,6 +81,17 @@ def parse_certificate(content: bytes, shown: str) -> x509.Certificate:
     Raises:
         ProvisioningError: if it holds none, several, or one that does not parse to the end.
     """
+    return parse_certificates(content, shown, most=1)[0]
+
+
+def parse_certificates(content: bytes, shown: str, *, most: int) -> tuple[x509.Certificate, ...]:
+    """The certificates in ``content``, one at least; ``shown`` is what messages call it.
+
+    Raises:
+        ProvisioningError: if it holds none, more than ``most``, or one that does not parse to the end.
+    """
+    if len(content) > MAXIMUM_BYTES:
+        raise ProvisioningError(f"`{shown}` is larger than {MAXIMUM_BYTES // 1024} KiB")
     try:
         found = x509.load_pem_x509_certificates(content)
         for certificate in found:
@@ -89,9 +100,10 @@ def parse_certificate(content: bytes, shown: str) -> x509.Certificate:
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:
         raise ProvisioningError(f"`{shown}` does not hold a certificate in PEM form") from error
-    if len(found) != 1:
-        raise ProvisioningError(f"`{shown}` holds {len(found)} certificates instead of one")
-    return found[0]
+    if len(found) > most:
+        number = "one" if most == 1 else f"at most {most}"
+        raise ProvisioningError(f"`{shown}` holds {len(found)} certificates instead of {number}")
+    return tuple(found)
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

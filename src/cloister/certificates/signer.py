@@ -5,34 +5,36 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cryptography import x509
-
+from cloister.certificates import keys, profile
+from cloister.certificates.anchors import Anchors
+from cloister.certificates.identity import Identity, identities
+from cloister.certificates.path import path_is_valid
 from cloister.envelope import Envelope
 from cloister.errors import SignatureError
-from cloister.provisioning import keys, profile
-from cloister.provisioning.identity import Identity, identities
-from cloister.provisioning.kit import path_is_valid
 from cloister.roster import Federation
 
 
-def signer_of(envelope: Envelope, federation: Federation, root: x509.Certificate, now: datetime) -> Identity:
+def signer_of(envelope: Envelope, federation: Federation, anchors: Anchors, now: datetime) -> Identity:
     """The roster's entry whose certificate signed ``envelope``.
 
     Args:
         envelope: a statement whose signature fits its certificate.
         federation: the roster, as it is now.
-        root: the authority's certificate, from this participant's own kit.
+        anchors: the authorities whose word counts here.
         now: aware time at which the certificate must be valid.
 
     Raises:
-        SignatureError: where the authority did not issue the certificate, it is not valid now, or the roster has
-            no such entry (another organisation or role is another entry).
+        SignatureError: where the authority did not issue the certificate or has revoked it, it is not valid now, or the
+            roster has no such entry (another organisation or role is another entry).
     """
     certificate = envelope.certificate
-    if keys.weakness(root.public_key()) or keys.weakness(certificate.public_key()):
+    if keys.weakness(certificate.public_key()):
         raise SignatureError("the signature was made with a key that is too weak")
-    if not profile.is_issued_by(certificate, root):
+    root = anchors.issuer_of(certificate)
+    if root is None:
         raise SignatureError("the signature is by somebody whom this federation's authority did not certify")
+    if anchors.is_revoked(certificate):
+        raise SignatureError("the signature is by a certificate that the authority has revoked")
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begin <= now <= end:
         when = f"valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cloister.certificates.pem import reason
 from cloister.errors import ProvisioningError
 from cloister.files import PRIVATE_FILE, private_folder
-from cloister.provisioning.pem import reason
 
 _LOCK_FILE = ".lock"
 

@@ -4,13 +4,14 @@
 | | authority | server | site | person |
 |---|---|---|---|---|
 | basicConstraints, critical (4.2.1.9) | CA, pathlen 0 | no CA | no CA | no CA |
-| keyUsage, critical (4.2.1.3) | keyCertSign, cRLSign | digitalSignature | digitalSignature | digitalSignature |
+| keyUsage, critical (4.2.1.3) | keyCertSign, cRLSign, digitalSignature | as person | as person | digitalSignature |
 | extendedKeyUsage (4.2.1.12) | none | serverAuth, clientAuth | clientAuth | clientAuth |
 | subjectAltName (4.2.1.6) | none | its hosts | DNS: its name | mail: its name |
 
-digitalSignature signs TLS handshakes, NVFlare's identity challenges and jobs. keyEncipherment is left out: it would
-allow TLS key exchange without forward secrecy, and NVFlare's own message encryption, which would need it, has room for
-RSA-2048 only. The server also dials itself (job processes to their parent), hence its clientAuth.
+The authority's digitalSignature signs the roster; one that was made before rosters were signed lacks it and stays an
+authority. A leaf's digitalSignature signs TLS handshakes, NVFlare's identity challenges and jobs. keyEncipherment is
+left out: it would allow TLS key exchange without forward secrecy, and NVFlare's own message encryption, which would
+need it, has room for RSA-2048 only. The server also dials itself (job processes to their parent), hence its clientAuth.
 NVFlare reads the common name as name, `O` as organisation and `unstructuredName` (PKCS #9, RFC 2985 5.4.1) as role.
 """
 
@@ -24,8 +25,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
+from cloister.certificates.identity import Identity
 from cloister.errors import ProvisioningError
-from cloister.provisioning.identity import Identity
 
 # Holds a space, which no organisation in a roster may, so that no leaf can bear the authority's name and so count as
 # self-issued (RFC 5280, 3.2).
@@ -80,8 +81,12 @@ def root_extensions() -> tuple[Extension, ...]:
     """What makes the authority an authority, and one that can make no further ones."""
     return (
         (x509.BasicConstraints(ca=True, path_length=0), True),
-        (_key_usage(key_cert_sign=True, crl_sign=True), True),
+        (_key_usage(digital_signature=True, key_cert_sign=True, crl_sign=True), True),
     )
+
+
+def _earlier_root_extensions() -> tuple[Extension, ...]:
+    return (root_extensions()[0], (_key_usage(key_cert_sign=True, crl_sign=True), True))
 
 
 def alternative_names(identity: Identity) -> list[x509.GeneralName]:
@@ -186,7 +191,8 @@ def departures(certificate: x509.Certificate, identity: Identity) -> tuple[str, 
 def is_root(certificate: x509.Certificate) -> bool:
     """Whether ``certificate`` is an authority's: it says so, and its own key signed it."""
     said = {each.oid: (each.value, each.critical) for each in certificate.extensions}
-    if any(said.get(value.oid) != (value, critical) for value, critical in root_extensions()):
+    forms = (root_extensions(), _earlier_root_extensions())
+    if not any(all(said.get(value.oid) == (value, critical) for value, critical in form) for form in forms):
         return False
     return is_issued_by(certificate, certificate)
 

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from cloister.certificates import Identity, PrivateKey, pem, profile, startup_folder
 from cloister.errors import ProvisioningError
 from cloister.names import PersonName, SiteName
-from cloister.provisioning import Authority, Identity, PrivateKey, pem, profile, startup_folder
+from cloister.provisioning import Authority
 from cloister.roster import Federation, HostName, Role
 from tests.provisioning.world import PERSON, SERVER, SITE, federation, identity
 

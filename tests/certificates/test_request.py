@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from cloister.certificates import PrivateKey, pem, profile
 from cloister.errors import ProvisioningError
-from cloister.provisioning import Authority, PrivateKey, grant_certificate, pem, profile
+from cloister.provisioning import Authority, grant_certificate
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SITE, federation, identity
 

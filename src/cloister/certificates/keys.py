@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloister.certificates import pem, profile
+from cloister.certificates.identity import Identity
 from cloister.envelope import sign_with
 from cloister.errors import ProvisioningError
-from cloister.provisioning import pem, profile
-from cloister.provisioning.identity import Identity
 
 MINIMUM_BITS = 3072
 MAXIMUM_BITS = 8192  # a verifier's work grows with the modulus, so a huge one is an attack
@@ -74,6 +74,10 @@ class PrivateKey:
 
     def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Sign what ``builder`` says, with RSA PKCS #1 v1.5 and SHA-256 (RFC 4055)."""
+        return builder.sign(self._key, hashes.SHA256())
+
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """Sign the revocation list that ``builder`` says, likewise."""
         return builder.sign(self._key, hashes.SHA256())
 
 
