@@ -9,7 +9,7 @@ import sys
 import typer
 
 from cloister import __version__
-from cloister.cli import audit, check, data, demo, down, job, policy, provision, run, status, up
+from cloister.cli import audit, check, data, demo, down, import_project, job, policy, provision, run, status, up
 from cloister.cli.console import Output, current, use
 from cloister.errors import CloisterError, ExitStatus, UsageError
 
@@ -40,6 +40,7 @@ def _options(
 
 
 app.command("check")(check.check)
+app.command("import")(import_project.import_project)
 app.command("provision")(provision.provision)
 app.command("up")(up.up)
 app.command("status")(status.status)
