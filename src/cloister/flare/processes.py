@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,11 +23,12 @@ from pathlib import Path
 import psutil
 
 from cloister.certificates import Identity, identities
-from cloister.errors import FederationError, ProvisioningError
+from cloister.errors import FederationError, ProvisioningError, UsageError
 from cloister.files import private_folder, write_json
 from cloister.flare.kit import person_files, server_files, site_files, write_kit
 from cloister.flare.launcher import MARKER
 from cloister.flare.port import free_port, is_free
+from cloister.flare.process_start import Start, start_of
 from cloister.flare.process_tree import end, with_children
 from cloister.flare.state import SiteSettings, State
 from cloister.provisioning import Authority, KitPaths, check_kit, hand_out
@@ -200,33 +200,46 @@ class LocalFederation:
         places = {"server": self.state.server, "site": self.state.site(identity.name)}
         return places.get(identity.kind, self.state.person(identity.name))
 
+    def prepare(self, name: str) -> Start:
+        """Write the kit of ``name`` and record this process as the one that becomes it.
+
+        Returns:
+            What this process is to become.
+
+        Raises:
+            CloisterError: where the kit is not in order, or ``name`` runs already.
+        """
+        with self._locked():
+            others = {entry.name: entry for entry in self.running().values() if entry.pid != os.getpid()}
+            if name in others:
+                hint = "stop it with `cloister down`, or with whatever started it"
+                raise FederationError(f"`{name}` runs already, as process {others[name].pid}", hint=hint)
+            identity = next((each for each in identities(self.federation) if each.name == name), None)
+            if identity is None or identity.kind == "person":
+                raise UsageError(f"`{name}` is neither the server nor a site of the roster")
+            if identity.kind == "site" and self.federation.server.port == "auto" and not self.remembered_port():
+                hint = "write it as `server.port` in provisioning/federation.yaml"
+                raise FederationError("the server's port is not known on this machine", hint=hint)
+            port = self._port(taken_by_us=identity.kind == "site")
+            self._write_kit(identity, self._workspace(identity), port)
+            this = Running(name, os.getpid(), psutil.Process().create_time())
+            self._record([*others.values(), this])
+            return self._start_of(name, port)
+
+    def _start_of(self, name: str, port: int) -> Start:
+        if name == self.federation.server.name:
+            return start_of("server", self.state.server, self.root, port, self.mark())
+        return start_of("site", self.state.site(name), self.root, port, self.mark())
+
     def _spawn(self, name: str, port: int) -> Running:
-        is_server = name == self.federation.server.name
-        workspace = self.state.server if is_server else self.state.site(name)
-        command = [
-            sys.executable,
-            "-m",
-            "cloister.flare.start",
-            "server" if is_server else "site",
-            str(workspace),
-            str(self.root),
-            str(port),
-        ]
-        environment = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if key in os.environ}
-        environment |= {
-            MARKER: self.mark(),
-            "TMPDIR": str(private_folder(workspace / "tmp")),
-            "PYTHONSAFEPATH": "1",  # the process runs in its workspace; nothing that lies there may be imported
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        start = self._start_of(name, port)
         log = self.state.log(name)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "ab") as stream:
             process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=workspace,
+                start.command,
+                env=start.environment,
+                cwd=start.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
