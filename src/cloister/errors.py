@@ -5,7 +5,8 @@ CloisterError                    exit 1
 ├── UsageError                   exit 2   the command line asks for something that is not there
 ├── DeniedError                  exit 3   a site's policy, or a gate, said no
 │   ├── EgressError                       an update or a metric may not leave its site
-│   └── SignatureError                    something is not signed, or not by whom it should be
+│   ├── SignatureError                    something is not signed, or not by whom it should be
+│   └── CertificateError                  a certificate makes nobody of its holder under the roster in force
 ├── InvalidDocumentsError        exit 4   one or more documents do not hold what they should
 ├── ProvisioningError            exit 1   keys, certificates, kits
 ├── RecordsError                 exit 1   a dataset cannot be read as its silo document says

@@ -36,6 +36,7 @@ def locked(path: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
     # It is opened for writing, since a lock over NFS needs a descriptor that may write.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
+        os.fchmod(descriptor, PRIVATE_FILE)  # whatever the umask left of it when it was made
         lock(descriptor, seconds)
         yield
     finally:

@@ -66,7 +66,7 @@ def assert_is_authority(found: x509.Certificate) -> None:
     constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert (constraints.value.ca, constraints.value.path_length) == (True, 0)
-    assert_usages(found, "key_cert_sign", "crl_sign")
+    assert_usages(found, "key_cert_sign", "crl_sign", "digital_signature")
     assert len(found.extensions) == 4
     assert found.subject == found.issuer
     assert_common(found, found)

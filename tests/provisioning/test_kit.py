@@ -135,7 +135,7 @@ def test_a_kit_that_is_right_in_itself_is_wrong_beside_the_known_authority(
 ) -> None:
     site = identity(roster, SITE)
     kit = read_kit(startup_folder(pristine, site), site)
-    found = faults(kit, site, now, other_authority.certificate)
+    found = faults(kit, site, now, other_authority.anchors)
     assert {finding.fault for finding in found} == {Fault.OTHER_AUTHORITY}
 
 
@@ -180,7 +180,7 @@ def test_weaknesses_that_our_own_authority_never_makes_are_refused(
         (extra, hashes.SHA256(), {Fault.NOT_IN_ROSTER}),
         (v1_style, hashes.SHA256(), {Fault.NOT_IN_ROSTER}),
     ):
-        kit = Kit(paths, public, builder.sign(rsa_keys[0], algorithm), raw_root)
+        kit = Kit(paths, public, builder.sign(rsa_keys[0], algorithm), (raw_root,))
         assert {finding.fault for finding in faults(kit, site, now)} == expected
 
 
@@ -209,7 +209,7 @@ def test_roots_that_are_not_ours_are_refused(
     leaf = profiles.leaf_builder(site, public, roots["our own"][0], timedelta(days=10), now)
     certificate = leaf.sign(signer, hashes.SHA256())
     for label, (root, expected) in roots.items():
-        found = {finding.fault for finding in faults(Kit(paths, public, certificate, root), site, now)}
+        found = {finding.fault for finding in faults(Kit(paths, public, certificate, (root,)), site, now)}
         assert found - {Fault.REFUSED} == expected, label
 
 
@@ -230,9 +230,9 @@ def test_foreign_chains_make_no_kit(pristine: Path, roster: Federation, now: dat
     for name in CHAINS:
         for found in x509.load_pem_x509_certificates((BAD_CHAINS / name).read_bytes()):
             for kit in (
-                Kit(good.paths, good.public_key, found, good.root),
-                Kit(good.paths, good.public_key, good.certificate, found),
-                Kit(good.paths, good.public_key, found, found),
+                Kit(good.paths, good.public_key, found, good.roots),
+                Kit(good.paths, good.public_key, good.certificate, (found,)),
+                Kit(good.paths, good.public_key, found, (found,)),
             ):
                 findings = faults(kit, site, now)
                 assert findings

@@ -17,6 +17,7 @@ from cloister.documents import load
 from cloister.errors import ProvisioningError
 from cloister.provisioning import Authority, Issued, check_kit, inspect, provision, retired
 from cloister.roster import Federation
+from cloister.trust import trust_in_force
 from tests.provisioning.world import (
     PERSON,
     SERVER,
@@ -29,11 +30,22 @@ from tests.provisioning.world import (
     private_keys,
 )
 
+WORKSPACES = ("server", f"sites/{SITE}", f"people/{PERSON}")
 REFERENCE = Path(__file__).parents[2] / "provisioning" / "federation.yaml"
 
 
 def certificates(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in contents(folder).items() if name.endswith((".crt", ".pem"))}
+
+
+def but_rosters_in_force(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in found.items() if not name.endswith("/trust/roster.json")}
+
+
+def versions_in_force(state: Path) -> dict[str, int]:
+    """The version of the roster in each workspace of ``state``."""
+    found = sorted(state.glob("**/trust/roster.json"))
+    return {str(path.parents[1].relative_to(state)): trust_in_force(path.parents[1]).version for path in found}
 
 
 def made(issued: tuple[Issued, ...]) -> list[str]:
@@ -53,11 +65,13 @@ def test_everything_is_for_the_owner_alone_under_any_umask(
     found = modes(tmp_path / "state")
     assert {name for name in found if not name.startswith("authority/issued/")} == {
         *(".", ".lock", "authority", "authority/.lock", "authority/authority.crt", "authority/authority.key"),
+        *("authority/rosters", "authority/rosters/00000001.json"),
         *("authority/issued", "server", "server/startup", "sites", f"sites/{SITE}", f"sites/{SITE}/startup"),
         *("people", f"people/{PERSON}", f"people/{PERSON}/startup"),
         *(f"server/startup/{name}" for name in ("server.key", "server.crt", "rootCA.pem")),
         *(f"sites/{SITE}/startup/{name}" for name in ("client.key", "client.crt", "rootCA.pem")),
         *(f"people/{PERSON}/startup/{name}" for name in ("client.key", "client.crt", "rootCA.pem")),
+        *(f"{each}/{name}" for each in WORKSPACES for name in ("trust", "trust/.lock", "trust/roster.json")),
     }
     for name, mode in found.items():
         assert mode == (0o700 if (tmp_path / "state" / name).is_dir() else 0o600), name
@@ -135,7 +149,8 @@ def test_a_newcomer_gets_a_kit_and_nobody_else_notices(
     sites = ({"name": SITE, "organisation": "northfield"}, {"name": "bank-oak", "organisation": "oak"})
     before = contents(state)
     assert made(provision(federation(sites=sites), state, now)) == ["bank-oak"]
-    assert before.items() <= contents(state).items()
+    assert but_rosters_in_force(before).items() <= contents(state).items()
+    assert versions_in_force(state) == dict.fromkeys((*WORKSPACES, "sites/bank-oak"), 2)
 
 
 def test_the_last_tenth_of_a_life_brings_a_new_certificate(state: Path, roster: Federation, now: datetime) -> None:
@@ -257,7 +272,10 @@ def test_who_left_is_reported_and_not_touched(state: Path, roster: Federation, n
     assert retired(smaller, state) == (state / "sites" / SITE,)
     provision(smaller, state, now)
     assert retired(smaller, state) == (state / "sites" / SITE,)
-    assert before.items() <= contents(state).items()
+    assert but_rosters_in_force(before).items() <= contents(state).items()
+    left = f"sites/{SITE}"
+    assert versions_in_force(state) == {**dict.fromkeys((*WORKSPACES, "sites/bank-oak"), 2), left: 1}
+    assert contents(state)[f"{left}/trust/roster.json"] == before[f"{left}/trust/roster.json"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ still verifies, and `settle_roots` writes the roots again at every start.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -116,6 +117,12 @@ def _current(workspace: Path) -> Trust | None:
     return trust_in_force(workspace)
 
 
-def _lock(workspace: Path) -> AbstractContextManager[None]:
-    private_folder(workspace / FOLDER)
-    return locked(workspace / FOLDER / ".lock")
+@contextmanager
+def _lock(workspace: Path) -> Iterator[None]:
+    try:
+        private_folder(workspace / FOLDER)
+        with locked(workspace / FOLDER / ".lock"):
+            yield
+    except OSError as error:
+        message = f"the roster in `{workspace / FOLDER}` cannot be replaced: {pem.reason(error)}"
+        raise ProvisioningError(message, hint="mend the cause and do it again; the one that is there stays") from error
