@@ -67,13 +67,13 @@ def _named(progress: Progress) -> Named | None:
     project_keys(progress)
     remarks, days = studies_of(progress), builders_of(progress)
     federation = progress.name(("name",), project.name, names.word, kind="project")
+    if not places[SERVER]:
+        return None
+    server = server_of(progress, places[SERVER][0])
     sites = tuple(
         site_of(progress, index, remarks.get(project.participants[index].name, ())) for index in places[CLIENT]
     )
     people = tuple(person_of(progress, index) for index in places[ADMIN])
-    if not places[SERVER]:
-        return None
-    server = server_of(progress, places[SERVER][0])
     return Named(
         federation, project.name, project.description or "", progress.document.source.file, server, days, sites, people
     )

@@ -83,12 +83,10 @@ def person_of(progress: Progress, index: int) -> NamedPerson:
 
 def leave_out(progress: Progress, index: int, said: ProjectParticipant, *, second_server: bool) -> None:
     """Drop what is no participant here: relays, overseers, further servers."""
-    if second_server:
-        progress.ledger.drop("participants", index, why=dropped.SECOND_SERVER)
-    elif said.type == RELAY:
-        progress.ledger.drop("participants", index, why=dropped.RELAY)
-    elif said.type == OVERSEER:
-        progress.ledger.drop("participants", index, why=dropped.OVERSEER)
+    reasons = {SERVER: dropped.SECOND_SERVER if second_server else "", RELAY: dropped.RELAY, OVERSEER: dropped.OVERSEER}
+    if why := reasons.get(said.type):
+        progress.ledger.drop("participants", index, why=why)
+        progress.ledger.drop("participants", index, "name", why=why)
 
 
 def _organisation(progress: Progress, index: int, said: ProjectParticipant) -> str:
