@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 
-from cloister.certificates import PrivateKey
+from cloister.certificates import Anchors, PrivateKey
 from cloister.certificates.pem import read_certificate
 from cloister.documents import load
 from cloister.envelope import seal
@@ -40,8 +39,8 @@ def federation(root: Path) -> Federation:
 
 
 @pytest.fixture(scope="module")
-def authority(root: Path) -> x509.Certificate:
-    return read_certificate(State(root).server / "startup" / "rootCA.pem")
+def authority(root: Path) -> Anchors:
+    return Anchors.of(read_certificate(State(root).server / "startup" / "rootCA.pem"))
 
 
 @pytest.fixture(scope="module")
