@@ -18,6 +18,9 @@ from cloister.names import PersonName, SiteName, Word
 ROSTER = "provisioning/federation.yaml"
 """Where the document lies in a federation's folder."""
 
+MOST_SITES = 200
+"""How many sites a federation may have."""
+
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$")]
 
 
@@ -74,11 +77,19 @@ class Authority(Model):
 
 
 class Lifetimes(Model):
-    """How many days each kind of certificate lasts, never beyond the authority's own."""
+    """How many days each kind of certificate lasts, never beyond the authority's own.
+
+    Attributes:
+        server_days: the server's.
+        site_days: a site's.
+        person_days: a person's.
+        key_days: how old a private key may be before the next renewal makes a new one; a renewal before that keeps it.
+    """
 
     server_days: int = Field(default=365, ge=1, le=825)
     site_days: int = Field(default=365, ge=1, le=825)
     person_days: int = Field(default=180, ge=1, le=825)
+    key_days: int = Field(default=365, ge=1, le=3650)
 
 
 class SiteEntry(Model):
@@ -127,7 +138,7 @@ class Federation(Model):
     server: Server
     authority: Authority = Authority()
     lifetimes: Lifetimes = Lifetimes()
-    sites: tuple[SiteEntry, ...] = Field(min_length=1, max_length=200)
+    sites: tuple[SiteEntry, ...] = Field(min_length=1, max_length=MOST_SITES)
     people: tuple[Person, ...] = Field(min_length=1, max_length=1000)
     baseline_officers: tuple[PersonName, ...] = Field(default=(), max_length=20)
 

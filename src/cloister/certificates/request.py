@@ -25,7 +25,7 @@ def requested_name(request_pem: bytes) -> str:
     Raises:
         ProvisioningError: if it is no request, its signature is bad, or it gives no name or several.
     """
-    return _name(_parse(request_pem))
+    return _name(parse_request(request_pem))
 
 
 def verified_key(request_pem: bytes, identity: Identity) -> rsa.RSAPublicKey:
@@ -35,7 +35,7 @@ def verified_key(request_pem: bytes, identity: Identity) -> rsa.RSAPublicKey:
         ProvisioningError: if the request is malformed, not signed by its own key, for a weak key, or asks for a name,
             a role, an authority or any other extension that the roster does not grant.
     """
-    request = _parse(request_pem)
+    request = parse_request(request_pem)
     name = identity.name
     if (asked := _name(request)) != name:
         raise ProvisioningError(f"the request is for `{_shown(asked)}` and not for `{name}`")
@@ -66,7 +66,12 @@ def _refuse_extensions(request: x509.CertificateSigningRequest, identity: Identi
             raise ProvisioningError(f"the request of `{identity.name}` asks for {what}", hint=hint)
 
 
-def _parse(request_pem: bytes) -> x509.CertificateSigningRequest:
+def parse_request(request_pem: bytes) -> x509.CertificateSigningRequest:
+    """The request, if it is whole and signed by the key that it carries.
+
+    Raises:
+        ProvisioningError: where it is not.
+    """
     if len(request_pem) > pem.MAXIMUM_BYTES:
         raise ProvisioningError(f"the request is larger than {pem.MAXIMUM_BYTES // 1024} KiB")
     try:

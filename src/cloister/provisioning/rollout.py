@@ -21,19 +21,19 @@ from pathlib import Path
 from cryptography import x509
 
 from cloister.certificates import pem, profile
-from cloister.certificates.anchors import ROOT_FILE, roots_pem
+from cloister.certificates.anchors import roots_pem
 from cloister.certificates.identity import Identity, identities, lifetime, startup_folder
 from cloister.certificates.keys import PrivateKey
 from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError
 from cloister.files import write_atomically
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, Authority
+from cloister.provisioning.distribution import distribute
 from cloister.provisioning.enrolment import make_key, needs_certificate, own_key
 from cloister.provisioning.kit import read_kit
 from cloister.provisioning.publication import publish_if_needed
 from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
-from cloister.trust.in_force import take_up_first
 
 _MOST_WORKERS = 8
 
@@ -89,16 +89,13 @@ def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issue
 
 
 def hand_out(authority: Authority, federation: Federation, state: Path, now: datetime) -> bytes:
-    """Give the roster, signed anew where it no longer says what is true, to everybody whose workspace is in ``state``.
+    """Give the roster, signed anew where it no longer says what is true, to everybody in ``state`` and the mailbox.
 
     Raises:
         ProvisioningError: where it has to be signed and cannot be.
     """
     content = publish_if_needed(authority, federation, now)
-    for identity in identities(federation):
-        workspace = startup_folder(state, identity).parent
-        if (workspace / "startup" / ROOT_FILE).exists():
-            take_up_first(workspace, content, authority.stating)
+    distribute(authority, federation, state, content)
     return content
 
 

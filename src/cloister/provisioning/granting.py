@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authority answers requests: first ones with a kit, renewals with a certificate.
+
+In either case the certificate is recorded, then a roster that lists it is published, and only then is the certificate
+handed out: nobody ever holds one that is not in a roster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloister.certificates import Identity, identities, lifetime
+from cloister.certificates.request import requested_name
+from cloister.errors import CloisterError, ProvisioningError
+from cloister.provisioning.approval import check_approved
+from cloister.provisioning.authority import Authority
+from cloister.provisioning.kit_archive import CERTIFICATE, ROSTER_IN_KIT, make_archive
+from cloister.provisioning.publication import latest_roster, publish, publish_if_needed
+from cloister.provisioning.renewal import read_renewal
+from cloister.roster import Federation
+from cloister.trust import Trust, read_roster
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A first certificate and what goes with it.
+
+    Attributes:
+        identity: whose it is.
+        certificate_pem: the certificate.
+        roster: the signed roster that lists it.
+        kit: the archive with which its holder joins.
+        approvers: who approved the request; empty where the document names nobody.
+    """
+
+    identity: Identity
+    certificate_pem: bytes
+    roster: bytes
+    kit: bytes
+    approvers: tuple[str, ...]
+
+
+def entry_of(federation: Federation, csr_pem: bytes) -> Identity:
+    """The roster's entry whose certificate a request asks for.
+
+    Raises:
+        ProvisioningError: where there is none, or it is no request.
+    """
+    name = requested_name(csr_pem)
+    identity = next((each for each in identities(federation) if each.name == name), None)
+    if identity is None:
+        hint = "whoever may join must first be written into provisioning/federation.yaml"
+        raise ProvisioningError("the request names somebody who is not in the roster", hint=hint)
+    return identity
+
+
+def grant(
+    authority: Authority,
+    federation: Federation,
+    csr_pem: bytes,
+    approvals: Iterable[bytes],
+    now: datetime,
+    *,
+    documents: Mapping[str, bytes] | None = None,
+) -> Granted:
+    """Sign a first request, publish the roster and make the kit.
+
+    Args:
+        authority: with its keys.
+        federation: the document.
+        csr_pem: the request.
+        approvals: what approvers have signed.
+        now: aware time.
+        documents: what the kit is to bring, of `cloister.provisioning.kit_archive.DOCUMENTS`.
+
+    Raises:
+        CloisterError: where the request is refused, or not approved.
+    """
+    identity = entry_of(federation, csr_pem)
+    approvers = check_approved(csr_pem, approvals, trust_of(authority, federation, now), now)
+    certificate = authority.sign(csr_pem, identity, lifetime(federation, identity), now)
+    roster = publish(authority, federation, now)
+    files = {**(documents or {}), CERTIFICATE: certificate, ROSTER_IN_KIT: roster}
+    kit = make_archive(authority, identity, files, federation.federation, now)
+    return Granted(identity, certificate, roster, kit, approvers)
+
+
+def grant_renewals(
+    authority: Authority, federation: Federation, requests: Mapping[str, bytes], now: datetime
+) -> tuple[dict[str, bytes], dict[str, CloisterError]]:
+    """Sign those of the requests for renewal that count; the caller publishes and distributes.
+
+    Args:
+        authority: with its keys.
+        federation: the document.
+        requests: by the name under which they were left.
+        now: aware time.
+
+    Returns:
+        Certificates in PEM form by name, and why the others were refused.
+    """
+    trust = trust_of(authority, federation, now)
+    granted: dict[str, bytes] = {}
+    refused: dict[str, CloisterError] = {}
+    for name, content in requests.items():
+        try:
+            renewal = read_renewal(content, trust, now)
+            if renewal.identity.name != name:
+                raise ProvisioningError(f"the request of `{renewal.identity.name}` was left as that of `{name}`")
+            lasting = lifetime(federation, renewal.identity)
+            granted[name] = authority.sign(renewal.csr_pem, renewal.identity, lasting, now)
+        except CloisterError as error:
+            refused[name] = error
+    return granted, refused
+
+
+def trust_of(authority: Authority, federation: Federation, now: datetime) -> Trust:
+    """The roster as the authority states it, published anew where it no longer says what is true."""
+    found = latest_roster(authority)
+    if found is not None and found[1].federation == federation:
+        return found[1]
+    return read_roster(publish_if_needed(authority, federation, now), authority.roots)
