@@ -14,7 +14,8 @@ CloisterError                    exit 1
 ├── TrainerError                 exit 1   the trainer died, or answered with something it may not say
 ├── FederationError              exit 1   server and sites as processes
 ├── AuditError                   exit 1   the audit log cannot be written, or is not what was written
-└── JobError                     exit 1   a job that ended other than completed
+├── JobError                     exit 1   a job that ended other than completed
+└── ProblemsFoundError           exit 5   an examination came to its end, and found problems
 
 Messages are lower case, carry no full stop, quote what the user wrote in backticks, name the place and, as ``hint``,
 how to mend it.
@@ -34,6 +35,7 @@ class ExitStatus(IntEnum):
     USAGE = 2
     DENIED = 3
     INVALID_DOCUMENTS = 4
+    PROBLEMS_FOUND = 5
 
 
 class CloisterError(Exception):
@@ -106,6 +108,12 @@ class AuditError(CloisterError):
 
 class JobError(CloisterError):
     """A job cannot be submitted, or ended other than completed."""
+
+
+class ProblemsFoundError(CloisterError):
+    """An examination came to its end and found problems; nothing failed on the way."""
+
+    exit_status = ExitStatus.PROBLEMS_FOUND
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One participant as this machine knows it: entry, workspace, key, certificate, roots and roster in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloister.certificates import Anchors, Identity
+from cloister.errors import CloisterError
+from cloister.provisioning.kit import Kit, read_kit
+from cloister.roster import Federation
+from cloister.trust import Trust, roster_file, trust_in_force
+
+
+@dataclass(frozen=True)
+class Own:
+    """What was read of one participant.
+
+    Attributes:
+        identity: its entry in the roster, or what its certificate says where it has none.
+        listed: whether the document provisioning/federation.yaml has it.
+        workspace: its folder inside the state folder.
+        kit: its key, certificate and roots.
+        trust: the roster in force; None where it cannot be used.
+        no_trust: why it cannot; None where it can.
+        has_roster: whether there is a signed roster at all.
+    """
+
+    identity: Identity
+    listed: bool
+    workspace: Path
+    kit: Kit
+    trust: Trust | None
+    no_trust: CloisterError | None
+    has_roster: bool
+
+    @property
+    def anchors(self) -> Anchors:
+        """The authorities that count: the roster's, or those beside the key where there is none."""
+        return self.trust.anchors if self.trust else Anchors(self.kit.roots)
+
+    def federation(self, document: Federation) -> Federation:
+        """The roster that counts: the signed one, or ``document`` where there is none."""
+        return self.trust.federation if self.trust else document
+
+
+def read_own(identity: Identity, workspace: Path, *, listed: bool) -> Own:
+    """Read what lies in ``workspace``; what cannot be read is part of the answer."""
+    kit = read_kit(workspace / "startup", identity)
+    trust, no_trust = None, None
+    try:
+        trust = trust_in_force(workspace)
+    except CloisterError as error:
+        no_trust = error
+    return Own(identity, listed, workspace, kit, trust, no_trust, roster_file(workspace).exists())

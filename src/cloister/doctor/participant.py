@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is looked at for one participant: all that a site, the server or a person needs besides the machine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cloister.audit import FOLDER, verify_own
+from cloister.audit.last_checkpoint import path_of
+from cloister.certificates import identities
+from cloister.doctor.audit_log import judge_report
+from cloister.doctor.codes import Topic
+from cloister.doctor.finding import Finding
+from cloister.doctor.handshake import Handshake, Target, shake_hands
+from cloister.doctor.here import Here
+from cloister.doctor.kit import judge_kit
+from cloister.doctor.own import Own
+from cloister.doctor.peer import Expected, judge_certificate, judge_handshake
+from cloister.doctor.probe import Probe
+from cloister.doctor.proxy import named, proxy_for
+from cloister.doctor.roster import judge_roster
+from cloister.doctor.server import (
+    judge_hosts,
+    judge_mailbox,
+    judge_own_port,
+    judge_served,
+    waiting,
+    who_listens,
+)
+from cloister.doctor.site import site_probes
+from cloister.flare.port import is_free
+from cloister.trust import mailbox
+
+_TLS_SECONDS = 12.0
+_AUDIT_SECONDS = 60.0
+_LOOPBACK = "127.0.0.1"
+_NVFLARE_LOG = "log.txt"  # what a process of NVFlare's writes as soon as it runs
+
+
+def participant_probes(here: Here, own: Own, target: Target | None) -> Iterator[Probe]:
+    """What to look at, in order.
+
+    Args:
+        here: the machine and the moment.
+        own: what lies here of the participant.
+        target: where the server takes connections; None where it does not.
+    """
+    name, kind = own.identity.name, own.identity.kind
+    yield Probe(Topic.KIT, f"key and certificate of `{name}`", lambda: judge_kit(own, here.now))
+    yield Probe(Topic.ROSTER, f"the roster at `{name}`", lambda: judge_roster(own, here.document, here.now))
+    if kind == "server":
+        yield from _server_probes(here, own)
+    elif target is not None:
+        yield from _tls_probes(here, own, target)
+    if kind == "site":
+        yield from site_probes(here, own)
+    if kind != "person" and _has_run(own):
+        yield Probe(Topic.AUDIT, f"the audit log of `{name}`", lambda: _audit(own), _AUDIT_SECONDS)
+
+
+def _tls_probes(here: Here, own: Own, target: Target) -> Iterator[Probe]:
+    yield Probe(Topic.TLS, "mutual TLS with the server", lambda: _tls(here, own, target), _TLS_SECONDS)
+    proxy = proxy_for(target.host, here.environment)
+    if own.identity.kind == "person" and proxy is not None:
+        through = replace(target, proxy=proxy)
+        yield Probe(
+            Topic.TLS, f"mutual TLS through the proxy `{proxy}`", lambda: _tls(here, own, through), _TLS_SECONDS
+        )
+
+
+def _tls(here: Here, own: Own, target: Target) -> Iterator[Finding]:
+    yield from judge_handshake(_shake(own, target), _expected(here, own, target))
+
+
+def _shake(own: Own, target: Target) -> Handshake:
+    return shake_hands(target, own.kit.paths, passphrase)
+
+
+def _expected(here: Here, own: Own, target: Target) -> Expected:
+    server = identities(own.federation(here.document))[0]
+    place = f"port {target.port} of `{target.host}`" + (f" behind the proxy `{target.proxy}`" if target.proxy else "")
+    return Expected(server, place, own.anchors, own.trust, here.now, *named(here.environment)[:1])
+
+
+def _server_probes(here: Here, own: Own) -> Iterator[Probe]:
+    server = own.federation(here.document).server
+    port = server.port if isinstance(server.port, int) else here.state.remembered_port()
+    yield Probe(Topic.SERVER, "the server's port on this machine", lambda: _own_port(here, own, port), _TLS_SECONDS)
+    certificate = own.kit.certificate
+    if certificate is not None:
+        yield Probe(Topic.SERVER, "hosts in the server's certificate", lambda: (judge_hosts(certificate, server),))
+    yield Probe(Topic.SERVER, "the mailbox", lambda: _mailbox(here, own))
+
+
+def _own_port(here: Here, own: Own, port: int | None) -> Iterator[Finding]:
+    free = port is None or is_free(port)
+    shown: Handshake | None = None
+    if port is not None and not free:
+        shown = _shake(own, Target(here.document.server.host, _LOOPBACK, port))
+    runs = own.identity.name in here.running
+    if port is not None and shown is not None and shown.certificate is not None:
+        # A service manager's server is in no list of ours; it is known by its certificate.
+        expected = _expected(here, own, Target(here.document.server.host, _LOOPBACK, port))
+        runs = runs or shown.certificate == own.kit.certificate or not [*judge_certificate(shown.certificate, expected)]
+    holder = who_listens(port) if port is not None and not free and not runs else ""
+    yield judge_own_port(port, runs=runs, free=free, holder=holder)
+    if runs and shown is not None and own.kit.certificate is not None:
+        yield from filter(None, [judge_served(shown, own.kit.certificate)])
+
+
+def _mailbox(here: Here, own: Own) -> Iterator[Finding]:
+    folder = own.workspace / mailbox.FOLDER
+    yield from judge_mailbox(waiting(folder), mailbox.newest_version(folder), own.trust, here.now)
+
+
+def _has_run(own: Own) -> bool:
+    folder = own.workspace / FOLDER
+    return any(path.exists() for path in (folder, path_of(folder), own.workspace / _NVFLARE_LOG))
+
+
+def _audit(own: Own) -> Iterator[Finding]:
+    certificate = own.kit.certificate
+    root = own.anchors.issuer_of(certificate) if certificate is not None else None
+    if certificate is None or root is None:
+        message = "the audit log cannot be verified without the participant's certificate and its authority's"
+        yield Finding(Topic.AUDIT.code(99), message, "mend those first")
+        return
+    yield judge_report(verify_own(own.workspace / FOLDER, certificate, root, own.identity.name))
+
+
+def passphrase() -> str:
+    """The passphrase of an encrypted key: none, so that OpenSSL does not ask the terminal for it."""
+    return ""
