@@ -23,7 +23,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The modules of NVFlare's that were begun."""
     begun: list[str] = []
     monkeypatch.setattr(runpy, "run_module", lambda name, **_named: begun.append(name))
-    monkeypatch.setattr(site_process, "restrict_traffic", lambda _rule: begun.append("restricted"))
+    monkeypatch.setattr(site_process, "trust_as_site", lambda *_given: begun.append("restricted"))
     monkeypatch.setattr("sys.argv", ["-"])
     return begun
 

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, MessagePropKey
 from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message
 from nvflare.fuel.f3.streaming.stream_const import STREAM_CHANNEL, STREAM_DATA_TOPIC, StreamHeaderKey
 
+from cloister.certificates import Identity, identities
+from cloister.errors import CertificateError
 from cloister.flare import site_process
-from cloister.flare.traffic import Envelope, rule_of_server, rule_of_site
+from cloister.flare.connections import CERTIFICATE, SENDER
+from cloister.flare.traffic import Envelope, Rule, restrict_traffic, rule_of_server, rule_of_site
 from cloister.roster import Federation
 from tests.federation_folder import OFFICER, PERSON, default_roster
 
@@ -21,17 +26,36 @@ JOB = "96da7c8b-7c90-407c-8a01-d0d2cb944f3e"
 SESSION = "_admin_8c4fdb9c-667c-46ad-89aa-fe417588ae80"
 STREAM, ACK = "sm__STREAM", "sm__ACK"
 
-server_takes = rule_of_server(Federation.model_validate_json(json.dumps(default_roster())))
+ENTRIES = {each.name: each for each in identities(Federation.model_validate_json(json.dumps(default_roster())))}
+
+
+def holder(certificate: bytes) -> Identity:
+    """Whose a certificate is; here it is a name. One that is off the roster, or revoked, is nobody's."""
+    if (found := ENTRIES.get(certificate.decode())) is None:
+        raise CertificateError("the certificate is nobody's")
+    return found
+
+
+def broken_holder(_certificate: bytes) -> Identity:
+    raise RuntimeError("the gate's own code throws")
+
+
+server_takes = rule_of_server(holder)
 alpha_takes = rule_of_site("alpha")
 
 
+def shown(envelope: Envelope) -> Envelope:
+    """``envelope`` with the certificate that bears its name."""
+    return replace(envelope, shown=envelope.certificate.encode())
+
+
 def from_person(channel: str, topic: str, **changes: str) -> Envelope:
-    return replace(Envelope(PERSON, SESSION, SESSION, "server", channel, topic, PERSON), **changes)
+    return shown(replace(Envelope(PERSON, SESSION, SESSION, "server", channel, topic, PERSON), **changes))
 
 
 def from_site(channel: str, topic: str, **changes: str) -> Envelope:
     process = f"alpha.{JOB}"
-    return replace(Envelope("alpha", process, process, f"server.{JOB}", channel, topic, "alpha"), **changes)
+    return shown(replace(Envelope("alpha", process, process, f"server.{JOB}", channel, topic, "alpha"), **changes))
 
 
 def to_site(channel: str, topic: str, **changes: str) -> Envelope:
@@ -45,6 +69,9 @@ def to_site(channel: str, topic: str, **changes: str) -> Envelope:
         from_person("task", "register", registers_as="admin"),
         from_person("hci_channel", "command"),
         from_person("aux_communication", "ObjectStreamer.Request"),
+        from_person("cloister.mailbox", "sync"),
+        from_person("cloister.mailbox", "deposit"),
+        from_site("cloister.mailbox", "sync", neighbour="alpha", origin="alpha", destination="server"),
         from_person("download_service__", "download_service__download"),
         from_person(STREAM, ACK),
         from_person("hci_channel", "command", certificate=OFFICER, bearer=OFFICER),
@@ -97,6 +124,12 @@ def test_the_server_takes_what_sessions_and_jobs_need(envelope: Envelope) -> Non
         from_site("server_command", "submit_update", certificate="delta", bearer="delta"),
         from_site("server_command", "submit_update", certificate="", neighbour=f"alpha.{JOB}"),
         from_site("task", "register", registers_as="admin"),
+        from_site("cloister.mailbox", "deposit", neighbour="alpha", origin="alpha", destination="server"),
+        from_site("cloister.mailbox", "collect", neighbour="alpha", origin="alpha", destination="server"),
+        replace(from_site("server_command", "get_task"), shown=b""),
+        replace(from_site("server_command", "get_task"), shown=b"beta"),
+        replace(from_site("server_command", "get_task"), certificate="", bearer=""),
+        replace(from_person("hci_channel", "command"), shown=b"revoked"),
         from_site("hci_channel", "command", destination="server"),
         Envelope("coordinator", f"server.{JOB}", f"server.{JOB}", "server", "server_parent_listener", "heartbeat"),
         Envelope("", "", "server", "server", "hci_channel", "command"),
@@ -161,6 +194,38 @@ def test_a_piece_of_a_stream_is_judged_by_the_message_in_it() -> None:
     message.set_prop(MessagePropKey.COMMON_NAME, PERSON)
     assert Envelope.of(message) == Envelope(PERSON, SESSION, SESSION, "server", "server_command", "abort")
     assert not server_takes(Envelope.of(message))
+
+
+def test_a_message_carries_the_whole_certificate_of_its_connection() -> None:
+    message = Message(headers={}, payload=b"")
+    message.set_prop(CERTIFICATE, b"PEM")
+    assert Envelope.of(message).shown == b"PEM"
+    assert "PEM" not in repr(Envelope.of(message))
+
+
+def filter_of(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> Callable[[Message], Message | None]:
+    """What `restrict_traffic` puts before every message."""
+    kept: list[Callable[[Message], Message | None]] = []
+    monkeypatch.setattr(CoreCell, "start", lambda _cell: None)
+    monkeypatch.setattr(CoreCell, "add_incoming_filter", lambda _cell, _channel, _topic, cb: kept.append(cb))
+    restrict_traffic(rule)
+    CoreCell.start(CoreCell.__new__(CoreCell))
+    return kept[0]
+
+
+def test_a_message_that_is_taken_says_whose_connection_it_came_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = Message(headers={SENDER: "somebody else"}, payload=b"")
+    message.set_prop(MessagePropKey.COMMON_NAME, PERSON)
+    assert filter_of(monkeypatch, lambda _envelope: True)(message) is None
+    assert message.get_header(SENDER) == PERSON
+
+
+@pytest.mark.parametrize("rule", [lambda _envelope: 1 / 0, rule_of_server(broken_holder)])
+def test_a_message_is_dropped_where_the_rule_itself_throws(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
+    message = Message(headers={}, payload=b"")
+    message.set_prop(MessagePropKey.COMMON_NAME, PERSON)
+    message.set_prop(CERTIFICATE, PERSON.encode())
+    assert filter_of(monkeypatch, rule)(message) is not None
 
 
 def test_a_message_that_says_nothing_is_dropped() -> None:

@@ -16,7 +16,7 @@ from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import json_text, private_folder, write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
 from cloister.flare.state import SiteSettings, State
-from cloister.roster import Federation, Role
+from cloister.roster import MOST_SITES, Federation, Role
 
 Files = Mapping[str, Any]
 """Content of each file of a kit by its path inside it, such as `local/resources.json`."""
@@ -71,7 +71,8 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
         "servers": [
             {
                 "admin_storage": "transfer",
-                "max_num_clients": len(federation.sites),
+                # The roster says who; it grows while the server runs, and this does not.
+                "max_num_clients": MOST_SITES,
                 "heart_beat_timeout": 20,
                 "admin_timeout": 20.0,
             }

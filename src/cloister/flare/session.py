@@ -39,6 +39,7 @@ from cloister.flare.job_folder import write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
 from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over, trains_nothing
+from cloister.flare.running_trust import trust_as_person
 from cloister.jobs import Code, Job
 
 VALID = timedelta(hours=24)
@@ -173,23 +174,40 @@ def connect(kit: Path, person: str) -> Iterator[PersonSession]:
     """
     logging.getLogger("nvflare").setLevel(logging.CRITICAL)
     _knock(kit, person)
+    reasons: list[str] = []
+    with trust_as_person(reasons.append):
+        session = _opened(kit, person, reasons)
+        try:
+            yield PersonSession(session, person, kit)
+        finally:
+            with contextlib.suppress(Exception), _quiet():
+                session.close()
+
+
+def _opened(kit: Path, person: str, reasons: list[str]) -> Session:
+    """An open session.
+
+    Args:
+        kit: the person's.
+        person: their name.
+        reasons: why there was no connection, as it becomes known meanwhile.
+
+    Raises:
+        FederationError: where there is none within some seconds.
+    """
     deadline = time.monotonic() + _CONNECT_SECONDS
     while True:
         try:
             with _quiet():
-                session = new_secure_session(person, str(kit), timeout=5.0)
-            break
+                return new_secure_session(person, str(kit), timeout=5.0)
         except (AuthenticationError, AuthorizationError) as error:
             raise FederationError(f"the server does not accept `{person}`") from error
         except Exception as error:
+            if reasons:
+                raise FederationError(reasons[-1]) from error
             if time.monotonic() > deadline:
                 raise FederationError("the server cannot be reached", hint=_UNREACHED_HINT) from error
             time.sleep(0.3)
-    try:
-        yield PersonSession(session, person, kit)
-    finally:
-        with contextlib.suppress(Exception), _quiet():
-            session.close()
 
 
 def _knock(kit: Path, person: str) -> None:

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 from cloister.errors import CloisterError
+from cloister.flare.audit_log import log_of_site
 from cloister.flare.kit import check_kit_in_use
+from cloister.flare.running_trust import Complaints, trust_as_site
 from cloister.flare.state import SiteSettings
-from cloister.flare.traffic import restrict_traffic, rule_of_site
+from cloister.flare.trust_watch import TrustWatch
 from cloister.trust import trust_in_force
 
 NVFLARE_MODULE = "nvflare.private.fed.app.client.worker_process"
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> int:
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
-    restrict_traffic(rule_of_site(site))
+    trust_as_site(TrustWatch(workspace), site, Complaints(log_of_site(settings)))
     sys.argv = [NVFLARE_MODULE, *arguments]
     runpy.run_module(NVFLARE_MODULE, run_name="__main__", alter_sys=True)
     return 0

@@ -24,9 +24,10 @@ from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
 from cloister.flare.person_commands import restrict_person_commands
+from cloister.flare.running_trust import Complaints, trust_as_server, trust_as_site
 from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
-from cloister.flare.traffic import Rule, restrict_traffic, rule_of_server, rule_of_site
+from cloister.flare.trust_watch import TrustWatch
 from cloister.governance.replay import ReplayCache
 from cloister.trust import trust_in_force
 
@@ -39,8 +40,8 @@ def main(arguments: list[str]) -> int:
     try:
         module, argv = prepare(arguments)
         ReplayCache(Path(arguments[1])).check()  # whole, and here alone: it takes longer with every job
-        restrict_traffic(_rule(arguments))
         log = _begin_log(arguments)
+        _trust(arguments, log)
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
@@ -98,11 +99,13 @@ def _record_signals(log: Log) -> None:
         signal.signal(number, end)
 
 
-def _rule(arguments: list[str]) -> Rule:
-    kind, workspace = arguments[:2]
+def _trust(arguments: list[str], log: Log) -> None:
+    """Have the process go by the roster in force for as long as it runs."""
+    kind, workspace = arguments[0], Path(arguments[1])
     if kind == "server":
-        return rule_of_server(trust_in_force(Path(workspace)).federation)
-    return rule_of_site(SiteSettings.read(Path(workspace)).site)
+        trust_as_server(TrustWatch(workspace), Complaints(log))
+    else:
+        trust_as_site(TrustWatch(workspace), SiteSettings.read(workspace).site, Complaints(log))
 
 
 def prepare(arguments: list[str]) -> tuple[str, list[str]]:

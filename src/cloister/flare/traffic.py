@@ -5,7 +5,8 @@ NVFlare's server passes on whatever a participant with a certificate sends to an
 message for the server's. So a person could ask a site's job process for a round by themselves and receive that one
 site's update, and a site could command another. Here, in this order:
 
-1. Whoever sends bears the name in the certificate of the connection, and is in the roster as a person or as a site.
+1. Whoever sends bears the name in the certificate of the connection, which the roster in force must accept now, as that
+   of a person or of a site.
 2. The server takes what a person's session and a site need, addressed to itself or to its job process. It passes
    nothing on from one participant to another.
 3. A site's processes take what a job needs from the server and from each other, and nothing from anybody else.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from nvflare.apis.fl_constant import AdminCommandNames, ReservedTopic, ServerCommandNames
@@ -38,7 +39,10 @@ from nvflare.fuel.utils.admin_name_utils import is_valid_admin_client_name
 from nvflare.private.defs import CellMessageHeaderKeys, ClientType, TrainingTopic
 from nvflare.private.stream_runner import TOPIC_STREAM_ABORT, TOPIC_STREAM_REQUEST
 
-from cloister.roster import Federation
+from cloister.certificates.identity import Identity
+from cloister.errors import CertificateError
+from cloister.flare.connections import CERTIFICATE, SENDER
+from cloister.flare.trust_watch import Holder
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +50,12 @@ _SERVER: str = FQCN.ROOT_SERVER
 
 Topics = Mapping[str, frozenset[str] | None]
 """Topics by channel; None for every topic."""
+
+MAILBOX = "cloister.mailbox"
+"""The channel of `cloister.flare.mailbox`."""
+
+SYNC, COLLECT, DEPOSIT = "sync", "collect", "deposit"
+"""Its topics: what everybody may say, and what those do who carry letters from and to the authority."""
 
 _OF_STREAMS: Topics = {STREAM_CHANNEL: frozenset({STREAM_ACK_TOPIC, STREAM_ERROR_TOPIC})}
 _BYE: Topics = {CellChannel.CELLNET: frozenset({CellChannelTopic.Bye})}
@@ -57,6 +67,7 @@ _FROM_A_PERSON: Topics = {
     CellChannel.HCI: None,  # commands: here NVFlare asks what the person's role may do
     CellChannel.AUX_COMMUNICATION: frozenset({TOPIC_STREAM_REQUEST, TOPIC_STREAM_ABORT}),  # a job on its way in
     OBJ_DOWNLOADER_CHANNEL: frozenset({OBJ_DOWNLOADER_TOPIC}),  # a result on its way out
+    MAILBOX: frozenset({SYNC, COLLECT, DEPOSIT}),
 }
 _SITE_LIFE = frozenset(
     {
@@ -77,6 +88,7 @@ _FROM_A_SITE: Topics = {
         {ReservedTopic.JOB_HEART_BEAT, ReservedTopic.SYNC_RUNNER, ReservedTopic.TASK_CHECK}
     ),
     CellChannel.SERVER_COMMAND: frozenset({ServerCommandNames.GET_TASK, ServerCommandNames.SUBMIT_UPDATE}),
+    MAILBOX: frozenset({SYNC}),
 }
 _FROM_THE_SERVER: Topics = {
     **_OF_STREAMS,
@@ -85,6 +97,7 @@ _FROM_THE_SERVER: Topics = {
     CellChannel.CLIENT_MAIN: None,  # commands: see `cloister.flare.commands`
     CellChannel.RETURN_ONLY: None,
     CellChannel.AUX_COMMUNICATION: frozenset({ReservedTopic.END_RUN}),
+    MAILBOX: frozenset({SYNC}),  # replies
 }
 # The other end of a connection says itself what it is called, and a hostile server could say that it is of the site.
 _WITHIN_A_SITE: Topics = {
@@ -109,6 +122,7 @@ class Envelope:
         topic: likewise.
         bearer: the name that the message gives beside its token; empty where it gives none.
         registers_as: the kind of participant that it registers; empty where it registers none.
+        shown: the whole certificate, PEM; empty where the connection has none.
     """
 
     certificate: str
@@ -119,6 +133,7 @@ class Envelope:
     topic: str
     bearer: str = ""
     registers_as: str = ""
+    shown: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -140,6 +155,7 @@ class Envelope:
             topic,
             header(CellMessageHeaderKeys.CLIENT_NAME),
             header(CellMessageHeaderKeys.CLIENT_TYPE),
+            message.get_prop(CERTIFICATE) or b"",
         )
 
 
@@ -147,24 +163,37 @@ Rule = Callable[[Envelope], bool]
 """Whether a message is taken."""
 
 
-def rule_of_server(federation: Federation) -> Rule:
-    """What the server takes, or passes on, in ``federation``."""
-    people = frozenset(person.name for person in federation.people)
-    sites = frozenset(site.name for site in federation.sites)
+def rule_of_server(holder: Holder) -> Rule:
+    """What the server takes, or passes on.
+
+    Args:
+        holder: whose a certificate is now.
+    """
 
     def takes(envelope: Envelope) -> bool:
-        who = envelope.certificate
-        if not who:  # its own job process, over the loopback interface
+        if not envelope.certificate and not envelope.shown:  # its own job process, over the loopback interface
             return _belongs(envelope.neighbour, _SERVER)
-        if not _belongs(envelope.origin, envelope.neighbour) or envelope.bearer not in ("", who):
+        who = _identity(envelope, holder)
+        if who is None or who.name != envelope.certificate:
+            return False
+        if not _belongs(envelope.origin, envelope.neighbour) or envelope.bearer not in ("", who.name):
             return False
         if is_valid_admin_client_name(envelope.neighbour):
-            known = who in people and envelope.destination == _SERVER
+            known = who.kind == "person" and envelope.destination == _SERVER
             return known and envelope.registers_as in ("", ClientType.ADMIN) and _listed(envelope, _FROM_A_PERSON)
-        known = who in sites and _belongs(envelope.neighbour, who) and _belongs(envelope.destination, _SERVER)
+        known = who.kind == "site" and _belongs(envelope.neighbour, who.name)
+        known = known and _belongs(envelope.destination, _SERVER)
         return known and envelope.registers_as in ("", ClientType.REGULAR) and _listed(envelope, _FROM_A_SITE)
 
     return takes
+
+
+def _identity(envelope: Envelope, holder: Holder) -> Identity | None:
+    try:
+        return holder(envelope.shown)
+    except CertificateError as error:
+        _log.warning("a message from `%.100s` does not count: %s", envelope.neighbour, error)
+        return None
 
 
 def rule_of_site(site: str) -> Rule:
@@ -184,10 +213,14 @@ def restrict_traffic(rule: Rule) -> None:
     start = CoreCell.start
 
     def keep(message: Message) -> Message | None:
-        envelope = Envelope.of(message)
-        if rule(envelope):
-            return None
-        _log.warning("dropped a message: %.500r", envelope)
+        try:
+            envelope = Envelope.of(message)
+            if rule(envelope):
+                message.set_header(SENDER, envelope.certificate)
+                return None
+            _log.warning("dropped a message: %.500r", envelope)
+        except Exception:  # noqa: BLE001 - a gate: a message that cannot be judged, for whatever reason, is dropped
+            _log.exception("dropped a message that could not be judged")
         return make_reply(ReturnCode.UNAUTHENTICATED)  # any reply tells NVFlare to go no further; nobody gets it
 
     def start_with_rule(cell: CoreCell) -> None:

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What NVFlare's server signs with, as its key is renewed: tokens that it gave before still count.
+
+The server signs a token for each participant that registers, and the token goes with every message. NVFlare loads the
+key once. With a renewed one at hand, what is signed from then on is signed with it; what was signed with an earlier key
+of the same process counts until that process ends or the earlier certificate is revoked, because a running job names
+its sites by their tokens. To a participant that has registered with an earlier certificate the server still signs with
+that one's key: that is the one which they know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.fl_constant import SecureTrainConst
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.sec.authn import add_authentication_headers
+from nvflare.private.fed.server.cred_keeper import CredKeeper
+from nvflare.private.fed.server.fed_server import FederatedServer
+from nvflare.private.fed.utils.identity_utils import IdentityAsserter, TokenVerifier
+
+from cloister.errors import CertificateError
+from cloister.flare.trust_watch import Stamp, TrustWatch, stamp_of
+
+_MOST_EARLIER = 20
+_MOST_KNOWN = 5000
+
+
+class ServerIdentity:
+    """The server's key and certificate, and its earlier ones since the process began.
+
+    Args:
+        key: path of the key.
+        certificate: path of the certificate.
+        watch: the server's roster, which says which certificates were taken back.
+    """
+
+    def __init__(self, key: Path, certificate: Path, watch: TrustWatch) -> None:
+        self._paths = key, certificate
+        self._watch = watch
+        self._stamp: Stamp = ()
+        self._asserters: list[Any] = []
+        self._known: dict[str, Any] = {}
+
+    def asserter(self) -> Any:
+        """NVFlare's asserter with the key as it is on disk; the last one that fits, while the files are replaced."""
+        stamp = stamp_of(*self._paths)
+        if stamp != self._stamp:
+            found = IdentityAsserter(*map(str, self._paths))
+            if found.pri_key.public_key() == found.cert.public_key():
+                self._stamp = stamp
+                self._asserters = [found, *self._asserters[:_MOST_EARLIER]]
+            elif not self._asserters:
+                raise CertificateError("the server's certificate does not belong to its key")
+        return self._asserters[0]
+
+    def earlier(self) -> list[Any]:
+        """Asserters before the latest whose certificate was not revoked; one that has merely ended counts."""
+        anchors = self._watch.trust().anchors
+        return [each for each in self._asserters[1:] if not anchors.is_revoked(each.cert)]
+
+    def introduce(self, to: str) -> None:
+        """Remember that the process called ``to`` was shown the latest certificate."""
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[to] = self.asserter()
+
+    def known_to(self, process: str) -> Any:
+        """The asserter whose certificate ``process`` was shown, or the latest."""
+        return self._known.get(process) or self.asserter()
+
+
+def sign_with_renewed_key(watch: TrustWatch) -> None:
+    """Have NVFlare's server that is started from here use its key and certificate as they are on disk.
+
+    Args:
+        watch: the server's roster.
+    """
+    found: list[ServerIdentity] = []
+
+    def identity(keeper: Any, fl_ctx: Any) -> ServerIdentity | None:
+        if not found:
+            config = keeper._get_server_config(fl_ctx)
+            paths = config.get(SecureTrainConst.PRIVATE_KEY), config.get(SecureTrainConst.SSL_CERT)
+            if not all(paths):
+                return None
+            found.append(ServerIdentity(Path(paths[0]), Path(paths[1]), watch))
+        return found[0]
+
+    def get_id_asserter(keeper: Any, fl_ctx: Any) -> Any:
+        with keeper._lock:
+            own = identity(keeper, fl_ctx)
+            return own.asserter() if own else None
+
+    CredKeeper.get_id_asserter = get_id_asserter
+    _use_for_messages(found)
+
+
+def _use_for_messages(found: list[ServerIdentity]) -> None:
+    """Have tokens and messages go by the identity in ``found``, once it is there."""
+    challenge, verify = FederatedServer.client_challenge, TokenVerifier.verify
+
+    def client_challenge(server: Any, request: Any) -> Any:
+        reply = challenge(server, request)
+        if found:
+            found[0].introduce(str(request.get_header(MessageHeaderKey.ORIGIN)))
+        return reply
+
+    def verify_token(verifier: Any, client_name: str, token: str, signature: Any) -> bool:
+        own = found[0] if found else None
+        if own is not None and signed_earlier(own, client_name + token, signature):
+            return True
+        return bool(verify(verifier, client_name, token, signature))
+
+    def add_auth_headers(server: Any, message: Any) -> None:
+        if server._get_id_asserter() is None:
+            raise CertificateError("the server has no key to sign its messages with")
+        name, token = server.my_own_auth_client_name, server.my_own_token
+        asserter = found[0].known_to(str(message.get_header(MessageHeaderKey.DESTINATION)))
+        add_authentication_headers(message, name, token, _signature_of(asserter, name + token))
+
+    FederatedServer.client_challenge = client_challenge
+    FederatedServer._add_auth_headers = add_auth_headers
+    TokenVerifier.verify = verify_token
+
+
+def signed_earlier(own: ServerIdentity, content: str, signature: Any) -> bool:
+    """Whether the server signed ``content`` with an earlier key that still counts."""
+    return any(each.verify_signature(content, signature) for each in own.earlier())
+
+
+def _signature_of(asserter: Any, content: str) -> str:
+    """What ``asserter`` signs into each message; made once."""
+    if getattr(asserter, "own_signature", None) is None:
+        asserter.own_signature = asserter.sign(content, return_str=True)
+    return str(asserter.own_signature)
