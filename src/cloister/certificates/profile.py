@@ -33,17 +33,17 @@ from cloister.errors import ProvisioningError
 _AUTHORITY_ORGANISATION = "certificate authority"
 _CLOCK_SKEW = timedelta(minutes=5)
 _DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
-_KEY_IDENTIFIERS = frozenset({ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER})
+KEY_IDENTIFIERS = frozenset({ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER})
+"""What follows from the keys, and so is none of the roster's business."""
 
 Extension = tuple[x509.ExtensionType, bool]
 
 
 def subject(identity: Identity) -> x509.Name:
     """The name of ``identity`` as NVFlare reads it."""
-    attributes = [
-        x509.NameAttribute(NameOID.COMMON_NAME, identity.name),
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, identity.organisation),
-    ]
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, identity.name)]
+    if identity.organisation:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, identity.organisation))
     if identity.role is not None:
         attributes.append(x509.NameAttribute(NameOID.UNSTRUCTURED_NAME, identity.role.value))
     return x509.Name(attributes)
@@ -179,13 +179,31 @@ def _extended(
 
 def departures(certificate: x509.Certificate, identity: Identity) -> tuple[str, ...]:
     """Which parts of ``certificate`` say something else than the roster says of ``identity``; empty where none does."""
-    found = [] if certificate.subject == subject(identity) else ["subject"]
+    # Compared as bytes, because two names in different encodings are equal as values.
+    found = [] if certificate.subject.public_bytes() == subject(identity).public_bytes() else ["subject"]
+    if certificate.version is not x509.Version.v3:
+        found.insert(0, "version")
     granted = {value.oid: (value, critical) for value, critical in leaf_extensions(identity)}
-    said = {
-        each.oid: (each.value, each.critical) for each in certificate.extensions if each.oid not in _KEY_IDENTIFIERS
-    }
+    said = {each.oid: (each.value, each.critical) for each in certificate.extensions if each.oid not in KEY_IDENTIFIERS}
     different = [oid for oid in (granted | said) if granted.get(oid) != said.get(oid)]
     return tuple(found + [word(oid) for oid in different])
+
+
+def key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """What ``certificate`` must call its own key."""
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+
+
+def issuer_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What a certificate must call the key of ``issuer``.
+
+    Raises:
+        ProvisioningError: where that is not an RSA key.
+    """
+    key = issuer.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ProvisioningError("the authority's key is not an RSA key")
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
 
 
 def is_root(certificate: x509.Certificate) -> bool:
@@ -216,4 +234,10 @@ _WORDS = {
     ExtensionOID.KEY_USAGE: "keyUsage",
     ExtensionOID.EXTENDED_KEY_USAGE: "extendedKeyUsage",
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME: "subjectAltName",
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER: "subjectKeyIdentifier",
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER: "authorityKeyIdentifier",
+    ExtensionOID.NAME_CONSTRAINTS: "nameConstraints",
+    ExtensionOID.CERTIFICATE_POLICIES: "certificatePolicies",
+    ExtensionOID.CRL_DISTRIBUTION_POINTS: "cRLDistributionPoints",
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS: "authorityInfoAccess",
 }

@@ -9,7 +9,28 @@ import sys
 import typer
 
 from cloister import __version__
-from cloister.cli import audit, check, data, demo, down, import_project, job, policy, provision, run, status, up
+from cloister.cli import (
+    audit,
+    authority,
+    check,
+    data,
+    demo,
+    doctor,
+    down,
+    export,
+    import_project,
+    job,
+    person,
+    policy,
+    provision,
+    renew,
+    run,
+    serve,
+    server,
+    site,
+    status,
+    up,
+)
 from cloister.cli.console import Output, current, use
 from cloister.errors import CloisterError, ExitStatus, UsageError
 
@@ -41,11 +62,19 @@ def _options(
 
 app.command("check")(check.check)
 app.command("import")(import_project.import_project)
+app.command("export")(export.export)
 app.command("provision")(provision.provision)
 app.command("up")(up.up)
+app.command("serve")(serve.serve)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 app.command("down")(down.down)
 app.command("run")(run.run)
+app.command("renew")(renew.renew)
+app.add_typer(site.app, name="site")
+app.add_typer(person.app, name="person")
+app.add_typer(server.app, name="server")
+app.add_typer(authority.app, name="authority")
 app.add_typer(job.app, name="job")
 app.add_typer(policy.app, name="policy")
 app.add_typer(data.app, name="data")

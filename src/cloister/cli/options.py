@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from cloister.cli.console import Output, current, use
-from cloister.documents import Document
+from cloister.documents import Document, load
 from cloister.errors import UsageError
 from cloister.flare.processes import LocalFederation
 from cloister.jobs import Job
 from cloister.repository import Repository, find_root, load_repository
-from cloister.roster import Role
+from cloister.roster import ROSTER, Federation, Role
 
 
 def _as_json(value: bool) -> bool:
@@ -50,6 +50,16 @@ def repository(folder: Path) -> Repository:
 def federation_of(repo: Repository) -> LocalFederation:
     """The federation's processes on this machine."""
     return LocalFederation(repo.root, repo.federation.value)
+
+
+def federation_here(folder: Path) -> LocalFederation:
+    """The federation's processes on this machine, whatever state the other documents are in.
+
+    Raises:
+        CloisterError: where there is no roster, or its document is invalid.
+    """
+    root = find_root(folder.resolve())
+    return LocalFederation(root, load(root / ROSTER, Federation, name=ROSTER).value)
 
 
 def job_of(repo: Repository, name: str) -> Document[Job]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from cloister.certificates import pem
+from cloister.certificates import passphrase, pem
 from cloister.certificates.anchors import Anchors
 from cloister.certificates.identity import Identity, identities, lifetime, startup_folder
 from cloister.certificates.keys import MINIMUM_BITS, PrivateKey, read_public_key
@@ -37,6 +37,24 @@ def request_certificate(state: Path, identity: Identity) -> bytes:
     with exclusively(state):
         key = make_key(state, identity) or own_key(state, identity)
         return key.request(identity)
+
+
+def init_key(state: Path, identity: Identity, *, encrypted: bool = False) -> bool:
+    """Make the key of ``identity`` where it has none; whether it was made.
+
+    Args:
+        state: the state folder.
+        identity: whose.
+        encrypted: whether the key is to be encrypted at rest.
+
+    Raises:
+        ProvisioningError: where it is to be encrypted and there is no passphrase, or something cannot be written.
+    """
+    if encrypted and passphrase.own() is None:
+        hint = f"name a file that holds it: {passphrase.FILE}=/path/to/file"
+        raise ProvisioningError("the key is to be encrypted, and there is no passphrase", hint=hint)
+    with exclusively(state):
+        return make_key(state, identity) is not None
 
 
 def make_key(state: Path, identity: Identity) -> PrivateKey | None:

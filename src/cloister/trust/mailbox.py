@@ -96,6 +96,12 @@ def grant_for(folder: Path, name: str) -> bytes | None:
     return _read(_place(folder, _GRANTS, name, ".pem"), MAXIMUM_LETTER_BYTES)
 
 
+def grants_in(folder: Path) -> dict[str, bytes]:
+    """The latest certificate of each participant for whom one was left, by name; sorted."""
+    found = {path.stem: _read(path, MAXIMUM_LETTER_BYTES) for path in sorted((folder / _GRANTS).glob("*.pem"))}
+    return {name: content for name, content in found.items() if content and _NAME.fullmatch(name)}
+
+
 def put_roster(folder: Path, content: bytes, version: int) -> None:
     """Keep a roster for others, and of those before it each that changed the authorities.
 

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloister authority deposit`: bring rosters and certificates to the server's mailbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloister.cli.authority_here import AuthorityHere
+from cloister.cli.options import FolderOption, JsonOption, PersonOption, federation_here, output
+from cloister.flare.session import connect
+from cloister.provisioning.authority import AUTHORITY_FOLDER
+from cloister.trust.mailbox import FOLDER, grants_in, rosters_after
+
+
+def deposit(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
+    """Leave what the authority has signed at the server, over the session of an it-admin whose key is here."""
+    del as_json
+    here, local, out = AuthorityHere.at(folder), federation_here(folder), output()
+    mailbox = here.state.folder / AUTHORITY_FOLDER / FOLDER
+    rosters, grants = rosters_after(mailbox, 0), grants_in(mailbox)
+    with connect(local.state.person(person), person) as session:
+        taken = session.deposit(rosters, grants)
+    out.say(f"the server has the roster and {len(grants)} certificates")
+    out.result({"taken": taken, "grants": sorted(grants)})
