@@ -44,7 +44,11 @@ class Anchors:
     def is_revoked(self, certificate: x509.Certificate) -> bool:
         """Whether the root that signed ``certificate`` has revoked it; yes, where none signed it."""
         issuer = self.issuer_of(certificate)
-        return issuer is None or (pem.fingerprint(issuer), certificate.serial_number) in self.revoked
+        return issuer is None or self.has_revoked(certificate, issuer)
+
+    def has_revoked(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        """Whether ``issuer``, which is the root that signed ``certificate``, has revoked it."""
+        return (pem.fingerprint(issuer), certificate.serial_number) in self.revoked
 
 
 def read_roots(path: Path) -> tuple[x509.Certificate, ...]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -15,6 +16,10 @@ from cloister import files
 from cloister.errors import ProvisioningError
 
 MAXIMUM_BYTES = 64 * 1024
+
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+# Certificates and white space alone: what else stands in such a file was put there by mistake, or to be overlooked.
+_BLOCKS = re.compile(rb"(\s*" + _BEGIN + rb"[A-Za-z0-9+/=\s]*" + _END + rb")+\s*")
 
 
 def read(path: Path) -> tuple[bytes, int]:
@@ -88,22 +93,42 @@ def parse_certificates(content: bytes, shown: str, *, most: int) -> tuple[x509.C
     """The certificates in ``content``, one at least; ``shown`` is what messages call it.
 
     Raises:
-        ProvisioningError: if it holds none, more than ``most``, or one that does not parse to the end.
+        ProvisioningError: if it holds none, more than ``most``, something besides, or one that does not parse.
     """
     if len(content) > MAXIMUM_BYTES:
         raise ProvisioningError(f"`{shown}` is larger than {MAXIMUM_BYTES // 1024} KiB")
+    if not _BLOCKS.fullmatch(content):
+        raise ProvisioningError(f"`{shown}` {_instead(content)}")
     try:
         found = x509.load_pem_x509_certificates(content)
         for certificate in found:
             # cryptography parses these late; a fault in them must show here and not in the middle of a decision.
             _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.extensions
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except x509.DuplicateExtension as error:
+        raise ProvisioningError(f"`{shown}` holds a certificate with an extension that is there twice") from error
+    except x509.InvalidVersion as error:
+        raise ProvisioningError(f"`{shown}` holds a certificate of a version that does not exist") from error
     except Exception as error:
-        raise ProvisioningError(f"`{shown}` does not hold a certificate in PEM form") from error
+        message = f"`{shown}` holds a certificate that is damaged, cut off or goes on behind its end"
+        raise ProvisioningError(message) from error
     if len(found) > most:
         number = "one" if most == 1 else f"at most {most}"
         raise ProvisioningError(f"`{shown}` holds {len(found)} certificates instead of {number}")
     return tuple(found)
+
+
+def _instead(content: bytes) -> str:
+    """What ``content``, which is not certificates alone, is instead; the end of a sentence."""
+    if b"PRIVATE KEY-----" in content:
+        return "holds a private key, which belongs to nobody but its owner and in no other file"
+    if b"CERTIFICATE REQUEST-----" in content:
+        return "holds a request for a certificate and not the certificate"
+    if content.count(_BEGIN) > content.count(_END):
+        return "holds a certificate that is cut off"
+    if _BEGIN in content and _END in content:
+        return "holds something besides a certificate in PEM form"
+    return "does not hold a certificate in PEM form"
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cloister.certificates import keys, pem, profile
 from cloister.certificates.anchors import ROOT_FILE, Anchors, read_roots
 from cloister.certificates.identity import Identity
-from cloister.certificates.path import path_is_valid
+from cloister.certificates.objections import Ground, Objection, objections
 from cloister.errors import ProvisioningError
 
 
@@ -150,28 +150,47 @@ def _certificate_faults(kit: Kit, identity: Identity, now: datetime, anchors: An
         message = f"`{kit.paths.root}` is not the certificate of this federation's authority"
         yield Finding(Fault.OTHER_AUTHORITY, message)
     trusted = anchors or Anchors(kit.roots)
-    for root in trusted.roots:
-        yield from root_faults(kit.paths.root, root, now)
     certificate, path = kit.certificate, kit.paths.certificate
+    yield from _root_faults(kit.paths.root, trusted, certificate, now)
     if certificate is None:
         return
     if kit.public_key is not None and certificate.public_key() != kit.public_key:
         yield Finding(Fault.OTHER_KEY, f"the certificate `{path}` does not belong to the key beside it")
-    issuer = trusted.issuer_of(certificate)
-    if trusted.roots and issuer is None:
-        yield Finding(Fault.OTHER_AUTHORITY, f"the certificate `{path}` was signed by another authority")
-        return
-    if issuer is not None and trusted.is_revoked(certificate):
-        hint = "ask the authority's people why; a new certificate needs a new request"
-        yield Finding(Fault.REVOKED, f"the certificate `{path}` has been revoked", hint)
-    timely = tuple(_validity_faults(path, certificate, now))
-    yield from timely
-    if different := profile.departures(certificate, identity):
-        parts = "`, `".join(different)
-        message = f"the certificate `{path}` differs from the roster's entry `{identity.name}` in `{parts}`"
-        yield Finding(Fault.NOT_IN_ROSTER, message, "provision again to have it replaced")
-    elif issuer is not None and not timely and not path_is_valid(certificate, issuer, identity, now):
-        yield Finding(Fault.REFUSED, f"the certificate `{path}` does not pass path validation (RFC 5280, 6.1)")
+    for objection in objections(certificate, identity, trusted, now):
+        if objection.ground is Ground.OTHER_AUTHORITY and not trusted.roots:
+            continue  # nobody can tell, and what is wrong with the roots has been said
+        if objection.ground is Ground.NO_AUTHORITY:
+            continue  # said of the root
+        yield _finding(path, objection)
+        if objection.ground is Ground.OTHER_AUTHORITY:
+            return
+
+
+_HINTS = {
+    Ground.NOT_IN_ROSTER: "provision again to have it replaced",
+    Ground.NOT_YET_VALID: "check this machine's clock",
+    Ground.EXPIRED: "have the authority sign a new one: see `cloister renew`",
+}
+
+
+def _finding(path: Path, objection: Objection) -> Finding:
+    hint = _HINTS.get(objection.ground, objection.hint)
+    return Finding(Fault[objection.ground.name], f"the certificate `{path}` {objection.words}", hint)
+
+
+def _root_faults(
+    path: Path, anchors: Anchors, certificate: x509.Certificate | None, now: datetime
+) -> Iterator[Finding]:
+    """What is wrong with the roots.
+
+    Of two authorities the dates of the one that signed the certificate count: the outgoing one may end while the
+    incoming one goes on.
+    """
+    signer = anchors.issuer_of(certificate) if certificate is not None else None
+    for root in anchors.roots:
+        faults_of_it = tuple(root_faults(path, root, now))
+        if signer in (None, root) or any(each.fault is Fault.NO_AUTHORITY for each in faults_of_it):
+            yield from faults_of_it
 
 
 def root_faults(path: Path, root: x509.Certificate, now: datetime) -> Iterator[Finding]:

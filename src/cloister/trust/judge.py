@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a certificate is worth now: whose it is by the roster in force, or why it is nobody's, in words (pure).
 
-A certificate counts where, in this order: its key is strong enough; one of the federation's authorities signed it; it
-was not revoked; it is valid now; the roster has an entry of that name; it says of that entry exactly what the roster
-grants; certification path validation (RFC 5280, 6.1) passes; and it is one of those that were issued for the entry, so
-that a signature got out of the authority by a side door opens nothing.
+`cloister.certificates.objections` says what counts, and in which order.
 """
 
 from __future__ import annotations
@@ -13,13 +10,12 @@ from datetime import datetime
 
 from cryptography import x509
 
-from cloister.certificates import keys, pem, profile
+from cloister.certificates import pem
 from cloister.certificates.identity import Identity, identities
-from cloister.certificates.path import path_is_valid
+from cloister.certificates.objections import Ground, Objection, objections
+from cloister.certificates.shown import shown
 from cloister.errors import CertificateError, CloisterError
 from cloister.trust.signed_roster import Trust
-
-_SHOWN_CHARACTERS = 80
 
 
 def judge(certificate: x509.Certificate, trust: Trust, now: datetime) -> Identity:
@@ -62,60 +58,32 @@ def judge_pem(content: bytes, trust: Trust, now: datetime) -> Identity:
 
 
 def _judge(certificate: x509.Certificate, trust: Trust, now: datetime) -> Identity:
-    name = common_name(certificate)
-    if fault := keys.weakness(certificate.public_key()):
-        raise CertificateError(f"the key in the certificate of {name} {fault}")
-    issuer = trust.anchors.issuer_of(certificate)
-    if issuer is None:
-        itself = profile.is_issued_by(certificate, certificate)
-        by = "by itself" if itself else "by another authority than this federation's"
-        raise CertificateError(f"the certificate of {name} was signed {by}")
-    if trust.anchors.is_revoked(certificate):
-        raise _revoked(name, certificate, trust)
-    _check_dates(name, certificate, now)
-    identity = _entry(name, certificate, trust)
-    if not path_is_valid(certificate, issuer, identity, now):
-        raise CertificateError(f"the certificate of {name} does not pass path validation (RFC 5280, 6.1)")
-    if pem.fingerprint(certificate) not in trust.pins.get(identity.name, frozenset()):
-        serial = f"{certificate.serial_number:x}"
-        message = f"the certificate of {name} has the serial number {serial}, which was not issued for that entry"
-        raise CertificateError(message, hint=f"version {trust.version} of the roster lists what was")
+    names = _common_names(certificate)
+    identity = next((each for each in identities(trust.federation) if [each.name] == names), None)
+    issued = trust.pins.get(identity.name, frozenset()) if identity else frozenset()
+    for objection in objections(certificate, identity, trust.anchors, now, issued):
+        raise _refusal(objection, certificate, trust)
+    if identity is None:  # the objections say so already
+        raise CertificateError("the certificate is nobody's")
     return identity
 
 
-def _revoked(name: str, certificate: x509.Certificate, trust: Trust) -> CertificateError:
-    found = trust.revocation_of(certificate)
-    why = f" on {found.revoked_at:%Y-%m-%d %H:%M} UTC: {found.reason}" if found else ""
-    return CertificateError(f"the certificate of {name} was revoked{why}")
-
-
-def _check_dates(name: str, certificate: x509.Certificate, now: datetime) -> None:
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    shown = f"{now:%Y-%m-%d %H:%M} UTC"
-    if now < begin:
-        message = f"the certificate of {name} is not valid before {begin:%Y-%m-%d %H:%M} UTC, and it is {shown}"
-        raise CertificateError(message, hint="one of the two clocks is wrong")
-    if now > end:
-        message = f"the certificate of {name} expired on {end:%Y-%m-%d %H:%M} UTC, and it is {shown}"
-        raise CertificateError(message, hint="its holder renews it: cloister renew")
-
-
-def _entry(name: str, certificate: x509.Certificate, trust: Trust) -> Identity:
-    """The roster's entry that the certificate is of."""
-    named = [each for each in identities(trust.federation) if name == f"`{each.name}`"]
-    if not named:
-        hint = f"version {trust.version} of the roster says who takes part"
-        raise CertificateError(f"the certificate is of {name}, which is not in the roster", hint=hint)
-    if different := profile.departures(certificate, named[0]):
-        parts = "`, `".join(different)
-        raise CertificateError(f"the certificate of {name} says something else than the roster in `{parts}`")
-    return named[0]
+def _refusal(objection: Objection, certificate: x509.Certificate, trust: Trust) -> CertificateError:
+    words, hint = objection.words, objection.hint
+    if objection.ground is Ground.REVOKED and (found := trust.revocation_of(certificate)):
+        words += f" on {found.revoked_at:%Y-%m-%d %H:%M} UTC: {found.reason}"
+    if objection.ground in (Ground.NOT_IN_ROSTER, Ground.NOT_ISSUED):
+        hint = f"see version {trust.version} of the roster"
+    return CertificateError(f"the certificate of {common_name(certificate)} {words}", hint=hint)
 
 
 def common_name(certificate: x509.Certificate) -> str:
     """The common name in ``certificate`` as words that a terminal can show; a stranger may have chosen it."""
-    found = [str(each.value) for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    found = _common_names(certificate)
     if len(found) != 1:
-        return f"somebody with {len(found)} common names"
-    text = found[0] if found[0].isprintable() else ascii(found[0])[1:-1]
-    return f"`{text[:_SHOWN_CHARACTERS]}`"
+        return f"somebody with {len(found) or 'no'} common names"
+    return f"`{shown(found[0])}`"
+
+
+def _common_names(certificate: x509.Certificate) -> list[str]:
+    return [str(each.value) for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
