@@ -24,15 +24,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from nvflare.lighter.utils import sign_folders
 
 from cloister.certificates import PrivateKey
-from cloister.documents import Document, parse
+from cloister.documents import Document, load, parse
 from cloister.files import write_json
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.kit import site_files, write_kit
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
-from cloister.provisioning import provision
+from cloister.provisioning import Authority, hand_out, provision
+from cloister.provisioning.authority import AUTHORITY_FOLDER
 from cloister.repository import load_repository
+from cloister.roster import ROSTER, Federation
+from cloister.trust import roster_file
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, fix_splits, make_federation, merged
 from tests.signed_policies import sign_policies
 
@@ -102,6 +105,17 @@ def provisioned(folder: Path, which: str = "ours") -> Path:
 def authority_file(which: str = "ours") -> Path:
     """The authority's certificate of the federation called ``which``."""
     return State(_provisioned(which)).site(SITE) / "startup" / "rootCA.pem"
+
+
+def roster_in_force(which: str = "ours") -> Path:
+    """The signed roster of the federation called ``which``."""
+    return roster_file(State(_provisioned(which)).site(SITE))
+
+
+def publish_roster(root: Path) -> None:
+    """Have the federation's authority state what its document says now, and everybody take that up."""
+    authority = Authority.open(State(root).folder / AUTHORITY_FOLDER)
+    hand_out(authority, load(root / ROSTER, Federation).value, State(root).folder, datetime.now(UTC))
 
 
 def officers_keys(which: str = "ours") -> Path:

@@ -24,7 +24,7 @@ from cloister.policies import Submitter
 from cloister.repository import load_site
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import PERSON, fix_splits, make_federation, merged
-from tests.flare.signed_jobs import authority_file, job_id, job_of
+from tests.flare.signed_jobs import authority_file, job_id, job_of, roster_in_force
 
 SITE = "alpha"
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -71,6 +71,7 @@ def settings_of(root: Path) -> SiteSettings:
     workspace = private_folder(state.site(SITE))
     settings = SiteSettings(SITE, root, workspace, state.folder)
     shutil.copy(authority_file(), private_folder(workspace / "startup") / "rootCA.pem")
+    shutil.copy(roster_in_force(), private_folder(workspace / "trust") / "roster.json")
     settings.write(private_folder(workspace / "local"))
     fix_splits(root, [SITE])
     return settings

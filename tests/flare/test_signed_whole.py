@@ -232,7 +232,7 @@ def submission(root: Path, person: str = PERSON, **changes: Any) -> Files:
 
 
 def said(root: Path, files: Files, sender: str = PERSON) -> str:
-    return refusal_of_job(root, State(root).server, "j", zip_of(files), sender)
+    return refusal_of_job(State(root).server, "j", zip_of(files), sender)
 
 
 def test_the_server_takes_a_signed_job_once(root: Path) -> None:

@@ -152,7 +152,7 @@ class Scene:
 
     def submit_zip(self, archive: bytes, person: str = PERSON) -> str:
         """The same, of an archive as it is."""
-        return refusal_of(archive) or refusal_of_job(self.root, self.server, JOB, archive, person)
+        return refusal_of(archive) or refusal_of_job(self.server, JOB, archive, person)
 
     def deploy(self, job: Job, *, meta: Mapping[str, Any] | None = None, identifier: str = "") -> str:
         """What the site answers to a server that sends it ``job``; nothing where it takes the job."""

@@ -20,7 +20,7 @@ from cloister.governance.job_manifest import KIND
 from cloister.provisioning.authority import AUTHORITY_FOLDER, Authority
 from cloister.repository import load_repository
 from tests.federation_folder import PERSON, change_document
-from tests.flare.signed_jobs import provisioned
+from tests.flare.signed_jobs import provisioned, publish_roster
 from tests.redteam.attempts import Tries
 from tests.redteam.scene import CANARY, Files, Job, Scene
 
@@ -248,6 +248,7 @@ def _(scene: Scene) -> list[str]:
 def _(scene: Scene) -> list[str]:
     job = scene.job(person=EVE)
     change_document(scene.root, "provisioning/federation.yaml", {"people": _people(scene, without=EVE)})
+    publish_roster(scene.root)
     return scene.both(job)
 
 
@@ -260,6 +261,7 @@ def _(scene: Scene) -> list[str]:
         for person in _people(scene)
     ]
     change_document(scene.root, "provisioning/federation.yaml", {"people": people})
+    publish_roster(scene.root)
     return scene.both(job)
 
 
