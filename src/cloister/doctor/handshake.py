@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -95,15 +95,13 @@ class Handshake:
     showed_ours: bool = True
 
 
-def shake_hands(
-    target: Target, paths: KitPaths, password: Callable[[], str | bytes], seconds: float = SECONDS
-) -> Handshake:
+def shake_hands(target: Target, paths: KitPaths, secret: bytes, seconds: float = SECONDS) -> Handshake:
     """Do what a site or person does to speak to the server, as far as that goes.
 
     Args:
         target: where.
         paths: of key, certificate and roots.
-        password: gives the passphrase of the key, where it has one.
+        secret: the passphrase of the key; empty where there is none.
         seconds: how long each connection may keep silent.
 
     Raises:
@@ -111,24 +109,25 @@ def shake_hands(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cafile=paths.root)
-    shows = _show(context, paths, password)
+    shows = _show(context, paths, secret)
     found = _attempt(target, context, seconds)
     if found.outcome is Outcome.NO_TLS:
         return replace(found, said=_greeting(target, seconds))
     if found.certificate is None and found.outcome is not Outcome.SILENT:
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-        _show(unverified, paths, password)
+        _show(unverified, paths, secret)
         with contextlib.suppress(OSError):  # what the first attempt saw is told in any case
             found = replace(found, certificate=_attempt(target, unverified, seconds).certificate)
     return replace(found, showed_ours=shows)
 
 
-def _show(context: ssl.SSLContext, paths: KitPaths, password: Callable[[], str | bytes]) -> bool:
+def _show(context: ssl.SSLContext, paths: KitPaths, secret: bytes) -> bool:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     try:
-        context.load_cert_chain(paths.certificate, paths.key, password)
+        # Always with a passphrase, because OpenSSL asks the terminal for one that is missing.
+        context.load_cert_chain(paths.certificate, paths.key, secret)
     except (OSError, ValueError):  # what is wrong with the two is told with the kit
         return False
     return True

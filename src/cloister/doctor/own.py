@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloister.certificates import Anchors, Identity
+from cloister.certificates import Anchors, Identity, identities
 from cloister.errors import CloisterError
 from cloister.provisioning.kit import Kit, read_kit
 from cloister.roster import Federation
@@ -18,7 +18,7 @@ class Own:
     """What was read of one participant.
 
     Attributes:
-        identity: its entry in the roster, or what its certificate says where it has none.
+        identity: its entry in the signed roster, else in the document, else what its certificate says.
         listed: whether the document provisioning/federation.yaml has it.
         workspace: its folder inside the state folder.
         kit: its key, certificate and roots.
@@ -53,4 +53,6 @@ def read_own(identity: Identity, workspace: Path, *, listed: bool) -> Own:
         trust = trust_in_force(workspace)
     except CloisterError as error:
         no_trust = error
+    signed = identities(trust.federation) if trust else ()
+    identity = next((each for each in signed if (each.kind, each.name) == (identity.kind, identity.name)), identity)
     return Own(identity, listed, workspace, kit, trust, no_trust, roster_file(workspace).exists())

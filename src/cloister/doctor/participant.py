@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cloister.audit import FOLDER, verify_own
 from cloister.audit.last_checkpoint import path_of
-from cloister.certificates import identities
+from cloister.certificates import identities, passphrase
 from cloister.doctor.audit_log import judge_report
 from cloister.doctor.codes import Topic
 from cloister.doctor.finding import Finding
@@ -74,7 +74,8 @@ def _tls(here: Here, own: Own, target: Target) -> Iterator[Finding]:
 
 
 def _shake(own: Own, target: Target) -> Handshake:
-    return shake_hands(target, own.kit.paths, passphrase)
+    secret = passphrase.own()
+    return shake_hands(target, own.kit.paths, secret.reveal() if secret else b"")
 
 
 def _expected(here: Here, own: Own, target: Target) -> Expected:
@@ -127,8 +128,3 @@ def _audit(own: Own) -> Iterator[Finding]:
         yield Finding(Topic.AUDIT.code(99), message, "mend those first")
         return
     yield judge_report(verify_own(own.workspace / FOLDER, certificate, root, own.identity.name))
-
-
-def passphrase() -> str:
-    """The passphrase of an encrypted key: none, so that OpenSSL does not ask the terminal for it."""
-    return ""

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from cloister.certificates import Anchors, Identity, pem, profile
-from cloister.certificates.path import path_is_valid
+from cloister.certificates.objections import Ground, Objection, objections
 from cloister.doctor import spans
 from cloister.doctor.codes import Topic
 from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.handshake import ABOUT_CERTIFICATES, Handshake, Outcome, cleaned
-from cloister.errors import CertificateError
-from cloister.trust import Trust, judge
+from cloister.trust import Trust
 
 _LEAST_VERSION = "TLSv1.3"
 _SOON = timedelta(days=14)
@@ -144,78 +143,61 @@ def _without_tls(found: Handshake, place: str) -> Finding:
 def judge_certificate(certificate: x509.Certificate, expected: Expected) -> Iterator[Finding]:
     """Everything that is wrong with what the server showed, gravest first; nothing where nothing is."""
     shown = f"the certificate that {expected.place} shows ({_identified(certificate)})"
-    root = expected.anchors.issuer_of(certificate)
-    refusal = _refusal(certificate, expected)
-    if root is None:
-        yield _of_another_issuer(certificate, expected, shown, refusal)
+    issued = expected.trust.pins.get(expected.server.name, frozenset()) if expected.trust else None
+    found = tuple(objections(certificate, expected.server, expected.anchors, expected.now, issued))
+    foreign = next((each for each in found if each.ground is Ground.OTHER_AUTHORITY), None)
+    if foreign is not None:
+        yield _of_another_issuer(certificate, expected, f"{shown} {foreign.words}")
         return
-    dates = tuple(_dates(certificate, expected.now, shown))
-    yield from dates
-    names = tuple(_names(certificate, expected, shown))
-    yield from names
-    if names:
-        return
-    if dates:
-        return
-    if refusal:
-        hint = "the server's people see why with `cloister doctor`; take up the newest roster on both sides"
-        yield Finding("D0307", f"{shown} is refused: {refusal}", hint)
-    elif not path_is_valid(certificate, root, expected.server, expected.now):
-        hint = "the authority's people sign it anew, for the roster as it is"
-        yield Finding("D0308", f"{shown} does not pass path validation (RFC 5280, 6.1)", hint)
+    told: set[str] = set()
+    for objection in found:
+        finding = _told(certificate, expected, objection, shown)
+        if finding.code not in told:
+            told.add(finding.code)
+            yield finding
 
 
-def _refusal(certificate: x509.Certificate, expected: Expected) -> str:
-    """Why the signed roster makes nobody of whoever shows ``certificate``; empty where it does, or there is none."""
-    if expected.trust is None:
-        return ""
-    try:
-        judge(certificate, expected.trust, expected.now)
-    except CertificateError as error:
-        return error.message
-    return ""
-
-
-def _of_another_issuer(certificate: x509.Certificate, expected: Expected, shown: str, refusal: str) -> Finding:
-    subjects = [root.subject for root in expected.anchors.roots]
-    if certificate.issuer in subjects:
+def _of_another_issuer(certificate: x509.Certificate, expected: Expected, words: str) -> Finding:
+    if any(certificate.issuer == root.subject for root in expected.anchors.roots):
         hint = "compare the authority's fingerprint with the server's people; one of you must take up the new root"
-        message = f"{shown} is signed by another authority that bears the name of this federation's"
-        return Finding("D0302", message, hint)
-    ours = " or ".join(_name(subject) for subject in subjects) or "nobody"
-    why = refusal or f"it is not issued by {ours}, the authority of this federation"
-    message = f"{shown} is refused: {why}; either a proxy ends TLS on the way, or another service answers there"
+        return Finding("D0302", words, hint)
+    message = f"{words}; either a proxy ends TLS on the way, or another service answers there"
     through = f" (the environment names one: {expected.proxy})" if expected.proxy else ""
     hint = f"have the network's people pass this connection through without inspecting TLS{through}"
     return Finding("D0301", message, hint)
 
 
-def _dates(certificate: x509.Certificate, now: datetime, shown: str) -> Iterator[Finding]:
+def _told(certificate: x509.Certificate, expected: Expected, objection: Objection, shown: str) -> Finding:
+    now, clock = expected.now, f"this machine's clock says {spans.moment(expected.now)}"
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    clock = f"this machine's clock says {spans.moment(now)}"
-    if now > end:
+    words = f"{shown} {objection.words}"
+    if objection.ground is Ground.EXPIRED:
         message = f"{shown} expired on {spans.moment(end)}, {spans.said(now - end)} ago: {clock}"
         hint = "the server runs; its people renew its certificate and restart it. If the clock is wrong, set the clock"
-        yield Finding("D0303", message, hint)
-    if now < begin:
+        return Finding("D0303", message, hint)
+    if objection.ground is Ground.NOT_YET_VALID:
         message = f"{shown} begins on {spans.moment(begin)}, in {spans.said(begin - now)}: {clock}"
         hint = "one clock is wrong by that much or more: this machine's is behind, or the authority's was ahead; set it"
-        yield Finding("D0304", message, hint)
+        return Finding("D0304", message, hint)
+    if objection.ground is Ground.NOT_IN_ROSTER:
+        return _of_names(certificate, expected.server, words, shown)
+    if objection.ground in (Ground.REVOKED, Ground.NOT_ISSUED):
+        hint = "the server's people see why with `cloister doctor`; take up the newest roster on both sides"
+        return Finding("D0307", words, hint)
+    return Finding("D0308", words, objection.hint or "the authority's people sign it anew, for the roster as it is")
 
 
-def _names(certificate: x509.Certificate, expected: Expected, shown: str) -> Iterator[Finding]:
-    server = expected.server
-    host = server.hosts[0]
-    named = alternative_names(certificate)
+def _of_names(certificate: x509.Certificate, server: Identity, words: str, shown: str) -> Finding:
+    host, named = server.hosts[0], alternative_names(certificate)
     if host.lower() not in named:
         listed = ", ".join(f"`{name}`" for name in named[:_NAMES_SHOWN]) or "no host at all"
         listed += f" and {len(named) - _NAMES_SHOWN} more" if len(named) > _NAMES_SHOWN else ""
-        message = f"{shown} is for {listed}, and the roster dials `{host}`"
         hint = "write the host into `server.host` or `server.other_hosts`, and have the server's certificate renewed"
-        yield Finding("D0305", message, hint)
-    elif certificate.subject != profile.subject(server) or not _may_serve(certificate):
+        return Finding("D0305", f"{shown} is for {listed}, and the roster dials `{host}`", hint)
+    if certificate.subject != profile.subject(server):
         hint = "somebody else's key answers there; ask the server's people, and the authority's"
-        yield Finding("D0306", f"{shown} is not that of the server `{server.name}`", hint)
+        return Finding("D0306", f"{shown} is not that of the server `{server.name}`", hint)
+    return Finding("D0307", words, "the server's people renew its certificate: `cloister renew`")
 
 
 def alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -226,14 +208,6 @@ def alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
         return ()
     hosts = [cleaned(name.encode("utf-8", "replace")).lower() for name in names.get_values_for_type(x509.DNSName)]
     return (*hosts, *(str(each) for each in names.get_values_for_type(x509.IPAddress)))
-
-
-def _may_serve(certificate: x509.Certificate) -> bool:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (ValueError, x509.ExtensionNotFound):
-        return False
-    return ExtendedKeyUsageOID.SERVER_AUTH in usage
 
 
 def _identified(certificate: x509.Certificate) -> str:

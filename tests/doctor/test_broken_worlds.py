@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A table of worlds in which one thing is wrong; each must be told with its code, in its words, and as a problem."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cloister.certificates import PrivateKey, pem
+from cloister.doctor import Level
+from cloister.trust import roster_file
+from tests.doctor.world import SITE, World, codes
+from tests.federation_folder import change_document
+from tests.signed_policies import revoke_policy
+
+YEAR = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One world.
+
+    Attributes:
+        name: of the case.
+        breaks: does the damage.
+        code: that it must be told with.
+        says: what stands in the sentence.
+        alone: whether nothing else may be a problem.
+    """
+
+    name: str
+    breaks: Callable[[World], None]
+    code: str
+    says: str
+    alone: bool = True
+
+
+def own_certificate(world: World, **how: timedelta) -> None:
+    identity = world.identity(SITE)
+    content = world.certify(identity, PrivateKey.load(world.startup / "client.key"), **how)
+    world.certificate_file.write_bytes(content)
+    print_ = pem.fingerprint(pem.parse_certificate(content, "x"))
+    world.publish(pins=world.renamed_pins(SITE, frozenset({print_})))
+
+
+def expired(world: World) -> None:
+    own_certificate(world, begun=timedelta(days=40), lasting=timedelta(days=10))
+
+
+def not_yet(world: World) -> None:
+    own_certificate(world, begun=-timedelta(days=10))
+
+
+def overdue(world: World) -> None:
+    own_certificate(world, begun=timedelta(days=95), lasting=timedelta(days=100, hours=1))
+
+
+def other_key(world: World) -> None:
+    mine = PrivateKey.load(world.startup / "client.key").public_key
+    stranger = next(key for key in world.keys if key.public_key != mine)
+    (world.startup / "client.key").unlink()
+    stranger.write(world.startup / "client.key")
+
+
+def other_authority(world: World) -> None:
+    key = PrivateKey.load(world.startup / "client.key")
+    world.certificate_file.write_bytes(world.certify(world.identity(SITE), key, by=world.strangers))
+
+
+def no_certificate(world: World) -> None:
+    world.certificate_file.unlink()
+
+
+def damaged_certificate(world: World) -> None:
+    world.certificate_file.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+def loose_key(world: World) -> None:
+    (world.startup / "client.key").chmod(0o640)
+
+
+def loose_folder(world: World) -> None:
+    (world.root / ".cloister").chmod(0o755)
+
+
+def loose_startup(world: World) -> None:
+    world.startup.chmod(0o750)
+
+
+def loose_other_secret(world: World) -> None:
+    (world.workspace / "split.key").write_bytes(b"x" * 32)
+    (world.workspace / "split.key").chmod(0o604)
+
+
+def renamed_organisation(world: World) -> None:
+    sites = tuple(
+        replace_entry(each, organisation="another") if each.name == SITE else each for each in world.document.sites
+    )
+    world.publish(federation=world.document.model_copy(update={"sites": sites}))
+
+
+def replace_entry(entry: object, **changes: str) -> object:
+    return entry.model_copy(update=changes)  # type: ignore[attr-defined]
+
+
+def off_the_roster(world: World) -> None:
+    sites = tuple(each for each in world.document.sites if each.name != SITE)
+    world.publish(federation=world.document.model_copy(update={"sites": sites}))
+
+
+def no_roster(world: World) -> None:
+    roster_file(world.workspace).unlink()
+
+
+def damaged_roster(world: World) -> None:
+    roster_file(world.workspace).write_bytes(b"{}")
+
+
+def stale(world: World) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    world.publish(issued_at=now - timedelta(days=9), next_update=now - timedelta(days=2))
+
+
+def other_serial(world: World) -> None:
+    world.publish(pins=world.renamed_pins(SITE, frozenset({"0" * 64})))
+
+
+def revoked(world: World) -> None:
+    world.revoke(SITE, "the machine was stolen")
+
+
+def unsigned(world: World) -> None:
+    (world.root / "policies" / f"{SITE}.yaml.sig").unlink(missing_ok=True)
+    for path in (world.root / "policies").glob(f"*{SITE}*"):
+        if path.suffix != ".yaml":
+            path.unlink()
+
+
+def ended(world: World) -> None:
+    change_document(world.root, f"policies/{SITE}.yaml", {"valid_until": "2026-02-01"})
+
+
+def changed_after_signing(world: World) -> None:
+    change_document(world.root, f"policies/{SITE}.yaml", {"purposes": ["marketing"]})
+
+
+def revoked_policy(world: World) -> None:
+    revoke_policy(world.root, SITE)
+
+
+def invalid_document(world: World) -> None:
+    (world.root / "silos" / f"{SITE}.yaml").write_text("site: alpha\nno_such_key: 1\n", encoding="utf-8")
+
+
+def model_gone(world: World) -> None:
+    places = {"all-minilm-l6-v2": {"path": "nowhere"}}
+    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
+
+
+def model_without_weights(world: World) -> None:
+    (world.root / "empty").mkdir()
+    places = {"all-minilm-l6-v2": {"path": "empty"}}
+    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
+
+
+def other_model(world: World) -> None:
+    (world.root / "other").mkdir()
+    (world.root / "other" / "model.safetensors").write_bytes(b"other weights")
+    places = {"all-minilm-l6-v2": {"path": "other"}}
+    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
+
+
+def records_gone(world: World) -> None:
+    (world.root / "records" / f"{SITE}.csv").unlink()
+
+
+def column_gone(world: World) -> None:
+    (world.root / "records" / f"{SITE}.csv").write_text("patient_id,note\nP1,x\n", encoding="utf-8")
+
+
+def much_memory(world: World) -> None:
+    change_document(world.root, f"silos/{SITE}.yaml", {"capacity": {"memory_gib": 4096}})
+
+
+def broken_log(world: World) -> None:
+    (world.workspace / "audit").mkdir(mode=0o700)
+
+
+TABLE = [
+    Broken("own certificate expired", expired, "D0608", r"expired on .* UTC, 30 days .* ago by this machine's clock"),
+    Broken("own certificate not yet valid", not_yet, "D0609", r"is not valid before", alone=False),
+    Broken("renewal overdue", overdue, "D0614", r"in 5 days .*nine tenths of its life are over"),
+    Broken("key of another certificate", other_key, "D0605", r"does not belong to the key beside it"),
+    Broken("certificate of another authority", other_authority, "D0606", r"was signed by another authority"),
+    Broken("no certificate", no_certificate, "D0601", r"client\.crt` is missing"),
+    Broken("damaged certificate", damaged_certificate, "D0602", r"`.*client\.crt` .*certificate"),
+    Broken("key readable by others", loose_key, "D0603", r"can be read by others \(mode 0640\)", alone=False),
+    Broken("state folder open", loose_folder, "D1401", r"`.*/\.cloister` is open to others \(mode 0755\)"),
+    Broken("folder of the key open", loose_startup, "D0604", r"startup` is open to others", alone=False),
+    Broken("another secret open", loose_other_secret, "D1402", r"split\.key` can be read by others \(mode 0604\)"),
+    Broken("entry changed", renamed_organisation, "D0610", r"differs from the roster's entry `alpha` in `subject`"),
+    Broken("off the roster", off_the_roster, "D0701", r"`alpha` is not in version 2 of the roster", alone=False),
+    Broken("no roster", no_roster, "D0702", r"the signed roster `.*roster\.json` is missing"),
+    Broken("damaged roster", damaged_roster, "D0703", r"roster\.json`: "),
+    Broken("stale roster", stale, "D0704", r"version 2 of the roster is stale: .* 2 days .*no new jobs"),
+    Broken("other serial", other_serial, "D0707", r"serial number [0-9a-f]+, which was not issued for that entry"),
+    Broken("revoked", revoked, "D0612", r"was revoked on .* UTC: the machine was stolen"),
+    Broken("policy unsigned", unsigned, "D0801", r"takes no jobs: `policies/alpha\.yaml` is not signed"),
+    Broken("policy ended", ended, "D0802", r"the policy ended on 2026-02-01 .*policies/alpha\.yaml:\d+"),
+    Broken("policy changed", changed_after_signing, "D0803", r"takes no jobs: .*policies/alpha\.yaml"),
+    Broken("policy revoked", revoked_policy, "D0803", r"takes no jobs: .*revoked"),
+    Broken("invalid document", invalid_document, "D1501", r"`silos/alpha\.yaml:2`: unknown key `no_such_key`"),
+    Broken("base model missing", model_gone, "D1101", r"`all-minilm-l6-v2`: `.*/nowhere` is no folder"),
+    Broken("base model without weights", model_without_weights, "D1101", r"holds no `model\.safetensors`"),
+    Broken(
+        "another base model", other_model, "D1102", r"has sha256 [0-9a-f]{16}…, and the policy of `alpha` pins 53aa"
+    ),
+    Broken(
+        "records missing", records_gone, "D1201", r"dataset `clinical-notes` cannot be read: .*silos/alpha\.yaml:\d+"
+    ),
+    Broken("column missing", column_gone, "D1201", r"no column `triage`"),
+    Broken("more memory promised", much_memory, "D1003", r"GiB of memory, and .* promises 4096 GiB to a job"),
+    Broken("audit log removed", broken_log, "D1701", r"not what was written: missing: the log was removed"),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
+def test_the_damage_is_told_with_its_code_and_its_sentence(world: World, case: Broken) -> None:
+    case.breaks(world)
+    findings = world.findings()  # without a server: whether it can be reached has a table of its own
+    told = [each for each in findings if each.code == case.code]
+    assert told, codes(findings)
+    assert any(re.search(case.says, each.message) for each in told), [each.message for each in told]
+    assert all(each.level is Level.PROBLEM and each.hint for each in told)
+    if case.alone:
+        assert codes(findings) == {case.code}
+
+
+def test_two_thirds_of_a_certificate_s_life_are_a_warning(world: World) -> None:
+    own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100, hours=1))
+    findings = world.findings()
+    assert codes(findings) == set()
+    (due,) = [each for each in findings if each.code == "D0613"]
+    assert re.search(r"in 30 days .*two thirds of its life are over", due.message)
+    assert "cloister renew alpha" in due.hint
+
+
+def test_a_document_that_the_authority_has_not_published_is_a_warning(world: World) -> None:
+    change_document(world.root, "provisioning/federation.yaml", {"lifetimes": {"site_days": 9}})
+    findings = world.findings()
+    assert codes(findings) == set()
+    assert "D0706" in {each.code for each in findings}
+
+
+def test_a_site_whose_key_is_here_and_that_no_document_names_is_told_of(world: World) -> None:
+    tree = {"sites": [{"name": "beta", "organisation": "beta-hospital"}]}
+    change_document(world.root, "provisioning/federation.yaml", tree)
+    roster_file(world.workspace).unlink()
+    findings = world.findings("alpha")
+    assert {"D0701", "D0702"} <= codes(findings)
+    assert SITE in [section.name for section in world.sections("")]
+
+
+def test_a_policy_that_switches_the_sandbox_off_is_a_warning(world: World) -> None:
+    for name in (SITE, "baseline"):
+        change_document(world.root, f"policies/{name}.yaml", {"sandbox": "unsafe-none"})
+    assert "D0902" in {each.code for each in world.findings()}
+
+
+def test_no_sandbox_is_a_problem(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloister.doctor.site.missing", lambda: "bubblewrap is not installed (install it)")
+    findings = world.findings()
+    assert codes(findings) == {"D0901"}
+    (told,) = [each for each in findings if each.code == "D0901"]
+    assert told.message == "there is no sandbox: bubblewrap is not installed (install it)"
+
+
+def test_a_key_of_somebody_else_s_is_told_of(world: World) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(world.startup / "client.key", 12345, -1)
+    assert "D1403" in codes(world.findings())
+
+
+def test_no_record_is_quoted(world: World, tmp_path: Path) -> None:
+    secret = "Jane Doe, born 1970"
+    (world.root / "records" / f"{SITE}.csv").write_text(f"{secret}\n{secret}\n", encoding="utf-8")
+    findings = world.findings()
+    assert codes(findings) == {"D1201"}
+    assert all("Jane" not in f"{each.message} {each.hint}" for each in findings)
