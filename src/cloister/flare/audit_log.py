@@ -62,8 +62,17 @@ def record_start(log: Log, certificate: Path) -> None:
     """
     own = read_certificate(certificate)
     log.append(Kind.START, {"version": __version__, "process": "parent"})
-    valid_until = own.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-    log.append(Kind.KEY, {"certificate": fingerprint(own), "valid_until": valid_until})
+    record_key(log, own)
+
+
+def record_key(log: Log, certificate: x509.Certificate) -> None:
+    """Record which certificate the participant shows from now on, and sign that with its key.
+
+    Raises:
+        CloisterError: where it cannot be recorded.
+    """
+    valid_until = certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    log.append(Kind.KEY, {"certificate": fingerprint(certificate), "valid_until": valid_until})
     log.checkpoint()
 
 

@@ -65,6 +65,11 @@ def _at(certificate: x509.Certificate, part: int, of: int) -> datetime:
     return begin + (end - begin) * part / of
 
 
+def is_requested(workspace: Path) -> bool:
+    """Whether a request was made in ``workspace`` that has not been answered."""
+    return (workspace / FOLDER / _PENDING_REQUEST).exists()
+
+
 def key_is_old(workspace: Path, certificate: x509.Certificate, federation: Federation, now: datetime) -> bool:
     """Whether the roster wants the next renewal to make a new key; its age counts from the first certificate known."""
     try:
