@@ -23,10 +23,12 @@ from pathlib import Path
 import psutil
 
 from cloister.certificates import Identity, identities
+from cloister.certificates.passphrase import handed_over
 from cloister.errors import FederationError, ProvisioningError, UsageError
 from cloister.files import private_folder, write_json
 from cloister.flare.kit import person_files, server_files, site_files, write_kit
 from cloister.flare.launcher import MARKER
+from cloister.flare.person_kit import port_of
 from cloister.flare.port import free_port, is_free
 from cloister.flare.process_start import Start, start_of
 from cloister.flare.process_tree import end, with_children
@@ -38,6 +40,7 @@ from cloister.roster import Federation
 from cloister.trust import trust_in_force
 from cloister.trust.in_force import settle_roots
 
+_NO_KEY_HINT = "run `cloister provision`, or join with a kit"
 _MARK_HINT = "stop this federation's processes by hand, then remove the file"
 
 
@@ -83,6 +86,17 @@ class LocalFederation:
         """The server's name, then the sites'."""
         return [self.federation.server.name, *(site.name for site in self.federation.sites)]
 
+    def here(self) -> list[str]:
+        """Names of the server and the sites whose keys lie on this machine, and which therefore run on it.
+
+        Raises:
+            ProvisioningError: where nobody is.
+        """
+        found = [each.name for each in identities(self.federation) if each.kind != "person" and self.has_key(each)]
+        if not found:
+            raise ProvisioningError("no key of the server or of a site lies on this machine", hint=_NO_KEY_HINT)
+        return found
+
     def running(self) -> dict[str, Running]:
         """The processes that were started and still run, by name."""
         return {entry.name: entry for entry in self._recorded() if entry.alive}
@@ -124,12 +138,14 @@ class LocalFederation:
             CloisterError: where a kit is not in order or a process cannot be started.
         """
         with self._locked():
-            wanted = [self.federation.server.name, *(sites if sites is not None else self.names[1:])]
-            running = self.running()
+            server, running = self.federation.server.name, self.running()
+            wanted = [name for name in self.here() if sites is None or name == server or name in sites]
+            if missing := sorted(set(sites or ()) - set(wanted)):
+                raise ProvisioningError(f"no key of `{missing[0]}` lies on this machine", hint=_NO_KEY_HINT)
             to_start = [name for name in wanted if name not in running]
             if not to_start:
                 return []
-            port = self._port(taken_by_us=self.federation.server.name in running)
+            port = self._port(taken_by_us=server in running or server not in wanted)
             self._hand_out_roster()
             self._write_kits(port)
             entries = list(running.values())
@@ -149,6 +165,8 @@ class LocalFederation:
             port = configured
         elif remembered and (taken_by_us or is_free(remembered)):
             port = remembered
+        elif taken_by_us:
+            port = port_of(self.federation, self.state)  # chosen elsewhere: says so
         else:
             port = free_port()
         write_json(self.state.port, {"port": port})
@@ -169,9 +187,6 @@ class LocalFederation:
             workspace = self._workspace(identity)
             if self.has_key(identity):
                 self._write_kit(identity, workspace, port)
-        if not any(self.has_key(identity) for identity in identities(self.federation)):
-            hint = "run `cloister provision`, or join with a kit"
-            raise ProvisioningError("nobody's key lies on this machine", hint=hint)
 
     def has_key(self, identity: Identity) -> bool:
         """Whether the private key of ``identity`` lies on this machine."""
@@ -192,7 +207,7 @@ class LocalFederation:
             write_kit(workspace, server_files(trust.federation, workspace, port))
         elif identity.kind == "site":
             settings = SiteSettings(identity.name, self.root, workspace, self.state.folder)
-            write_kit(workspace, site_files(trust.federation, identity.name, port), settings)
+            write_kit(workspace, site_files(trust.federation, identity.name, port, workspace), settings)
         else:
             write_kit(workspace, person_files(trust.federation, identity.name, workspace, port))
 
@@ -235,12 +250,12 @@ class LocalFederation:
         start = self._start_of(name, port)
         log = self.state.log(name)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as stream:
+        with os.fdopen(descriptor, "ab") as stream, handed_over(start.passphrase) as (given, variables):
             process = subprocess.Popen(
                 start.command,
-                env=start.environment,
+                env=start.environment | variables,
                 cwd=start.folder,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,

@@ -38,6 +38,8 @@ from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
+from cloister.flare.opened_key import key_opened
+from cloister.flare.person_kit import write_person_kit
 from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over, trains_nothing
 from cloister.flare.running_trust import trust_as_person
 from cloister.jobs import Code, Job
@@ -61,6 +63,49 @@ class PersonSession:
         """Names of the sites that are connected to the server."""
         with _translated():
             return sorted(str(client.name) for client in self._session.get_connected_client_list())
+
+    def collect(self) -> dict[str, bytes]:
+        """The requests for certificates that wait at the server, by the name of whoever asks.
+
+        Raises:
+            DeniedError: where this person does not carry letters.
+        """
+        found = ask(self._session.api.cell, COLLECT, {})["requests"]
+        return {str(name): str(content).encode() for name, content in dict(found).items()}
+
+    def deposit(self, rosters: Iterable[bytes], grants: Mapping[str, bytes]) -> dict[str, Any]:
+        """Leave what the authority has signed at the server.
+
+        Args:
+            rosters: signed, in the order of their versions.
+            grants: certificates in PEM form by name; the rosters list them.
+
+        Returns:
+            `roster`, the version in force at the server; `grants`, the names that were taken; `refused`, reasons by
+            what was not.
+
+        Raises:
+            DeniedError: where this person does not carry letters.
+        """
+        brought = {
+            "rosters": [content.decode() for content in rosters],
+            "grants": {name: content.decode() for name, content in grants.items()},
+        }
+        return ask(self._session.api.cell, DEPOSIT, brought)
+
+    def sync(self) -> bool:
+        """Take up a newer roster, ask for the next certificate where it is time, and put it in place if it has come.
+
+        Returns:
+            Whether the certificate is another now.
+        """
+        watch = TrustWatch(self._kit)
+        return exchange(self.person, watch, lambda body: ask(self._session.api.cell, SYNC, body))
+
+    def server_state(self) -> dict[str, str]:
+        """The server's `time` (ISO 8601) and the `version` of Cloister that it runs."""
+        answer = ask(self._session.api.cell, SYNC, {"version": 1 << 53, "have": "", "request": None})
+        return {"time": str(answer["time"]), "version": str(answer["version"])}
 
     def submit(
         self, job: Document[Job], sites: list[str], *, code: Code | None = None, valid: timedelta = VALID
@@ -173,9 +218,10 @@ def connect(kit: Path, person: str) -> Iterator[PersonSession]:
         FederationError: where the server cannot be reached or does not accept the person.
     """
     logging.getLogger("nvflare").setLevel(logging.CRITICAL)
+    write_person_kit(kit, person)
     _knock(kit, person)
     reasons: list[str] = []
-    with trust_as_person(reasons.append):
+    with key_opened(kit / "startup" / "client.key"), trust_as_person(reasons.append):
         session = _opened(kit, person, reasons)
         try:
             yield PersonSession(session, person, kit)

@@ -20,6 +20,7 @@ from cloister.repository.case_references import case_problems
 from cloister.repository.job_code import code_problems
 from cloister.repository.model import Repository, SiteDocuments
 from cloister.repository.references import Folder, Folders, disagreements
+from cloister.repository.sites_here import sites_here
 from cloister.roster import ROSTER, Federation
 from cloister.silos import Silo
 
@@ -51,6 +52,7 @@ def load_repository(root: Path) -> Repository:
         silos=_folder(root, "silos", Silo, lambda silo: silo.site, problems),
         jobs=_folder(root, "jobs", Job, lambda job: job.job, problems),
         policies=_folder(root, "policies", Policy, lambda policy: policy.policy, problems),
+        sites_here=sites_here(root),
     )
     for path in _documents(root, "provisioning", problems):
         if path != root / ROSTER:

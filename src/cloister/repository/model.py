@@ -44,6 +44,8 @@ class Repository:
         """
         if site == BASELINE or site not in self.policies:
             raise UsageError(f"site `{site}` has no policy", hint=f"write `policies/{site}.yaml`")
+        if BASELINE not in self.policies:
+            raise UsageError("there is no baseline policy here", hint=f"write `policies/{BASELINE}.yaml`")
         return Policies(self.policies[site], self.policies[BASELINE])
 
     def sites_of(self, job: Job) -> tuple[str, ...]:

@@ -40,12 +40,21 @@ class Folder(Generic[T]):
 
 @dataclass(frozen=True)
 class Folders:
-    """Everything that could be read; the roster is None where it could not."""
+    """Everything that could be read.
+
+    Attributes:
+        federation: the roster; None where it could not be read.
+        silos: by site.
+        jobs: by job.
+        policies: by site, and the baseline.
+        sites_here: the sites whose documents must be here; None for all.
+    """
 
     federation: Document[Federation] | None
     silos: Folder[Silo]
     jobs: Folder[Job]
     policies: Folder[Policy]
+    sites_here: frozenset[str] | None = None
 
 
 def disagreements(folders: Folders) -> list[Problem]:
@@ -68,12 +77,15 @@ def _roster_sites(folders: Folders) -> dict[str, SiteEntry]:
 
 
 def _missing(folders: Folders) -> Iterator[Problem]:
-    if BASELINE not in folders.policies:
+    here = folders.sites_here
+    if BASELINE not in folders.policies and here != frozenset():
         hint = "without a floor nothing is decided; one that states nothing but its dates will do"
         yield Problem(f"policies/{BASELINE}.yaml", 0, "is missing", hint)
     if folders.federation is None:
         return
     for index, entry in enumerate(folders.federation.value.sites):
+        if here is not None and entry.name not in here:
+            continue
         for name, folder in (("silo", folders.silos), ("policy", folders.policies)):
             if entry.name not in folder:
                 file = f"{'silos' if name == 'silo' else 'policies'}/{entry.name}.yaml"
@@ -183,8 +195,14 @@ def _jobs(folders: Folders) -> Iterator[Problem]:
             yield from _stranger(document, ("federation", "sites", index), site, folders)
         # A silo that could not be read may have what the job asks for.
         targeted = document.value.federation.sites or tuple(folders.silos.unread)
-        if not folders.silos.unread.intersection(targeted):
+        if not folders.silos.unread.intersection(targeted) and _all_here(document.value, folders):
             yield from _against_silos(document, folders.silos.documents)
+
+
+def _all_here(job: Job, folders: Folders) -> bool:
+    """Whether the silos of every site that could take part are in this folder."""
+    named = set(job.federation.sites)
+    return folders.sites_here is None or (bool(named) and named <= set(folders.silos.documents))
 
 
 def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) -> Iterator[Problem]:
