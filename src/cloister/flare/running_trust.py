@@ -54,14 +54,19 @@ class Complaints:
         self._said: dict[str, float] = {}
         self._recorded: dict[str, float] = {}
 
-    def say(self, sentence: str) -> None:
-        """Log ``sentence``, once a minute at most, and record it, once an hour at most."""
+    def note(self, sentence: str) -> None:
+        """Log ``sentence``, once a minute at most."""
         with self._lock:
-            say = _due(self._said, sentence, _SAY_AGAIN_SECONDS)
-            record = _due(self._recorded, sentence, _RECORD_AGAIN_SECONDS)
-        if say:
+            due = _due(self._said, sentence, _SAY_AGAIN_SECONDS)
+        if due:
             _log.error("%s", sentence)
-        if record:
+
+    def say(self, sentence: str) -> None:
+        """Log ``sentence``, and record it, once an hour at most."""
+        self.note(sentence)
+        with self._lock:
+            due = _due(self._recorded, sentence, _RECORD_AGAIN_SECONDS)
+        if due:
             record_failure(self._audit, POINT, sentence, job="")
 
     def refused(self, peer: str, reason: str) -> None:
