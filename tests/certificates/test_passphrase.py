@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloister.certificates import PrivateKey, passphrase
 from cloister.certificates.keys import is_encrypted, read_public_key
-from cloister.certificates.passphrase import CREDENTIAL, CREDENTIALS, DESCRIPTOR, FILE, VARIABLE, Passphrase
+from cloister.certificates.passphrase import (
+    CREDENTIAL,
+    CREDENTIALS,
+    DESCRIPTOR,
+    FILE,
+    VARIABLE,
+    Passphrase,
+    handed_over,
+)
 from cloister.errors import ProvisioningError
 
 SECRET = "correct horse battery staple"
@@ -113,10 +121,9 @@ def test_the_first_place_that_there_is_decides(tmp_path: Path, monkeypatch: pyte
     assert own() == "of systemd"
     monkeypatch.setenv(FILE, written(tmp_path / "secret", "of the file"))
     assert own() == "of the file"
-    reading = Passphrase(b"of the parent").pipe()
-    monkeypatch.setenv(DESCRIPTOR, str(reading))
-    assert own() == "of the parent"
-    os.close(reading)
+    with handed_over(Passphrase(b"of the parent")) as (reading, _):
+        monkeypatch.setenv(DESCRIPTOR, str(reading))
+        assert own() == "of the parent"
     written(tmp_path / "secret", "of the file", 0o644)
     passphrase.forget()
     with pytest.raises(ProvisioningError, match="can be read by others"):  # and not: the next place
@@ -124,7 +131,6 @@ def test_the_first_place_that_there_is_decides(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_parent_hands_it_over_and_no_grandchild_finds_it() -> None:
-    reading = Passphrase(SECRET.encode()).pipe()
     program = (
         "import os, subprocess, sys\n"
         "from cloister.certificates import passphrase\n"
@@ -133,19 +139,25 @@ def test_a_parent_hands_it_over_and_no_grandchild_finds_it() -> None:
         "look = 'import os, sys; print(os.read(0, 100), os.environ, file=sys.stderr)'\n"
         "subprocess.run([sys.executable, '-c', look])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        stdin=reading,
-        env={"PATH": os.environ["PATH"], DESCRIPTOR: "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    os.close(reading)
+    with handed_over(Passphrase(SECRET.encode())) as (given, variables):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdin=given,
+            env={"PATH": os.environ["PATH"]} | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     assert done.stdout.startswith(f"{SECRET} b'' [")
     assert DESCRIPTOR not in done.stdout
     assert SECRET not in done.stderr
     assert "b''" in done.stderr
+
+
+def test_without_one_nothing_is_handed_over() -> None:
+    with handed_over(None) as (given, variables):
+        assert os.read(given, 1) == b""
+        assert variables == {}
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "9999"])

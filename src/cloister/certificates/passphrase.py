@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,15 +78,6 @@ class Passphrase:
             hint = "let a machine choose it: openssl rand -base64 32"
             raise ProvisioningError(f"the passphrase has fewer than {MINIMUM_CHARACTERS} characters", hint=hint)
 
-    def pipe(self) -> int:
-        """The reading end of a pipe that holds it and nothing more; the caller closes it, and starts one process."""
-        reading, writing = os.pipe()  # neither is inherited, unless it is named as such
-        try:
-            os.write(writing, self._secret)  # shorter than a pipe's buffer, so this never waits
-        finally:
-            os.close(writing)
-        return reading
-
 
 @dataclass
 class _Kept:
@@ -123,12 +116,32 @@ def keep_from_environment() -> None:
     if (secret := os.environ.pop(VARIABLE, None)) is not None:
         _kept.variable = Passphrase(os.fsencode(secret))
     if (number := os.environ.pop(DESCRIPTOR, None)) is not None:
-        _kept.handed_over = _handed_over(number)
+        _kept.handed_over = _from_parent(number)
 
 
 def forget() -> None:
     """Forget what was kept, as a process does that was given none."""
     _kept.handed_over = _kept.variable = None
+
+
+@contextmanager
+def handed_over(secret: Passphrase | None) -> Iterator[tuple[int, dict[str, str]]]:
+    """What gives ``secret`` to one process that is started meanwhile.
+
+    Yields:
+        Its standard input, a pipe that holds the passphrase and nothing more, and the variables that say so to it; an
+        empty input and no variable where there is no passphrase.
+    """
+    if secret is None:
+        reading = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    else:
+        reading, writing = os.pipe()  # neither is inherited, unless it is named as such
+        os.write(writing, secret.reveal())  # shorter than a pipe's buffer, so this never waits
+        os.close(writing)
+    try:
+        yield reading, {} if secret is None else {DESCRIPTOR: "0"}
+    finally:
+        os.close(reading)
 
 
 def _in_file(path: Path, forbidden: int) -> Passphrase:
@@ -152,7 +165,7 @@ def _in_file(path: Path, forbidden: int) -> Passphrase:
     return Passphrase(content.removesuffix(b"\n").removesuffix(b"\r"))
 
 
-def _handed_over(number: str) -> Passphrase:
+def _from_parent(number: str) -> Passphrase:
     try:
         descriptor = int(number)
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):

@@ -15,6 +15,7 @@ from typing import Any
 from cloister.errors import DeniedError, ProvisioningError
 from cloister.files import json_text, private_folder, write_json
 from cloister.flare.job_folder import CONTROLLER, EXECUTOR
+from cloister.flare.opened_key import path_in_kit
 from cloister.flare.state import SiteSettings, State
 from cloister.roster import MOST_SITES, Federation, Role
 
@@ -50,14 +51,14 @@ _AT_A_SITE: dict[str, Any] = {
 
 
 def server_files(federation: Federation, workspace: Path, port: int) -> Files:
-    """Configuration of the coordinating server."""
+    """Configuration of the coordinating server, whose key lies in ``workspace``."""
     target = f"{federation.server.host}:{port}"
     server = {
         "name": federation.federation,
         "service": {"target": target, "scheme": _SCHEME},
         "admin_server": federation.server.host,
         "admin_port": port,
-        "ssl_private_key": "server.key",
+        "ssl_private_key": path_in_kit(workspace / "startup" / "server.key"),
         "ssl_cert": "server.crt",
         "ssl_root_cert": "rootCA.pem",
         "connection_security": "mtls",
@@ -99,6 +100,7 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
             {"id": "job_store", "path": storage},
             {"id": "process_launcher", "path": "cloister.flare.launcher.ServerLauncher", "args": {}},
             {"id": "lost_jobs", "path": "cloister.flare.lost_jobs.LostJobs", "args": {}},
+            {"id": "upkeep", "path": "cloister.flare.upkeep.ServerUpkeep", "args": {}},
         ],
     }
     return {
@@ -109,15 +111,15 @@ def server_files(federation: Federation, workspace: Path, port: int) -> Files:
     }
 
 
-def site_files(federation: Federation, site: str, port: int) -> Files:
-    """Configuration of a site."""
+def site_files(federation: Federation, site: str, port: int, workspace: Path | None = None) -> Files:
+    """Configuration of a site, whose key lies in ``workspace``; one that is not encrypted where none is given."""
     server = {
         "name": federation.federation,
         "service": {"target": f"{federation.server.host}:{port}", "scheme": _SCHEME},
         "identity": federation.server.name,
     }
     client = {
-        "ssl_private_key": "client.key",
+        "ssl_private_key": "client.key" if workspace is None else path_in_kit(workspace / "startup" / "client.key"),
         "ssl_cert": "client.crt",
         "ssl_root_cert": "rootCA.pem",
         "fqsn": site,
@@ -144,6 +146,7 @@ def site_files(federation: Federation, site: str, port: int) -> Files:
             },
             {"id": "process_launcher", "path": "cloister.flare.launcher.SiteLauncher", "args": {}},
             {"id": "app_deployer", "path": "cloister.flare.admission.Admission", "args": {}},
+            {"id": "upkeep", "path": "cloister.flare.upkeep.SiteUpkeep", "args": {}},
         ],
     }
     privacy = {
@@ -182,7 +185,7 @@ def person_files(federation: Federation, person: str, workspace: Path, port: int
         "with_file_transfer": True,
         "upload_dir": str(workspace / "transfer"),
         "download_dir": str(workspace / "transfer"),
-        "client_key": "client.key",
+        "client_key": path_in_kit(workspace / "startup" / "client.key"),
         "client_cert": "client.crt",
         "ca_cert": "rootCA.pem",
     }
@@ -243,7 +246,8 @@ def check_kit_in_use(settings: SiteSettings, federation: Federation) -> None:
     try:
         if port is None:
             raise ProvisioningError("the federation's port is not known", hint="run `cloister up` again")
-        check_kit_files(settings.workspace, site_files(federation, settings.site, port), settings)
+        files = site_files(federation, settings.site, port, settings.workspace)
+        check_kit_files(settings.workspace, files, settings)
     except ProvisioningError as error:
         raise DeniedError(f"the site's configuration is not in order: {error.message}", hint=error.hint) from error
 

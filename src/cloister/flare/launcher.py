@@ -21,6 +21,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobHandleSpec, JobLauncherSpec, JobProcessArgs, JobReturnCode, add_launcher
 from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential_env, get_server_job_args
 
+from cloister.certificates import passphrase
+from cloister.certificates.passphrase import handed_over
 from cloister.flare import server_process, site_process
 
 MARKER = "CLOISTER_FEDERATION"
@@ -103,7 +105,9 @@ class _Launcher(JobLauncherSpec, ABC):
                 command += [option, *(str(value).split() if name == JobProcessArgs.OPTIONS else [str(value)])]
         environment = job_environment() | get_credential_env(known)
         run_folder = Path(workspace.get_run_dir(job_meta.get(JobConstants.JOB_ID)))
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, close_fds=True)
+        # It opens the key for itself, so that no descriptor of an opened key is ever inherited.
+        with handed_over(passphrase.own()) as (given, variables):
+            process = subprocess.Popen(command, env=environment | variables, stdin=given, close_fds=True)
         return _Handle(process, run_folder, forgiving=self.forgiving)
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cloister.certificates import passphrase
+from cloister.certificates.keys import read_public_key
+from cloister.certificates.passphrase import Passphrase
 from cloister.files import private_folder
 from cloister.flare.launcher import MARKER
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
-
-PASSPHRASE = ("CLOISTER_PASSPHRASE_FILE", "CLOISTER_PASSPHRASE", "CREDENTIALS_DIRECTORY")
-"""Variables that say where the passphrase of an encrypted key is found; a job's processes get none of them."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Start:
         command: the program and its arguments.
         environment: all of its variables.
         folder: where it runs.
+        passphrase: what opens its key, to be handed over on its standard input; None where it has none.
     """
 
     command: list[str]
     environment: dict[str, str]
     folder: Path
+    passphrase: Passphrase | None = None
 
 
 def start_of(kind: Literal["server", "site"], workspace: Path, root: Path, port: int, mark: str) -> Start:
@@ -42,9 +44,12 @@ def start_of(kind: Literal["server", "site"], workspace: Path, root: Path, port:
         root: the federation's folder.
         port: the server's TCP port.
         mark: by which the federation's processes are found again.
+
+    Raises:
+        ProvisioningError: where this process was given a passphrase, and it is not that of the key.
     """
     command = [sys.executable, "-m", "cloister.flare.start", kind, str(workspace), str(root), str(port)]
-    environment = {name: os.environ[name] for name in (*_PASSED_ON, *PASSPHRASE) if name in os.environ}
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {
         MARKER: mark,
         "TMPDIR": str(private_folder(workspace / "tmp")),
@@ -52,4 +57,7 @@ def start_of(kind: Literal["server", "site"], workspace: Path, root: Path, port:
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return Start(command, environment, workspace)
+    secret = passphrase.own()
+    if secret is not None:  # whoever gives one means the key to be encrypted
+        read_public_key(workspace / "startup" / ("server.key" if kind == "server" else "client.key"), secret)
+    return Start(command, environment, workspace, secret)

@@ -10,8 +10,10 @@ import runpy
 import sys
 from pathlib import Path
 
+from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.kit import check_kit_files, server_files
+from cloister.flare.opened_key import open_key
 from cloister.trust import trust_in_force
 
 NVFLARE_MODULE = "nvflare.private.fed.app.server.runner_process"
@@ -27,8 +29,10 @@ def main(arguments: list[str]) -> int:
         print("cloister: a job process was started without its workspace or port", file=sys.stderr)  # noqa: T201
         return 2
     try:
+        keep_from_environment()
         federation = trust_in_force(workspace).federation
         check_kit_files(workspace, server_files(federation, workspace, port))
+        open_key(workspace / "startup" / "server.key")
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)

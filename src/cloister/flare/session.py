@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,14 @@ from cloister.flare.controller import PROGRESS, RESULT
 from cloister.flare.job_folder import write_job_folder
 from cloister.flare.job_signing import signed_manifest
 from cloister.flare.job_view import JobView, failure_of, view_of
+from cloister.flare.letters import exchange_letters
+from cloister.flare.mailbox import ask
 from cloister.flare.opened_key import key_opened
 from cloister.flare.person_kit import write_person_kit
 from cloister.flare.result import RESULT_FILE, check_place, read_result, take_over, trains_nothing
 from cloister.flare.running_trust import trust_as_person
+from cloister.flare.traffic import COLLECT, DEPOSIT, SYNC
+from cloister.flare.trust_watch import TrustWatch
 from cloister.jobs import Code, Job
 
 VALID = timedelta(hours=24)
@@ -100,7 +104,7 @@ class PersonSession:
             Whether the certificate is another now.
         """
         watch = TrustWatch(self._kit)
-        return exchange(self.person, watch, lambda body: ask(self._session.api.cell, SYNC, body))
+        return exchange_letters(self.person, watch, lambda body: ask(self._session.api.cell, SYNC, body))
 
     def server_state(self) -> dict[str, str]:
         """The server's `time` (ISO 8601) and the `version` of Cloister that it runs."""

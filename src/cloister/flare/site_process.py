@@ -10,9 +10,11 @@ import runpy
 import sys
 from pathlib import Path
 
+from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.audit_log import log_of_site
 from cloister.flare.kit import check_kit_in_use
+from cloister.flare.opened_key import open_key
 from cloister.flare.running_trust import Complaints, trust_as_site
 from cloister.flare.state import SiteSettings
 from cloister.flare.trust_watch import TrustWatch
@@ -31,8 +33,10 @@ def main(arguments: list[str]) -> int:
         print("cloister: a job process was started without its site's name or workspace", file=sys.stderr)  # noqa: T201
         return 2
     try:
+        keep_from_environment()
         settings = SiteSettings.read(workspace)
         check_kit_in_use(settings, trust_in_force(workspace).federation)
+        open_key(workspace / "startup" / "client.key")
     except CloisterError as error:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)

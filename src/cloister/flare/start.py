@@ -18,11 +18,13 @@ import threading
 from pathlib import Path
 
 from cloister.audit import Log
+from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start
 from cloister.flare.commands import restrict_commands
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
+from cloister.flare.opened_key import open_key
 from cloister.flare.person_commands import restrict_person_commands
 from cloister.flare.running_trust import Complaints, trust_as_server, trust_as_site
 from cloister.flare.state import SiteSettings
@@ -38,7 +40,9 @@ _SITE = "nvflare.private.fed.app.client.client_train"
 def main(arguments: list[str]) -> int:
     """Check the kit and become the NVFlare process."""
     try:
+        keep_from_environment()
         module, argv = prepare(arguments)
+        open_key(Path(arguments[1]) / "startup" / ("server.key" if module == _SERVER else "client.key"))
         ReplayCache(Path(arguments[1])).check()  # whole, and here alone: it takes longer with every job
         log = _begin_log(arguments)
         _trust(arguments, log)
@@ -141,7 +145,7 @@ def prepare(arguments: list[str]) -> tuple[str, list[str]]:
     entry = federation.site(site)
     if entry is None:
         raise ProvisioningError(f"site `{site}` is not in the roster")
-    check_kit_files(workspace, site_files(federation, site, port), settings)
+    check_kit_files(workspace, site_files(federation, site, port, workspace), settings)
     return _SITE, [
         "-m",
         str(workspace),
