@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class _Kept:
 
 
 _kept = _Kept()
+_lock = threading.Lock()
 
 
 def own() -> Passphrase | None:
@@ -113,10 +115,11 @@ def keep_from_environment() -> None:
     Raises:
         ProvisioningError: where there is something and it is no passphrase.
     """
-    if (secret := os.environ.pop(VARIABLE, None)) is not None:
-        _kept.variable = Passphrase(os.fsencode(secret))
-    if (number := os.environ.pop(DESCRIPTOR, None)) is not None:
-        _kept.handed_over = _from_parent(number)
+    with _lock:  # a thread that found it taken and not yet kept would write its key without it
+        if (secret := os.environ.pop(VARIABLE, None)) is not None:
+            _kept.variable = Passphrase(os.fsencode(secret))
+        if (number := os.environ.pop(DESCRIPTOR, None)) is not None:
+            _kept.handed_over = _from_parent(number)
 
 
 def forget() -> None:

@@ -9,12 +9,14 @@ import sys
 import typer
 
 from cloister import __version__
+from cloister.certificates.passphrase import keep_from_environment
 from cloister.cli import (
     audit,
     authority,
     check,
     data,
     demo,
+    deploy,
     doctor,
     down,
     export,
@@ -79,6 +81,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(policy.app, name="policy")
 app.add_typer(data.app, name="data")
 app.add_typer(audit.app, name="audit")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(demo.app, name="demo")
 
 
@@ -93,6 +96,7 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has its way
             signal.signal(number, _interrupt)
     try:
+        keep_from_environment()
         app()
     except CloisterError as error:
         current.error(error)
