@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,20 @@ from cloister.errors import DeniedError
 from cloister.flare import app_check
 from cloister.flare.app_check import MAXIMUM_APP_BYTES, ServerAppCheck, SiteAppCheck, files_in
 from cloister.flare.job_folder import SERVER_APP, SITE_APP, write_job_folder
-from tests.federation_folder import make_federation
-from tests.flare.signed_jobs import job_of
+from cloister.flare.state import State
+from cloister.provisioning import Authority
+from cloister.provisioning.revoking import revoke
+from cloister.trust import roster_file
+from tests.federation_folder import OFFICER, PERSON, SITES, change_document
+from tests.flare.signed_jobs import job_of, manifest_of, provisioned, publish_roster
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    job = job_of(make_federation(tmp_path / "federation"))
-    return write_job_folder(job, ["alpha"], b"{}", tmp_path / "tiny-triage")
+    """A signed job, where NVFlare's server unpacks it: in a folder of the server's workspace."""
+    root = provisioned(tmp_path)
+    job = job_of(root)
+    return write_job_folder(job, SITES, manifest_of(root, job), State(root).server / "tiny-triage")
 
 
 def said(folder: Path) -> str:
@@ -33,6 +40,27 @@ def test_both_sides_accept_their_own_app_and_refuse_the_others(folder: Path) -> 
     assert ServerAppCheck().validate(str(folder / SERVER_APP)) == ("", {})
     assert SiteAppCheck().validate(str(folder / SERVER_APP))[0]
     assert ServerAppCheck().validate(str(folder / SITE_APP))[0]
+
+
+def test_the_server_refuses_a_job_whose_signer_left_while_it_waited(folder: Path) -> None:
+    root = folder.parents[2]
+    assert ServerAppCheck().validate(str(folder / SERVER_APP))[0] == ""
+    others = [{"name": OFFICER, "organisation": "institute", "role": "compliance-officer"}]
+    change_document(root, "provisioning/federation.yaml", {"people": others})
+    publish_roster(root)
+    assert "not in the roster" in ServerAppCheck().validate(str(folder / SERVER_APP))[0]
+
+
+def test_the_server_refuses_a_job_whose_signer_was_revoked_while_it_waited(folder: Path) -> None:
+    root = folder.parents[2]
+    revoke(Authority.open(State(root).folder / "authority"), PERSON, "left the institute", datetime.now(UTC))
+    publish_roster(root)
+    assert "revoked" in ServerAppCheck().validate(str(folder / SERVER_APP))[0]
+
+
+def test_the_server_refuses_every_job_without_a_roster(folder: Path) -> None:
+    roster_file(folder.parent).unlink()
+    assert ServerAppCheck().validate(str(folder / SERVER_APP))[0]
 
 
 def test_code_is_refused(folder: Path) -> None:

@@ -8,12 +8,15 @@ because that text reaches the submitter.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nvflare.apis.app_validation import AppValidator
 
 from cloister.errors import CloisterError, DeniedError
-from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
+from cloister.flare.job_folder import SERVER_APP, SITE_APP, App, read_app
+from cloister.governance.job_manifest import verify_manifest
+from cloister.trust import trust_in_force
 
 MAXIMUM_APP_BYTES = 2 << 20
 
@@ -47,8 +50,9 @@ class _AppCheck(AppValidator):
 
     def validate(self, app_folder: str) -> tuple[str, dict[str, bool]]:
         """Say what is wrong with the app, or nothing."""
+        folder = Path(app_folder)
         try:
-            read_app(self.app, files_in(Path(app_folder)))
+            self.check(folder, read_app(self.app, files_in(folder)))
         except CloisterError as error:
             return str(error), {}
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies
@@ -56,11 +60,27 @@ class _AppCheck(AppValidator):
             return "the check of the job failed; see the log", {}
         return "", {}
 
+    def check(self, folder: Path, app: App) -> None:
+        """See what else there is to see.
+
+        Raises:
+            CloisterError: where the app is not to be deployed.
+        """
+
 
 class ServerAppCheck(_AppCheck):
-    """The server's check."""
+    """The server's check.
+
+    NVFlare asks as a job's turn comes, which may be days after it was sent: whoever signed it may have been revoked,
+    and its time may be over.
+    """
 
     app = SERVER_APP
+
+    def check(self, folder: Path, app: App) -> None:
+        """See that the job's manifest still counts."""
+        trust = trust_in_force(folder.parents[1])  # NVFlare deploys into the workspace, as JOB/app_server
+        verify_manifest(app.manifest, trust.federation, trust.anchors, datetime.now(UTC))
 
 
 class SiteAppCheck(_AppCheck):
