@@ -31,11 +31,11 @@ from cloister.flare.job_signing import signed_manifest
 from cloister.flare.kit import site_files, write_kit
 from cloister.flare.state import SiteSettings, State
 from cloister.jobs import Job
-from cloister.provisioning import Authority, hand_out, provision
+from cloister.provisioning import Authority, hand_out, provision, retired
 from cloister.provisioning.authority import AUTHORITY_FOLDER
 from cloister.repository import load_repository
 from cloister.roster import ROSTER, Federation
-from cloister.trust import roster_file
+from cloister.trust import roster_file, take_up
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, fix_splits, make_federation, merged
 from tests.signed_policies import sign_policies
 
@@ -113,9 +113,11 @@ def roster_in_force(which: str = "ours") -> Path:
 
 
 def publish_roster(root: Path) -> None:
-    """Have the federation's authority state what its document says now, and everybody take that up."""
-    authority = Authority.open(State(root).folder / AUTHORITY_FOLDER)
-    hand_out(authority, load(root / ROSTER, Federation).value, State(root).folder, datetime.now(UTC))
+    """Have the federation's authority state what its document says now, and everybody take it up, who left as well."""
+    state, federation = State(root).folder, load(root / ROSTER, Federation).value
+    content = hand_out(Authority.open(state / AUTHORITY_FOLDER), federation, state, datetime.now(UTC))
+    for workspace in retired(federation, state):
+        take_up(workspace, content)
 
 
 def officers_keys(which: str = "ours") -> Path:

@@ -12,7 +12,7 @@ import struct
 import sys
 import tracemalloc
 import zipfile
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from nvflare.apis.workspace import Workspace
 from nvflare.private.fed.utils.app_authz import AppAuthzService
 from nvflare.private.privacy_manager import PrivacyManager, PrivacyService, Scope
 
-from cloister.certificates.pem import read_certificate
-from cloister.documents import load
+from cloister.certificates.anchors import read_roots
 from cloister.errors import (
     CloisterError,
     DeniedError,
     FederationError,
     InvalidDocumentsError,
     ProvisioningError,
+    SignatureError,
 )
 from cloister.flare import admission
 from cloister.flare.admission import Admission, admit
@@ -39,19 +39,28 @@ from cloister.flare.app_check import MAXIMUM_APP_BYTES, SiteAppCheck
 from cloister.flare.job_folder import SERVER_APP, SITE_APP, read_app
 from cloister.flare.state import SiteSettings, State
 from cloister.policies import Submitter
+from cloister.provisioning import Authority, provision
+from cloister.provisioning.authority import AUTHORITY_FOLDER
+from cloister.provisioning.revoking import revoke
+from cloister.repository import load_repository
+from cloister.roster import ROSTER
 from cloister.sandbox import SandboxMode
+from cloister.trust import Trust, roster_file, trust_in_force
 from tests.federation_folder import OFFICER, PERSON, change_document
 from tests.flare.signed_jobs import (
     META,
     SITE,
     admitted_records,
+    authority_file,
     files_of_folder,
     job_id,
     job_of,
     meta_of_person,
     provisioned,
+    publish_roster,
     raw_zip,
     repacked,
+    roster_in_force,
     sign,
     signed_app,
     site_app,
@@ -154,7 +163,18 @@ def test_a_servers_or_sites_certificate_admits_no_job(root: Path, kit: str) -> N
 def test_without_the_authoritys_certificate_nobody_is_believed(root: Path) -> None:
     app = signed_app()
     (place(root) / "startup" / "rootCA.pem").unlink()
-    assert "not signed" in refusal(root, app)
+    with pytest.raises(ProvisioningError, match=r"rootCA\.pem` is missing"):
+        ask(root, app)
+    assert not admitted_records(root)
+
+
+def test_a_roster_under_another_authority_is_not_believed(root: Path) -> None:
+    app = signed_app()
+    shutil.copy(authority_file("theirs"), place(root) / "startup" / "rootCA.pem")
+    with pytest.raises(SignatureError, match=r"trust/roster\.json`"):
+        ask(root, app)
+    shutil.copy(roster_in_force("theirs"), roster_file(place(root)))
+    assert "not signed by one person of this federation" in refusal(root, app)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"not json", b'{"job.yaml": 5}', b"\xff"])
@@ -178,6 +198,7 @@ def test_somebody_who_left_the_roster_is_refused(root: Path) -> None:
     app = signed_app(person="eve@bank.example")
     people = [{"name": PERSON, "organisation": "institute", "role": "data-scientist"}]
     change_document(root, "provisioning/federation.yaml", {"people": people})
+    publish_roster(root)
     assert "`eve@bank.example` signed the job and is not in the roster" in refusal(root, app)
 
 
@@ -188,6 +209,7 @@ def test_somebody_who_left_the_roster_is_refused(root: Path) -> None:
 def test_another_role_or_organisation_than_in_the_certificate_is_refused(root: Path, now: dict[str, str]) -> None:
     app = signed_app()
     change_document(root, "provisioning/federation.yaml", {"people": [{"name": PERSON, **now}]})
+    publish_roster(root)
     assert "is not in the roster as `data-scientist` of `institute`" in refusal(root, app)
 
 
@@ -288,11 +310,46 @@ def test_a_revoked_policy_denies(root: Path) -> None:
     assert "version 1 of the policy of `baseline` was revoked" in refusal(root, signed_app())
 
 
-def test_a_missing_roster_denies(root: Path) -> None:
-    app = signed_app()
-    (root / "provisioning" / "federation.yaml").unlink()
-    with pytest.raises(CloisterError):
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b"\xff"])
+def test_a_missing_or_damaged_roster_denies(root: Path, damage: bytes | None) -> None:
+    app, path = signed_app(), roster_file(place(root))
+    path.unlink() if damage is None else path.write_bytes(damage)
+    with pytest.raises(CloisterError, match=r"trust/roster\.json`"):
         ask(root, app)
+
+
+def test_the_document_beside_the_site_is_nobodys_word(root: Path) -> None:
+    """Whoever may write into the site's folder puts nobody on the roster, and takes nobody off it."""
+    people = [{"name": "mallory@bank.example", "organisation": "institute", "role": "data-scientist"}]
+    change_document(root, ROSTER, {"people": people})
+    assert ask(root, signed_app()).submitter.name == PERSON
+    (root / ROSTER).unlink()
+    assert ask(root, signed_app(training={"seed": 8})).submitter.name == PERSON
+
+
+def test_under_a_stale_roster_no_job_is_admitted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    until = trust_in_force(place(root)).next_update
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return until + timedelta(seconds=1)
+
+    app = signed_app()
+    monkeypatch.setattr(admission, "datetime", Clock)
+    assert refusal(root, app).startswith("the site's roster, version 1, is stale since 20")
+
+
+def test_a_revoked_persons_job_is_refused_and_their_next_certificates_is_not(root: Path) -> None:
+    app = signed_app()
+    authority = Authority.open(State(root).folder / AUTHORITY_FOLDER)
+    assert revoke(authority, PERSON, "a lost laptop", datetime.now(UTC))
+    assert ask(root, signed_app(training={"seed": 8})).submitter.name == PERSON, "not before the roster says so"
+    publish_roster(root)
+    assert "by a certificate that the authority has revoked" in refusal(root, app)
+    provision(load_repository(root).federation.value, State(root).folder, datetime.now(UTC))
+    anew = zip_of(files_of_folder(sign(site_app(root, job_of(root)), root)))
+    assert ask(root, anew).submitter.name == PERSON
 
 
 def test_missing_settings_deny(root: Path) -> None:
@@ -402,7 +459,7 @@ def test_roster_and_certificate_are_read_once_and_one_clock_is_asked(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large roster takes a tenth of a second to read; and a job has one moment that it is judged by."""
-    rosters: list[str] = []
+    rosters: list[Path] = []
     certificates: list[Path] = []
     asked: list[datetime] = []
 
@@ -412,23 +469,23 @@ def test_roster_and_certificate_are_read_once_and_one_clock_is_asked(
             asked.append(datetime.now(tz))
             return asked[-1]
 
-    def load_counted(path: Path, *arguments: Any, **named: Any) -> Any:
-        rosters.extend(["roster"] if path.name == "federation.yaml" else [])
-        return load(path, *arguments, **named)
+    def trust_counted(workspace: Path) -> Trust:
+        rosters.append(workspace)
+        return trust_in_force(workspace)
 
-    def certificate_counted(path: Path) -> Any:
+    def roots_counted(path: Path) -> Any:
         certificates.append(path)
-        return read_certificate(path)
+        return read_roots(path)
 
     app = signed_app()
     for module in [module for name, module in sys.modules.items() if name.startswith("cloister.")]:
-        if vars(module).get("load") is load:
-            monkeypatch.setattr(module, "load", load_counted)
-        if vars(module).get("read_certificate") is read_certificate:
-            monkeypatch.setattr(module, "read_certificate", certificate_counted)
+        if vars(module).get("trust_in_force") is trust_in_force:
+            monkeypatch.setattr(module, "trust_in_force", trust_counted)
+        if vars(module).get("read_roots") is read_roots:
+            monkeypatch.setattr(module, "read_roots", roots_counted)
     monkeypatch.setattr(admission, "datetime", Clock)
     ask(root, app)
-    assert rosters == ["roster"]
+    assert rosters == [place(root)]
     assert certificates == [place(root) / "startup" / "rootCA.pem"]
     assert len(asked) == 1
 

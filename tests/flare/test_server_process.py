@@ -13,6 +13,7 @@ from cloister.flare import launcher, server_process
 from cloister.flare.kit import server_files, write_kit
 from cloister.flare.state import State
 from cloister.repository import load_repository
+from cloister.trust import roster_file
 from tests.flare.signed_jobs import provisioned
 
 PORT = "8002"
@@ -70,7 +71,7 @@ def test_it_does_not_start_without_a_roster_or_at_another_port(workspace: Path, 
     assert start(workspace, "8003") != 0
     assert start(workspace, "x") != 0
     assert server_process.main(["-m", str(workspace)]) != 0
-    (workspace.parents[1] / "provisioning" / "federation.yaml").unlink()
+    roster_file(workspace).unlink()
     assert start(workspace) != 0
     assert begun == []
 

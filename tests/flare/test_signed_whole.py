@@ -207,7 +207,7 @@ def test_a_damaged_replay_cache_stops_admission(root: Path, content: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    "gate", ["verify_manifest", "check_app", "ReplayCache", "check_meta", "read_certificate", "check_kit_in_use"]
+    "gate", ["verify_manifest", "check_app", "ReplayCache", "check_meta", "trust_in_force", "check_kit_in_use"]
 )
 def test_whatever_goes_wrong_inside_a_gate_denies(root: Path, monkeypatch: pytest.MonkeyPatch, gate: str) -> None:
     def stumble(*arguments: object) -> None:

@@ -20,7 +20,7 @@ from cloister.flare.standing import check_start
 from cloister.flare.state import SiteSettings, State
 from cloister.roster import ROSTER, Federation
 from tests.federation_folder import OFFICER, PERSON, change_document
-from tests.flare.signed_jobs import META, SITE, job_id, provisioned, signed_app
+from tests.flare.signed_jobs import META, SITE, job_id, provisioned, publish_roster, signed_app
 from tests.signed_policies import changed_policies
 
 DAY = timedelta(days=1)
@@ -64,11 +64,18 @@ def test_after_its_submitter_left_the_roster_it_does_not(
     stayed = [person for person in people if person["name"] != PERSON]
     assert OFFICER in [person["name"] for person in stayed]
     change_document(root, ROSTER, {"people": stayed})
+    publish_roster(root)
     with pytest.raises(DeniedError, match="not in the roster"):
         check_start(*let_in, datetime.now(UTC))
 
 
-@pytest.mark.parametrize("missing", [ROSTER, f"policies/{SITE}.yaml", ".cloister/sites/alpha/startup/rootCA.pem"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        f"policies/{SITE}.yaml",
+        *(f".cloister/sites/{SITE}/{name}" for name in ("startup/rootCA.pem", "trust/roster.json")),
+    ],
+)
 def test_where_it_cannot_be_told_it_does_not(
     root: Path, let_in: tuple[SiteSettings, App, Admitted], missing: str
 ) -> None:

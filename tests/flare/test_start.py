@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,28 +11,23 @@ import pytest
 
 from cloister import file_lock
 from cloister.audit import FILE, Kind, entries
-from cloister.errors import CloisterError, FederationError, InvalidDocumentsError, ProvisioningError, UsageError
-from cloister.flare.kit import server_files, site_files, write_kit
+from cloister.errors import CloisterError, FederationError, ProvisioningError, UsageError
+from cloister.flare.kit import server_files, write_kit
 from cloister.flare.start import main, prepare
 from cloister.flare.state import SiteSettings, State
-from cloister.roster import Federation
-from tests.federation_folder import change_document, default_roster, make_federation
+from cloister.trust import roster_file, trust_in_force
+from tests.federation_folder import change_document, make_federation
+from tests.flare.signed_jobs import provisioned, publish_roster
 
 PORT = 8002
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A federation whose folder has a space in its name, with the kits of its server and of its site `alpha`."""
-    root = make_federation(tmp_path / "a federation")
-    roster = Federation.model_validate_json(json.dumps(default_roster()))
-    state = State(root)
-    state.make()
-    server, site = state.server, state.site("alpha")
-    for workspace in (server, site):
-        workspace.mkdir(parents=True)
-    write_kit(server, server_files(roster, server, PORT))
-    write_kit(site, site_files(roster, "alpha", PORT), SiteSettings("alpha", root, site, state.folder))
+    """A federation below a folder with a space in its name, with the kits of its server and of its site `alpha`."""
+    root = provisioned(tmp_path / "a federation")
+    server = State(root).server
+    write_kit(server, server_files(trust_in_force(server).federation, server, PORT))
     return root
 
 
@@ -121,7 +115,9 @@ def test_another_sites_settings_stop_a_site(root: Path) -> None:
 def test_a_site_that_left_the_roster_does_not_start(root: Path) -> None:
     sites = [{"name": name, "organisation": f"{name}-hospital"} for name in ("beta", "gamma")]
     change_document(root, "provisioning/federation.yaml", {"sites": sites})
-    with pytest.raises(CloisterError):
+    prepare(arguments(root, "site"))  # the document is nobody's word: what counts is what the authority signed
+    publish_roster(root)
+    with pytest.raises(CloisterError, match="alpha"):
         prepare(arguments(root, "site"))
 
 
@@ -129,8 +125,8 @@ def test_missing_settings_or_roster_stop_a_site(root: Path) -> None:
     (State(root).site("alpha") / "local" / "cloister.json").unlink()
     with pytest.raises(FederationError):
         prepare(arguments(root, "site"))
-    (root / "provisioning" / "federation.yaml").unlink()
-    with pytest.raises(InvalidDocumentsError):
+    roster_file(State(root).site("alpha")).unlink()
+    with pytest.raises(ProvisioningError, match=r"the signed roster `.*` is missing"):
         prepare(arguments(root, "site"))
 
 

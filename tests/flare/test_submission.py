@@ -24,7 +24,7 @@ from nvflare.private.fed.server.job_meta_validator import JobMetaValidator
 from cloister.flare.submission import limit_submissions, read_json_only
 if sys.argv[2] == "ours":
     read_json_only()
-    limit_submissions(Path(sys.argv[3]), Path(sys.argv[4]))
+    limit_submissions(Path(sys.argv[3]))
 print(JobMetaValidator().validate("j", sys.argv[1]))
 """
 
@@ -39,7 +39,7 @@ from nvflare.fuel.hci.server.constants import ConnProps
 from nvflare.private.fed.server.job_cmds import JobCommandModule
 from cloister.flare.submission import limit_submissions, read_json_only
 read_json_only()
-limit_submissions(Path(sys.argv[3]), Path(sys.argv[4]))
+limit_submissions(Path(sys.argv[3]))
 conn = Connection(SimpleNamespace(new_context=lambda: nullcontext(FLContext()), job_def_manager=None))
 conn.set_prop(ConnProps.FILE_LOCATION, sys.argv[1])
 conn.set_prop(ConnProps.USER_NAME, sys.argv[2])
@@ -62,7 +62,7 @@ def _submitted(job: Path, sender: str, root: Path) -> str:
 
 def _done(script: str, job: Path, word: str, root: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script, str(job), word, str(root), str(State(root).server)],
+        [sys.executable, "-c", script, str(job), word, str(State(root).server)],
         capture_output=True,
         text=True,
         check=True,

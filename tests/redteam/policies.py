@@ -12,6 +12,7 @@ import yaml
 from cloister.governance.policy_signature import ENDING
 from cloister.governance.revocation import FOLDER
 from tests.federation_folder import PERSON, change_document
+from tests.flare.signed_jobs import publish_roster
 from tests.redteam.attempts import Tries
 from tests.redteam.scene import CANARY, Scene
 from tests.signed_policies import revoke_policy, sign_policies
@@ -248,3 +249,4 @@ def _officers(scene: Scene, alpha: list[str]) -> None:
             person = {"name": officer, "organisation": "alpha-hospital", "role": "compliance-officer"}
             tree["people"].append(person)
     (scene.root / name).write_text(yaml.safe_dump(tree, sort_keys=False))
+    publish_roster(scene.root)
