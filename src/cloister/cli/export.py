@@ -29,7 +29,7 @@ def export(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a plain NVFlare project, and kits with this machine's keys.
+    """Write a plain NVFlare project, and kits for it.
 
     What stands in the documents and has no counterpart in NVFlare is lost; it is said what that is.
     """
