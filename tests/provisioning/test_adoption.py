@@ -59,7 +59,7 @@ def proof(key: Any, certificate: x509.Certificate, identity: Identity = SITE, re
 
 def refusal(given: bytes, root: x509.Certificate, identity: Identity = SITE, request: bytes = REQUEST) -> str:
     with pytest.raises(SignatureError) as caught:
-        verify_adoption(given, request, identity, root, NOW)
+        verify_adoption(given, request, identity, root, NOW, issued=())
     assert caught.value.exit_status == 3
     return str(caught.value)
 
@@ -68,7 +68,7 @@ def refusal(given: bytes, root: x509.Certificate, identity: Identity = SITE, req
 def test_an_old_kit_proves_who_asks(project: OldProject, key: Any, old: str, tmp_path: Path) -> None:
     certificate = project.certificate(old, key=key)
     startup = write_kit(tmp_path / "startup", key, certificate)
-    found = verify_adoption(adopt(REQUEST, startup, SITE, NOW), REQUEST, SITE, project.root(), NOW)
+    found = verify_adoption(adopt(REQUEST, startup, SITE, NOW), REQUEST, SITE, project.root(), NOW, issued=())
     assert (found.old_name, found.old_organisation, found.key_bits) == (old, "tud", 2048)
     assert found.fingerprint == pem.fingerprint(certificate)
     assert found.not_after == certificate.not_valid_after_utc
@@ -82,7 +82,7 @@ def test_people_and_servers_too(
     project: OldProject, key: Any, identity: Identity, old: str, role: str | None, stem: str, tmp_path: Path
 ) -> None:
     startup = write_kit(tmp_path / "startup", key, project.certificate(old, key=key, role=role), stem)
-    found = verify_adoption(adopt(REQUEST, startup, identity, NOW), REQUEST, identity, project.root(), NOW)
+    found = verify_adoption(adopt(REQUEST, startup, identity, NOW), REQUEST, identity, project.root(), NOW, issued=())
     assert found.old_name == old
 
 
@@ -237,6 +237,23 @@ def test_a_kit_is_judged_before_it_is_used(project: OldProject, key: Any, tmp_pa
             adopt(REQUEST, startup, SITE, NOW)
 
 
+def test_an_old_kit_counts_for_the_first_certificate_alone(project: OldProject, key: Any) -> None:
+    asking = PrivateKey(rsa.generate_private_key(65537, 3072))
+    request = asking.request(SITE)
+    given = proof(key, project.certificate("tud_dl3", key=key), request=request)
+    here = OldProject(NOW)
+    of_others = here.certificate("tud-dl0", key=key)
+    the_same = here.certificate("tud-dl3", key=asking._key)
+    verify_adoption(given, request, SITE, project.root(), NOW, issued=(of_others, the_same))
+    another = here.certificate("tud-dl3", key=key)
+    with pytest.raises(SignatureError, match="`tud-dl3` has had a certificate here"):
+        verify_adoption(given, request, SITE, project.root(), NOW, issued=(of_others, another))
+    with pytest.raises(SignatureError, match="cannot be read"):
+        verify_adoption(
+            proof(key, project.certificate("tud_dl3", key=key)), REQUEST, SITE, project.root(), NOW, issued=(another,)
+        )
+
+
 @pytest.mark.slow
 def test_kits_that_nvflare_made_prove_who_asks(tmp_path: Path) -> None:
     kits, now = nvflare_kits(PLAIN.replace("site-1", "St_Marys"), tmp_path), datetime.now(UTC)
@@ -247,11 +264,11 @@ def test_kits_that_nvflare_made_prove_who_asks(tmp_path: Path) -> None:
         "lead@nvidia.com": Identity("lead@nvidia.com", "nvidia", "person", Role.DATA_SCIENTIST),
     }.items():
         given = adopt(REQUEST, kits / folder / "startup", identity, now)
-        found = verify_adoption(given, REQUEST, identity, root, now)
+        found = verify_adoption(given, REQUEST, identity, root, now, issued=())
         assert (found.old_name, found.key_bits) == (folder, 2048)
         with pytest.raises(SignatureError, match="counts from"):
-            verify_adoption(given, REQUEST, identity, root, now + timedelta(days=361))
+            verify_adoption(given, REQUEST, identity, root, now + timedelta(days=361), issued=())
     other = nvflare_kits(PLAIN, tmp_path / "other")
     stranger = pem.read_certificate(other / "server1" / "startup" / "rootCA.pem")
     with pytest.raises(SignatureError, match="was not signed by the old root"):
-        verify_adoption(given, REQUEST, identity, stranger, datetime.now(UTC))
+        verify_adoption(given, REQUEST, identity, stranger, datetime.now(UTC), issued=())

@@ -96,7 +96,8 @@ def _one(here: AuthorityHere, path: Path, said: str, old_root: Path | None, fold
     identity, now, out = entry_of(here.federation, csr), datetime.now(UTC), output()
     out.say(_shown(identity))
     if adoption is not None and old_root is not None:
-        proof = verify_adoption(adoption, csr, identity, read_certificate(old_root), now)
+        root, issued = read_certificate(old_root), here.authority.issued()
+        proof = verify_adoption(adoption, csr, identity, root, now, issued=issued)
         out.say(f"proven by the old kit of `{proof.old_name}`, whose certificate ends on {proof.not_after:%Y-%m-%d}")
     else:
         _compare(path, key_fingerprint(csr), said, out)

@@ -11,6 +11,7 @@ What that proves is what it proved before: whoever provisioned the old project h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,9 +83,15 @@ def adopt(request: bytes, old_startup: Path, identity: Identity, now: datetime) 
 
 
 def verify_adoption(
-    proof: bytes, request: bytes, identity: Identity, old_root: x509.Certificate, now: datetime
+    proof: bytes,
+    request: bytes,
+    identity: Identity,
+    old_root: x509.Certificate,
+    now: datetime,
+    *,
+    issued: Iterable[x509.Certificate],
 ) -> Adoption:
-    """See that the holder of an old NVFlare kit for ``identity`` signed ``request``.
+    """See that the holder of an old NVFlare kit for ``identity`` signed ``request``, and that it is their first.
 
     Args:
         proof: what `adopt` returned.
@@ -93,6 +100,8 @@ def verify_adoption(
         old_root: the old project's `rootCA.pem`, which the authority's people have from their own records and not
             from whoever asks.
         now: aware time to judge validity at.
+        issued: what the authority here has signed so far. Whoever has a certificate here is no longer known by an old
+            kit, which others may have come by in the meantime.
 
     Returns:
         Whose old certificate it was.
@@ -105,6 +114,7 @@ def verify_adoption(
         envelope = unseal(ADOPTION, proof)
         if envelope.value() != _statement(request, identity):
             raise SignatureError("the proof from an old kit is for another request or another name")
+        _refuse_second(issued, identity, request)
         return _judged(envelope, identity, old_root, now)
     except CloisterError:
         raise
@@ -114,6 +124,15 @@ def verify_adoption(
 
 def _statement(request: bytes, identity: Identity) -> dict[str, str]:
     return {"name": identity.name, "kind": identity.kind, "request": sha256_of(request)}
+
+
+def _refuse_second(issued: Iterable[x509.Certificate], identity: Identity, request: bytes) -> None:
+    before = [each for each in issued if _attribute(each, NameOID.COMMON_NAME) == identity.name]
+    # The same request once more, where its kit was lost on the way, is still the first.
+    if before and any(each.public_key() != x509.load_pem_x509_csr(request).public_key() for each in before):
+        hint = "compare the request's fingerprint by telephone instead"
+        message = f"`{identity.name}` has had a certificate here, and an old kit counts for the first one alone"
+        raise SignatureError(message, hint=hint)
 
 
 def _judged(envelope: Envelope, identity: Identity, old_root: x509.Certificate, now: datetime) -> Adoption:
