@@ -96,8 +96,12 @@ def request_renewal(workspace: Path, identity: Identity, now: datetime, *, new_k
         paths = KitPaths.of(workspace / "startup", identity)
         trust = trust_in_force(workspace)
         certificate, key = pem.read_certificate(paths.certificate), PrivateKey.load(paths.key)
-        _remember_key(workspace, certificate)
         folder = workspace / FOLDER
+        for name in (_PENDING_REQUEST, _KEY_AGE):
+            pem.remove_drafts(folder / name)
+        if _belongs(certificate, folder / _PENDING_KEY):  # put in place already, by a process that ended then
+            (folder / _PENDING_KEY).unlink()
+        _remember_key(workspace, certificate)
         if new_key is None:
             new_key = key_is_old(workspace, certificate, trust.federation, now)
         if (waiting := _waiting(folder, certificate, new_key=new_key)) is not None:
@@ -205,6 +209,8 @@ def install_certificate(workspace: Path, identity: Identity, certificate_pem: by
             raise ProvisioningError(f"the certificate of `{identity.name}` belongs to no key that is here", hint=hint)
         files[paths.key.name] = pem.read(pending)[0]
     replace_files(workspace, files)
+    for name in (_PENDING_REQUEST, _KEY_AGE):
+        pem.remove_drafts(folder / name)
     if paths.key.name in files:
         begin = int(certificate.not_valid_before_utc.timestamp())
         write_atomically(folder / _KEY_AGE, canonical_json({"since": begin}))

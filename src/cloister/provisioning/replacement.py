@@ -65,6 +65,7 @@ def _settle(workspace: Path) -> bool:
     for path in sorted(ready.iterdir(), reverse=True):  # the key before the certificate, which is judged beside it
         if path.is_symlink() or not path.is_file():
             raise ProvisioningError(f"`{path}` is not a file that a renewal writes", hint="remove it")
+        pem.remove_drafts(startup / path.name)
         write_atomically(startup / path.name, path.read_bytes())
     done = Path(tempfile.mkdtemp(dir=ready.parent, prefix=f".{_READY}.")) / "done"
     ready.rename(done)

@@ -84,6 +84,8 @@ def take_up_first(workspace: Path, content: bytes, root: x509.Certificate) -> Tr
     """
     private_folder(workspace / "startup")
     with _lock(workspace):
+        for path in (workspace / "startup" / ROOT_FILE, roster_file(workspace)):
+            pem.remove_drafts(path)
         found = read_roster(content, (root,))
         try:
             current = _current(workspace)
