@@ -70,14 +70,14 @@ def context(certificate: Path, key: Path, root: Path, *, needs_ours: bool = True
     return found
 
 
-def federation(tls: ssl.SSLContext, said: bytes = SETTINGS) -> Answer:
-    """A server that demands a certificate and then says ``said``."""
+def federation(tls: ssl.SSLContext, said: bytes = SETTINGS, *, waits: bool = False) -> Answer:
+    """A server that demands a certificate and then says ``said``; at once, unless it waits for somebody to speak."""
 
     def answer(connection: socket.socket) -> None:
         with tls.wrap_socket(connection, server_side=True) as stream:
-            stream.recv(64)
-            if said:
-                stream.sendall(said)
+            if waits:
+                stream.recv(64)
+            stream.sendall(said)
             stream.recv(64)
 
     return answer

@@ -50,7 +50,7 @@ def own_certificate(world: World, **how: timedelta) -> None:
 
 
 def expired(world: World) -> None:
-    own_certificate(world, begun=timedelta(days=40), lasting=timedelta(days=10))
+    own_certificate(world, begun=timedelta(days=40, hours=1), lasting=timedelta(days=10))
 
 
 def not_yet(world: World) -> None:

@@ -124,7 +124,7 @@ class World:
         self.publish(revoked=[certificate.serial_number], revocations=(words,))
 
     @contextlib.contextmanager
-    def serving(self, said: bytes = listeners.SETTINGS, **kit: Path) -> Iterator[int]:
+    def serving(self, said: bytes = listeners.SETTINGS, *, waits: bool = False, **kit: Path) -> Iterator[int]:
         """The federation's server, with its own files or those of ``kit``."""
         startup = self.server / "startup"
         tls = listeners.context(
@@ -132,7 +132,7 @@ class World:
             kit.get("key", startup / "server.key"),
             kit.get("root", startup / "rootCA.pem"),
         )
-        with listeners.listening(listeners.federation(tls, said)) as port:
+        with listeners.listening(listeners.federation(tls, said, waits=waits)) as port:
             self.listens_on(port)
             yield port
 

@@ -24,6 +24,7 @@ from cloister.provisioning import KitPaths
 SECONDS = 2.0
 """How long each of at most three connections may keep silent."""
 
+_FIRST_WORD_SECONDS = 0.5
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _SETTINGS = 4  # the type of the frame that a server must send first
@@ -163,10 +164,19 @@ def _broken_off(error: ssl.SSLError) -> Handshake:
 
 def _spoken(stream: ssl.SSLSocket) -> Handshake:
     """What the server says once the handshake is done on our side."""
+    seconds = stream.gettimeout()
+    head: bytes | None = None
     try:
-        stream.sendall(_PREFACE + _EMPTY_SETTINGS)
-        head = b""
-        while len(head) < len(_EMPTY_SETTINGS) and (piece := stream.recv(64)):
+        # A server of gRPC's speaks first, and so does one that refuses us; what we send to a connection that it has
+        # closed would only make the system throw its reason away.
+        stream.settimeout(_FIRST_WORD_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            head = stream.recv(64)
+        stream.settimeout(seconds)
+        if head is None:
+            stream.sendall(_PREFACE + _EMPTY_SETTINGS)
+            head = stream.recv(64)
+        while head and len(head) < len(_EMPTY_SETTINGS) and (piece := stream.recv(64)):
             head += piece
     except ssl.SSLError as error:
         return _broken_off(error)

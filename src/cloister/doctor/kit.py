@@ -32,6 +32,7 @@ _AUTHORITY_SOON = timedelta(days=90)
 _RENEW = "renew it: cloister renew {name}"
 _HINTS = {
     Fault.MISSING: "ask the authority: `cloister {kind} request {name} --out FILE`, then `cloister {kind} join KIT`",
+    Fault.UNREADABLE: "put it back from a backup, or join again with the authority's kit: `cloister {kind} join KIT`",
     Fault.OTHER_KEY: "put back the key that belongs to it, or ask the authority for a certificate of this key",
     Fault.OTHER_AUTHORITY: "compare the authority's fingerprint with its people, and take up their newest roster",
     Fault.NO_AUTHORITY: "find out how it came there, and join again with the authority's fingerprint",
@@ -57,7 +58,9 @@ def judge_kit(own: Own, now: datetime) -> Iterator[Finding]:
 def _faults(own: Own, now: datetime) -> Iterator[Finding]:
     for fault in faults(own.kit, own.identity, now, own.anchors if own.trust else None):
         code = _CODES.get(fault.fault, "D0611")
-        message, hint = fault.message, _HINTS.get(fault.fault, fault.hint)
+        message, hint = fault.message, fault.hint
+        if fault.fault in _HINTS and not (fault.fault is Fault.UNREADABLE and hint):
+            hint = _HINTS[fault.fault].format(name=own.identity.name, kind=own.identity.kind)
         is_root = f"`{own.kit.paths.root}`" in message
         if fault.fault is Fault.EXPIRED:
             end = _end(own, is_root=is_root)
@@ -69,7 +72,7 @@ def _faults(own: Own, now: datetime) -> Iterator[Finding]:
             message += f" on {spans.moment(why.revoked_at)}: {why.reason}" if why else ""
         if fault.fault is Fault.NOT_YET_VALID:
             hint = "one clock is wrong: this machine's is behind, or the authority's was ahead when it signed"
-        yield Finding(code, message, hint.format(name=own.identity.name, kind=own.identity.kind))
+        yield Finding(code, message, hint)
 
 
 def _end(own: Own, *, is_root: bool) -> datetime | None:

@@ -151,6 +151,8 @@ def judge_certificate(certificate: x509.Certificate, expected: Expected) -> Iter
         return
     told: set[str] = set()
     for objection in found:
+        if objection.ground is Ground.NOT_ISSUED and told:
+            continue  # it follows from what has been said
         finding = _told(certificate, expected, objection, shown)
         if finding.code not in told:
             told.add(finding.code)

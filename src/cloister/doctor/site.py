@@ -16,7 +16,7 @@ from cloister.doctor.own import Own
 from cloister.doctor.policy import judge_sandbox, look_at_policy
 from cloister.doctor.probe import Probe
 from cloister.documents import load
-from cloister.errors import CloisterError, InvalidDocumentsError
+from cloister.errors import InvalidDocumentsError
 from cloister.jobs import Job
 from cloister.repository import SiteDocuments, load_site
 from cloister.sandbox import missing
@@ -26,23 +26,27 @@ _SANDBOX_SECONDS = 12.0
 
 
 def site_probes(here: Here, own: Own) -> Iterator[Probe]:
-    """What to look at, in order; without valid documents nothing but these."""
+    """What to look at, in order; each must be looked at before the next is asked for.
+
+    Without valid documents there is nothing but these.
+    """
     site = own.identity.name
-    try:
-        documents = load_site(here.root, site)
-    except InvalidDocumentsError as error:
-        wrong = tuple(_invalid(error))
-        yield Probe(Topic.DOCUMENTS, f"the documents of `{site}`", lambda: wrong)
+    seen: list[SiteDocuments] = []
+
+    def read() -> tuple[Finding, ...]:
+        try:
+            seen.append(load_site(here.root, site))
+        except InvalidDocumentsError as error:
+            return tuple(_invalid(error))
+        return (_valid(seen[0]),)
+
+    yield Probe(Topic.DOCUMENTS, f"the documents of `{site}`", read)
+    if not seen:
         return
-    except (CloisterError, OSError) as error:
-        thrown = error
-        yield Probe(Topic.DOCUMENTS, f"the documents of `{site}`", lambda: _throw(thrown))
-        return
-    yield Probe(Topic.DOCUMENTS, f"the documents of `{site}`", lambda: (_valid(documents),))
+    (documents,) = seen
+    silo, policies = documents.silo, documents.policies
     yield Probe(Topic.POLICY, f"the policy of `{site}`", lambda: _policy(here, own, documents))
-    sandbox = (judge_sandbox, documents.policies)
-    yield Probe(Topic.SANDBOX, "the sandbox", lambda: (sandbox[0](missing(), sandbox[1]),), _SANDBOX_SECONDS)
-    silo = documents.silo
+    yield Probe(Topic.SANDBOX, "the sandbox", lambda: (judge_sandbox(missing(), policies),), _SANDBOX_SECONDS)
     yield Probe(Topic.CAPACITY, "memory and processors", lambda: judge_memory(ask_memory(), silo.value.capacity))
     for name, place in silo.value.base_models.items():
         yield _base_model(here.root, name, (here.root / place.path).resolve(), documents)
@@ -56,10 +60,6 @@ def _invalid(error: InvalidDocumentsError) -> Iterator[Finding]:
         later = "policy, base models and datasets are looked at once it is mended"
         hint = f"{problem.hint}; {later}" if problem.hint else later
         yield Finding("D1501", f"`{place}`: {problem.message}", hint)
-
-
-def _throw(error: Exception) -> tuple[Finding, ...]:
-    raise error
 
 
 def _valid(documents: SiteDocuments) -> Finding:
