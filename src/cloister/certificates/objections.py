@@ -23,7 +23,7 @@ from cloister.certificates import keys, pem, profile
 from cloister.certificates.anchors import Anchors
 from cloister.certificates.differences import difference
 from cloister.certificates.identity import Identity
-from cloister.certificates.path import path_is_valid
+from cloister.certificates.path import path_fault
 from cloister.certificates.shown import shown
 
 _STRONG = {
@@ -101,8 +101,8 @@ def objections(
         yield Objection(Ground.NOT_IN_ROSTER, words)
     elif issuer is not None:
         fault = _of_form(certificate, issuer)
-        if not fault and not timely and not path_is_valid(certificate, issuer, identity, now):
-            fault = "does not pass path validation (RFC 5280, 6.1)"
+        if not fault and not timely:
+            fault = path_fault(certificate, issuer, identity, now)
         if fault:
             yield Objection(Ground.REFUSED, fault)
     if issued is not None and pem.fingerprint(certificate) not in issued:
@@ -165,6 +165,9 @@ def _of_form(certificate: x509.Certificate, issuer: x509.Certificate) -> str:
         return f"has a serial number that is {'zero' if serial == 0 else 'negative'}"
     if serial.bit_length() > _MOST_SERIAL_BITS:
         return "has a serial number of more than 20 octets"
+    begins_before = certificate.not_valid_before_utc < issuer.not_valid_before_utc
+    if begins_before or certificate.not_valid_after_utc > issuer.not_valid_after_utc:
+        return "lasts longer than the authority that signed it"
     said = {each.oid: (each.value, each.critical) for each in certificate.extensions}
     for value in (profile.key_identifier(certificate), profile.issuer_identifier(issuer)):
         if said.get(value.oid) != (value, False):

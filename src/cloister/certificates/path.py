@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from cryptography import x509
@@ -10,19 +11,28 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from cloister.certificates import profile
 from cloister.certificates.identity import Identity
+from cloister.certificates.shown import shown
+
+_LIBRARY_WORDS = re.compile(r"validation failed: (candidates exhausted: )?(?P<reason>[^({<]+)")
 
 
 def path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
-    """Ask the library's own validator, with its strict defaults, whether a peer would accept ``certificate``."""
+    """Whether the library's own validator, with its strict defaults, accepts ``certificate`` in its place."""
+    return not path_fault(certificate, root, identity, now)
+
+
+def path_fault(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> str:
+    """Why `path_is_valid` does not hold, as the end of a sentence; empty where it does."""
     builder = PolicyBuilder().store(Store([root])).time(now)
     try:
         if identity.kind == "server":
             for name in profile.alternative_names(identity):
                 builder.build_server_verifier(_peer(name)).verify(certificate, [])
         builder.build_client_verifier().verify(certificate, [])
-    except Exception:  # noqa: BLE001 - a gate: validation that fails, however it fails, has not succeeded
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001 - a gate: validation that fails, however it fails, has not succeeded
+        found = _LIBRARY_WORDS.match(str(error))
+        return "does not pass path validation (RFC 5280, 6.1)" + (f": {shown(found['reason'].strip())}" if found else "")
+    return ""
 
 
 def _peer(name: x509.GeneralName) -> x509.DNSName | x509.IPAddress:
