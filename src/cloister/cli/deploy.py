@@ -19,8 +19,9 @@ from cloister.deploy.reading import read_service
 from cloister.deploy.systemd import Machine, authority_units, systemd_files
 from cloister.deploy.written import write_files
 from cloister.documents import load
+from cloister.errors import UsageError
 from cloister.repository import find_root
-from cloister.roster import ROSTER, Federation
+from cloister.roster import ROSTER, Federation, Role
 
 app = typer.Typer(help="Files for systemd, Docker Compose and Kubernetes.", no_args_is_help=True)
 
@@ -55,6 +56,9 @@ def systemd(
         typer.Option("--program", metavar="FILE", help="The command `cloister` there; the running one if not given."),
     ] = "",
     user: Annotated[str, typer.Option("--user", metavar="USER", help="Who owns the keys.")] = "cloister",
+    person: Annotated[
+        str, typer.Option("--as", metavar="PERSON", help="With `authority` elsewhere than the server: who goes there.")
+    ] = "",
     passphrase: PassphraseOption = False,
     memory: MemoryOption = None,
     launcher: LauncherOption = PROCESS,
@@ -71,7 +75,10 @@ def systemd(
     machine = Machine(at or str(root), program or own, user, passphrase, runtime)
     if name == AUTHORITY:
         roster = load(root / ROSTER, Federation, name=ROSTER).value
-        files = authority_units(roster.federation, machine)
+        found = roster.person(person)
+        if person and (found is None or found.role is not Role.IT_ADMIN):
+            raise UsageError(f"`{person}` is no it-admin of the roster", hint=f"see people in {ROSTER}")
+        files = authority_units(roster.federation, machine, person)
     else:
         files = systemd_files(read_service(root, name, memory), machine)
     _write(out, files, force=force)

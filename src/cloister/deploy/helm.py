@@ -11,9 +11,12 @@ from typing import Any
 
 from cloister.deploy.image import ENTRYPOINT_FOLDER, dockerfile, seccomp_profile
 from cloister.deploy.service import Database, Service
+from cloister.errors import ProvisioningError
 
 SECCOMP_PROFILE = "cloister/site.json"
 """Where the profile lies in a node's folder of them, `/var/lib/kubelet/seccomp`."""
+
+_MAXIMUM_NAME = 52  # characters: a label holds 63, and Kubernetes appends a hash
 
 # A site's pod needs pods with user namespaces and an unmasked /proc, which are on from this version.
 _KUBERNETES = {"server": ">=1.27.0-0", "site": ">=1.33.0-0"}
@@ -29,9 +32,12 @@ def helm_files(service: Service, *, version: str, image: str, passphrase: bool) 
         passphrase: whether the key is encrypted.
 
     Raises:
-        ProvisioningError: where the server's host means something else inside a container.
+        ProvisioningError: where the server's host means something else inside a container, or the name is too long.
     """
     service.check_can_be_dialled()
+    if len(service.unit) > _MAXIMUM_NAME:
+        hint = "keep it running with systemd or Compose"
+        raise ProvisioningError(f"`{service.unit}` is too long a name for a pod of a StatefulSet", hint=hint)
     files = {
         "Chart.yaml": _chart(service, version),
         "values.yaml": _values(service, image, passphrase=passphrase),

@@ -152,13 +152,24 @@ WantedBy=multi-user.target
     return {f"{service.unit}.service": unit}
 
 
-def authority_units(federation: str, machine: Machine) -> dict[str, str]:
+def authority_units(federation: str, machine: Machine, person: str = "") -> dict[str, str]:
     """A timer and the service that it starts: renewals that are due are approved, nothing else is.
+
+    Args:
+        federation: its name.
+        machine: the authority's.
+        person: who fetches requests from the server and brings back what was signed; nobody where the server is on the
+            same machine.
 
     Raises:
         UsageError: where a path of the machine cannot stand in a unit.
     """
     check_machine(machine)
+    where = f"--folder {_word(machine.folder)}"
+    steps = ["approve --renewals"]
+    if person:
+        steps = [f"collect --as {_word(person)}", *steps, f"deposit --as {_word(person)}"]
+    starts = "".join(f"ExecStart={_word(machine.program)} authority {step} {where}\n" for step in steps)
     service = f"""\
 # Made by `cloister deploy systemd` from the documents of the federation {federation}; do not edit.
 # It signs renewals alone: of certificates that are in force, for the same names. Who joins is approved by a person.
@@ -173,7 +184,7 @@ Type=oneshot
 User={machine.user}
 Group={machine.user}
 WorkingDirectory={_path(machine.folder)}
-ExecStart={_word(machine.program)} authority approve --renewals --folder {_word(machine.folder)}
+{starts}\
 {_credential("authority", machine)}\
 TimeoutStartSec=300
 MemoryMax=1G

@@ -1,13 +1,13 @@
 {{- define "cloister.selector" -}}
 app.kubernetes.io/name: cloister
-app.kubernetes.io/instance: {{ .Values.name }}
+app.kubernetes.io/instance: {{ .Values.name | quote }}
 {{- end -}}
 
 {{- define "cloister.labels" -}}
 {{ include "cloister.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: {{ .Values.kind }}
-app.kubernetes.io/part-of: {{ .Values.federation }}
+app.kubernetes.io/part-of: {{ .Values.federation | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
