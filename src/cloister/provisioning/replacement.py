@@ -35,7 +35,6 @@ def replace_files(workspace: Path, files: Mapping[str, bytes]) -> None:
     with exclusively(workspace / FOLDER):
         folder = workspace / FOLDER
         _settle(workspace)
-        pem.remove_drafts(folder / _READY)
         draft = Path(tempfile.mkdtemp(dir=folder, prefix=f".{_READY}."))
         for name, content in files.items():
             write_atomically(draft / name, content)
@@ -51,7 +50,8 @@ def settle(workspace: Path) -> bool:
     Raises:
         ProvisioningError: where something cannot be written.
     """
-    if not (workspace / FOLDER / _READY).exists():
+    folder = workspace / FOLDER
+    if not (folder / _READY).exists() and not any(folder.glob(f".{_READY}.*")):
         return False
     with exclusively(workspace / FOLDER):
         return _settle(workspace)
@@ -59,6 +59,7 @@ def settle(workspace: Path) -> bool:
 
 def _settle(workspace: Path) -> bool:
     ready = workspace / FOLDER / _READY
+    pem.remove_drafts(ready)
     if not ready.exists():
         return False
     startup = private_folder(workspace / "startup")
