@@ -31,7 +31,8 @@ def path_fault(certificate: x509.Certificate, root: x509.Certificate, identity: 
         builder.build_client_verifier().verify(certificate, [])
     except Exception as error:  # noqa: BLE001 - a gate: validation that fails, however it fails, has not succeeded
         found = _LIBRARY_WORDS.match(str(error))
-        return "does not pass path validation (RFC 5280, 6.1)" + (f": {shown(found['reason'].strip())}" if found else "")
+        why = f": {shown(found['reason'].strip())}" if found else ""
+        return f"does not pass path validation (RFC 5280, 6.1){why}"
     return ""
 
 
