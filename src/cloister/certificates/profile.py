@@ -31,7 +31,9 @@ from cloister.errors import ProvisioningError
 # Holds a space, which no organisation in a roster may, so that no leaf can bear the authority's name and so count as
 # self-issued (RFC 5280, 3.2).
 _AUTHORITY_ORGANISATION = "certificate authority"
-_CLOCK_SKEW = timedelta(minutes=5)
+CLOCK_SKEW = timedelta(minutes=5)
+"""How long before it is signed a certificate begins."""
+
 _DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 KEY_IDENTIFIERS = frozenset({ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER})
 """What follows from the keys, and so is none of the roster's business."""
@@ -133,7 +135,7 @@ def root_builder(federation: str, key: rsa.RSAPublicKey, days: int, now: datetim
     """The authority's own certificate, to be signed with the key that belongs to ``key``."""
     begin = now.replace(microsecond=0)
     name = authority_subject(federation)
-    builder = _builder(name, name, key).not_valid_before(begin - _CLOCK_SKEW)
+    builder = _builder(name, name, key).not_valid_before(begin - CLOCK_SKEW)
     return _extended(builder.not_valid_after(begin + timedelta(days=days)), root_extensions(), key, key)
 
 
@@ -156,7 +158,7 @@ def leaf_builder(
     if not isinstance(issuer_key, rsa.RSAPublicKey):
         raise ProvisioningError("the authority's key is not an RSA key")
     builder = _builder(subject(identity), issuer.subject, key)
-    builder = builder.not_valid_before(max(begin - _CLOCK_SKEW, issuer.not_valid_before_utc))
+    builder = builder.not_valid_before(max(begin - CLOCK_SKEW, issuer.not_valid_before_utc))
     builder = builder.not_valid_after(min(begin + lifetime, issuer.not_valid_after_utc))
     return _extended(builder, leaf_extensions(identity), key, issuer_key)
 

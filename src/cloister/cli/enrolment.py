@@ -37,6 +37,10 @@ AdoptOption = Annotated[
 EncryptOption = Annotated[
     bool, typer.Option("--encrypt", help="Encrypt the key at rest; the passphrase comes from where the docs say.")
 ]
+ReplaceOption = Annotated[
+    bool,
+    typer.Option("--replace", help="Make another key beside the one that is here; it counts once joined."),
+]
 KitArgument = Annotated[Path, typer.Argument(metavar="KIT", help="The file that `authority approve` wrote.")]
 FingerprintOption = Annotated[
     str, typer.Option("--fingerprint", metavar="SHA256", help="The authority's, as its people read it to you.")
@@ -84,13 +88,13 @@ class Place:
         raise UsageError(f"{ROSTER} names no {kind} `{name}`", hint="correct the name, or have the roster changed")
 
 
-def init(kind: Kind, name: str, folder: Path, out: Output, *, encrypt: bool) -> None:
+def init(kind: Kind, name: str, folder: Path, out: Output, *, encrypt: bool, replace: bool) -> None:
     """Make the key of ``name`` here."""
     place = Place.at(folder)
     identity = place.identity(kind, name)
     place.state.make()
     with out.busy("making a key …"):
-        made = init_key(place.state.folder, identity, encrypted=encrypt)
+        made = init_key(place.state.folder, identity, encrypted=encrypt, replace_key=replace)
     out.say(f"made the key of `{name}`; it stays on this machine" if made else f"`{name}` has a key here already")
     out.say(f"next: cloister {kind} request {name}")
     out.result({"name": name, "kind": kind, "created": made})

@@ -8,7 +8,15 @@ from pathlib import Path
 import typer
 
 from cloister.cli import enrolment
-from cloister.cli.enrolment import AdoptOption, EncryptOption, FingerprintOption, KitArgument, NameArgument, OutOption
+from cloister.cli.enrolment import (
+    AdoptOption,
+    EncryptOption,
+    FingerprintOption,
+    KitArgument,
+    NameArgument,
+    OutOption,
+    ReplaceOption,
+)
 from cloister.cli.options import FolderOption, JsonOption, output
 
 app = typer.Typer(
@@ -18,11 +26,15 @@ app = typer.Typer(
 
 @app.command("init")
 def init(
-    name: NameArgument, encrypt: EncryptOption = False, folder: FolderOption = Path(), as_json: JsonOption = False
+    name: NameArgument,
+    encrypt: EncryptOption = False,
+    replace: ReplaceOption = False,
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Make a private key here, where it stays."""
     del as_json
-    enrolment.init("person", name, folder, output(), encrypt=encrypt)
+    enrolment.init("person", name, folder, output(), encrypt=encrypt, replace=replace)
 
 
 @app.command("request")

@@ -8,7 +8,15 @@ from pathlib import Path
 import typer
 
 from cloister.cli import enrolment
-from cloister.cli.enrolment import AdoptOption, EncryptOption, FingerprintOption, KitArgument, NameArgument, OutOption
+from cloister.cli.enrolment import (
+    AdoptOption,
+    EncryptOption,
+    FingerprintOption,
+    KitArgument,
+    NameArgument,
+    OutOption,
+    ReplaceOption,
+)
 from cloister.cli.options import FolderOption, JsonOption, output
 
 _HELP = "Enrol a site: its key, its request, its kit."
@@ -18,11 +26,15 @@ app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("init")
 def init(
-    name: NameArgument, encrypt: EncryptOption = False, folder: FolderOption = Path(), as_json: JsonOption = False
+    name: NameArgument,
+    encrypt: EncryptOption = False,
+    replace: ReplaceOption = False,
+    folder: FolderOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Make a private key here, where it stays."""
     del as_json
-    enrolment.init("site", name, folder, output(), encrypt=encrypt)
+    enrolment.init("site", name, folder, output(), encrypt=encrypt, replace=replace)
 
 
 @app.command("request")

@@ -25,6 +25,7 @@ from cloister.errors import ProvisioningError
 from cloister.files import private_folder, write_atomically
 from cloister.provisioning.authority import Authority
 from cloister.provisioning.kit import Kit, KitPaths, faults
+from cloister.provisioning.pending_key import make_pending_key, pending_key
 from cloister.roster import Federation
 
 
@@ -36,16 +37,18 @@ def request_certificate(state: Path, identity: Identity) -> bytes:
     """
     with exclusively(state):
         key = make_key(state, identity) or own_key(state, identity)
-        return key.request(identity)
+        waiting = pending_key(startup_folder(state, identity).parent)
+        return (waiting or key).request(identity)
 
 
-def init_key(state: Path, identity: Identity, *, encrypted: bool = False) -> bool:
+def init_key(state: Path, identity: Identity, *, encrypted: bool = False, replace_key: bool = False) -> bool:
     """Make the key of ``identity`` where it has none; whether it was made.
 
     Args:
         state: the state folder.
         identity: whose.
         encrypted: whether the key is to be encrypted at rest.
+        replace_key: whether to make another where there is one, which takes its place when its certificate comes.
 
     Raises:
         ProvisioningError: where it is to be encrypted and there is no passphrase, or something cannot be written.
@@ -54,7 +57,11 @@ def init_key(state: Path, identity: Identity, *, encrypted: bool = False) -> boo
         hint = f"name a file that holds it: {passphrase.FILE}=/path/to/file"
         raise ProvisioningError("the key is to be encrypted, and there is no passphrase", hint=hint)
     with exclusively(state):
-        return make_key(state, identity) is not None
+        made = make_key(state, identity) is not None
+    if made or not replace_key:
+        return made
+    make_pending_key(startup_folder(state, identity).parent)
+    return True
 
 
 def make_key(state: Path, identity: Identity) -> PrivateKey | None:

@@ -20,20 +20,20 @@ from pathlib import Path
 from cryptography import x509
 
 from cloister.certificates import Identity, PrivateKey, pem
-from cloister.certificates.keys import MINIMUM_BITS
 from cloister.certificates.lock import exclusively
 from cloister.certificates.request import verified_key
 from cloister.envelope import seal, unseal
 from cloister.errors import CertificateError, CloisterError, ProvisioningError, SignatureError
 from cloister.files import canonical_json, read_regular, write_atomically
 from cloister.provisioning.kit import KitPaths
+from cloister.provisioning.pending_key import make_under_lock, pending_key_file
 from cloister.provisioning.replacement import FOLDER, replace_files, settle
 from cloister.roster import Federation
 from cloister.trust import Trust, judge, trust_in_force
 
 KIND = "application/vnd.cloister.renewal+json"
 _KEYS = {"csr", "federation", "name", "requested_at"}
-_PENDING_KEY, _PENDING_REQUEST, _KEY_AGE = "pending.key", "pending.json", "key.json"
+_PENDING_REQUEST, _KEY_AGE = "pending.json", "key.json"
 _MAXIMUM_BYTES = 256 * 1024
 
 
@@ -99,14 +99,14 @@ def request_renewal(workspace: Path, identity: Identity, now: datetime, *, new_k
         folder = workspace / FOLDER
         for name in (_PENDING_REQUEST, _KEY_AGE):
             pem.remove_drafts(folder / name)
-        if _belongs(certificate, folder / _PENDING_KEY):  # put in place already, by a process that ended then
-            (folder / _PENDING_KEY).unlink()
+        if _belongs(certificate, pending_key_file(workspace)):  # put in place already, by a process that ended then
+            pending_key_file(workspace).unlink()
         _remember_key(workspace, certificate)
         if new_key is None:
             new_key = key_is_old(workspace, certificate, trust.federation, now)
         if (waiting := _waiting(folder, certificate, new_key=new_key)) is not None:
             return waiting
-        following = _pending_key(folder) if new_key or (folder / _PENDING_KEY).exists() else key
+        following = make_under_lock(workspace) if new_key or pending_key_file(workspace).exists() else key
         statement = {
             "federation": trust.federation.federation,
             "name": identity.name,
@@ -125,19 +125,9 @@ def _waiting(folder: Path, certificate: x509.Certificate, *, new_key: bool) -> b
         signer = unseal(KIND, content).certificate
     except (OSError, SignatureError):
         return None
-    if signer != certificate or (new_key and not (folder / _PENDING_KEY).exists()):
+    if signer != certificate or (new_key and not pending_key_file(folder.parent).exists()):
         return None
     return content
-
-
-def _pending_key(folder: Path) -> PrivateKey:
-    path = folder / _PENDING_KEY
-    pem.remove_drafts(path)
-    if path.exists():
-        return PrivateKey.load(path)
-    key = PrivateKey.generate(MINIMUM_BITS)
-    key.write(path)
-    return key
 
 
 def _remember_key(workspace: Path, certificate: x509.Certificate) -> None:
@@ -202,7 +192,7 @@ def install_certificate(workspace: Path, identity: Identity, certificate_pem: by
     if not _is_newer(certificate, paths.certificate, workspace, now):
         return False
     files = {paths.certificate.name: pem.certificate_pem(certificate)}
-    pending = folder / _PENDING_KEY
+    pending = pending_key_file(workspace)
     if not _belongs(certificate, paths.key):
         if not _belongs(certificate, pending):
             hint = "ask for it again: cloister renew"
@@ -221,7 +211,7 @@ def install_certificate(workspace: Path, identity: Identity, certificate_pem: by
 
 def key_is_here(workspace: Path, key: Path, certificate: x509.Certificate) -> bool:
     """Whether the private key of ``certificate`` is the one at ``key``, or the one that waits for a certificate."""
-    return _belongs(certificate, key) or _belongs(certificate, workspace / FOLDER / _PENDING_KEY)
+    return _belongs(certificate, key) or _belongs(certificate, pending_key_file(workspace))
 
 
 def _is_newer(certificate: x509.Certificate, path: Path, workspace: Path, now: datetime) -> bool:
