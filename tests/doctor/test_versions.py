@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cloister.doctor.versions import ask_installed, judge_versions
+from cloister.doctor.versions import ask_installed, judge_server, judge_versions
 
 INSTALLED = ask_installed()
 
@@ -40,9 +40,8 @@ def test_another_python_is_told(python: str) -> None:
     assert [each.code for each in judge_versions(replace(INSTALLED, python=python))] == ["D1302"]
 
 
-def test_the_server_s_versions_are_compared() -> None:
-    same = {name: str(INSTALLED.versions[name]) for name in ("cloister", "nvflare")}
-    assert [each.code for each in judge_versions(INSTALLED, same)] == ["D1300"]
-    (told,) = judge_versions(INSTALLED, {**same, "nvflare": "2.9.5", "torch": "9"})
+def test_the_server_s_version_is_compared() -> None:
+    assert judge_server("0.1.0", "0.1.0").code == "D1300"
+    told = judge_server("0.1.0", "0.2.0")
     assert told.code == "D1303"
-    assert told.message.endswith("here and 2.9.5 at the server")
+    assert told.message == "Cloister is 0.1.0 here and 0.2.0 at the server"

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from cloister.cli.options import FolderOption, JsonOption, output
-from cloister.doctor import Finding, Here, Level, Section, asked_for, examine
+from cloister.doctor import Finding, Here, Level, Section, ServerState, asked_for, examine
 from cloister.documents import load
-from cloister.errors import ProblemsFoundError
+from cloister.errors import FederationError, ProblemsFoundError
 from cloister.flare.processes import LocalFederation
+from cloister.flare.session import connect
 from cloister.repository import find_root
 from cloister.roster import ROSTER, Federation
 
@@ -34,7 +35,7 @@ def doctor(name: NameArgument = "", folder: FolderOption = Path(), as_json: Json
     root = find_root(folder.resolve())
     document = load(root / ROSTER, Federation, name=ROSTER).value
     running = frozenset(LocalFederation(root, document).running())
-    here = Here(root, document, running, datetime.now(UTC), os.environ)
+    here = Here(root, document, running, datetime.now(UTC), os.environ, _ask_server)
     sections: list[Section] = []
     for section in examine(here, asked_for(here, name), out.busy):
         sections.append(section)
@@ -44,6 +45,16 @@ def doctor(name: NameArgument = "", folder: FolderOption = Path(), as_json: Json
     out.result({"problems": problems, "warnings": warnings, "subjects": [_value(section) for section in sections]})
     if problems:
         raise ProblemsFoundError(f"doctor found {_counted(problems, 'problem')}", hint="what to do stands beside each")
+
+
+def _ask_server(workspace: Path, person: str) -> ServerState:
+    with connect(workspace, person) as session:
+        state = session.server_state()
+        asked_at = datetime.now(UTC)
+    try:
+        return ServerState(datetime.fromisoformat(state["time"]).astimezone(UTC), asked_at, state["version"])
+    except ValueError as error:
+        raise FederationError("the server does not say what time it is") from error
 
 
 def _said(section: Section) -> list[str]:

@@ -8,7 +8,7 @@ of those. `probe` sees to it that every look ends, and that one which fails is t
 from cloister.doctor.codes import CODES, Code, Level, Topic
 from cloister.doctor.examination import THIS_MACHINE, examine
 from cloister.doctor.finding import Finding, Section
-from cloister.doctor.here import Here, asked_for
+from cloister.doctor.here import Here, ServerState, asked_for
 
 __all__ = [
     "CODES",
@@ -18,6 +18,7 @@ __all__ = [
     "Here",
     "Level",
     "Section",
+    "ServerState",
     "Topic",
     "asked_for",
     "examine",

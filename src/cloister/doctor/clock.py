@@ -71,16 +71,13 @@ def ask_kernel() -> Kernel:
     return Kernel(not answer.status & _UNSYNCHRONISED, timedelta(microseconds=answer.maxerror))
 
 
-def judge_clock(
-    now: datetime, past: Iterable[Past], kernel: Kernel, server: datetime | None = None
-) -> Iterator[Finding]:
+def judge_clock(now: datetime, past: Iterable[Past], kernel: Kernel) -> Iterator[Finding]:
     """What is to be said of a clock that shows ``now`` (pure).
 
     Args:
         now: aware time, by this machine.
         past: what has surely come.
         kernel: the kernel's word.
-        server: the server's clock at the same moment, where it was asked.
     """
     latest = max(past, key=lambda each: each.when, default=None)
     found: list[Finding] = []
@@ -88,22 +85,20 @@ def judge_clock(
         behind = spans.said(latest.when - now)
         message = f"this machine's clock says {spans.moment(now)}, but {latest.what} on {spans.moment(latest.when)}: "
         found.append(Finding("D0501", f"{message}it is behind by {behind} or more", _SET))
-    if server is not None and abs(server - now) > _A_LITTLE:
-        direction = "behind" if server > now else "ahead of"
-        message = f"this machine's clock is {spans.said(server - now)} {direction} the server's"
-        hint = f"{_SET}; if this clock is right, tell the server's people"
-        found.append(Finding("D0503" if abs(server - now) > TOLERATED else "D0504", message, hint))
     if kernel.synchronised is False:
         found.append(
             Finding("D0502", "nothing keeps this machine's clock right: the kernel says it is not synchronised", _SET)
         )
-    yield from found or [in_order(Topic.CLOCK, _right(now, kernel, server))]
-
-
-def _right(now: datetime, kernel: Kernel, server: datetime | None) -> str:
     words = f"this machine's clock says {spans.moment(now)}"
-    if server is not None:
-        words += ", as does the server's"
-    if kernel.synchronised:
-        return f"{words} and is synchronised"
-    return f"{words}; the kernel does not say whether it is synchronised"
+    kept = "is synchronised" if kernel.synchronised else "the kernel does not say whether it is synchronised"
+    yield from found or [in_order(Topic.CLOCK, f"{words}; {kept}")]
+
+
+def judge_difference(now: datetime, server: datetime) -> Finding:
+    """What is to be said of this machine's clock beside the server's, at one moment (pure)."""
+    off = server - now
+    if abs(off) <= _A_LITTLE:
+        return in_order(Topic.CLOCK, "this machine's clock and the server's agree to within a minute")
+    message = f"this machine's clock is {spans.said(off)} {'behind' if off > timedelta() else 'ahead of'} the server's"
+    hint = f"{_SET}; if this clock is right, tell the server's people"
+    return Finding("D0503" if abs(off) > TOLERATED else "D0504", message, hint)

@@ -102,6 +102,7 @@ _PROBLEMS = {
     "D0312": "the server says nothing",
     "D0313": "TLS, but another service",
     "D0314": "TLS is refused before any certificate is shown",
+    "D0316": "the server opens no session",
     "D0402": "the proxy refuses",
     "D0403": "the proxy does not answer",
     "D0501": "the clock is behind",

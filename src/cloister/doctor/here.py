@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,25 @@ from cloister.roster import ROSTER, Federation
 
 
 @dataclass(frozen=True)
+class ServerState:
+    """What the running server says of itself.
+
+    Attributes:
+        time: what its clock shows, aware.
+        asked_at: what this machine's clock shows at that moment, aware.
+        version: of Cloister there.
+    """
+
+    time: datetime
+    asked_at: datetime
+    version: str
+
+
+AskServer = Callable[[Path, str], ServerState]
+"""Asks the server with the kit in a workspace, in a person's name; raises `CloisterError` where it does not answer."""
+
+
+@dataclass(frozen=True)
 class Here:
     """The machine and the moment.
 
@@ -29,6 +48,7 @@ class Here:
         running: names of the server and sites that `cloister up` started and that still run.
         now: aware time.
         environment: the environment's variables.
+        ask_server: how a person's session asks the server for its state; None where it is not to be asked.
     """
 
     root: Path
@@ -36,6 +56,7 @@ class Here:
     running: frozenset[str]
     now: datetime
     environment: Mapping[str, str]
+    ask_server: AskServer | None = None
 
     @property
     def state(self) -> State:

@@ -6,14 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cloister import __version__
 from cloister.audit import FOLDER, verify_own
 from cloister.audit.last_checkpoint import path_of
 from cloister.certificates import identities, passphrase
 from cloister.doctor.audit_log import judge_report
-from cloister.doctor.codes import Topic
-from cloister.doctor.finding import Finding
+from cloister.doctor.clock import judge_difference
+from cloister.doctor.codes import Level, Topic
+from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.handshake import Handshake, Target, shake_hands
-from cloister.doctor.here import Here
+from cloister.doctor.here import AskServer, Here
 from cloister.doctor.kit import judge_kit
 from cloister.doctor.own import Own
 from cloister.doctor.peer import Expected, judge_certificate, judge_handshake
@@ -29,10 +31,13 @@ from cloister.doctor.server import (
     who_listens,
 )
 from cloister.doctor.site import site_probes
+from cloister.doctor.versions import judge_server
+from cloister.errors import CloisterError
 from cloister.flare.port import is_free
 from cloister.trust import mailbox
 
 _TLS_SECONDS = 12.0
+_SESSION_SECONDS = 60.0  # NVFlare's own limits end it before
 _AUDIT_SECONDS = 60.0
 _LOOPBACK = "127.0.0.1"
 _NVFLARE_LOG = "log.txt"  # what a process of NVFlare's writes as soon as it runs
@@ -60,7 +65,16 @@ def participant_probes(here: Here, own: Own, target: Target | None) -> Iterator[
 
 
 def _tls_probes(here: Here, own: Own, target: Target) -> Iterator[Probe]:
-    yield Probe(Topic.TLS, "mutual TLS with the server", lambda: _tls(here, own, target), _TLS_SECONDS)
+    seen: list[Finding] = []
+
+    def tls() -> list[Finding]:
+        seen.extend(_tls(here, own, target))
+        return seen
+
+    yield Probe(Topic.TLS, "mutual TLS with the server", tls, _TLS_SECONDS)
+    ask = here.ask_server
+    if own.identity.kind == "person" and ask is not None and all(each.level is Level.OK for each in seen):
+        yield Probe(Topic.TLS, "a session with the server", lambda: _session(own, ask), _SESSION_SECONDS)
     proxy = proxy_for(target.host, here.environment)
     if own.identity.kind == "person" and proxy is not None:
         through = replace(target, proxy=proxy)
@@ -71,6 +85,18 @@ def _tls_probes(here: Here, own: Own, target: Target) -> Iterator[Probe]:
 
 def _tls(here: Here, own: Own, target: Target) -> Iterator[Finding]:
     yield from judge_handshake(_shake(own, target), _expected(here, own, target))
+
+
+def _session(own: Own, ask: AskServer) -> Iterator[Finding]:
+    try:
+        state = ask(own.workspace, own.identity.name)
+    except CloisterError as error:
+        hint = error.hint or "the server's log names the reason"
+        yield Finding("D0316", f"the server opens no session: {error.message}", hint)
+        return
+    yield in_order(Topic.TLS, "the server opens a session")
+    yield judge_difference(state.asked_at, state.time)
+    yield judge_server(__version__, state.version)
 
 
 def _shake(own: Own, target: Target) -> Handshake:

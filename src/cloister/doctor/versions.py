@@ -16,7 +16,6 @@ from cloister.doctor.finding import Finding, in_order
 
 _PACKAGE = "cloister"
 _TOLD = ("nvflare", "torch", "cryptography")
-_SAME_AS_THE_SERVER = ("cloister", "nvflare")
 _HINT = "install again what belongs together: `make install`, or `pip install cloister` into a new virtual environment"
 
 
@@ -55,13 +54,8 @@ def ask_installed(
     return Installed(platform.python_version(), requires_python, needed, versions)
 
 
-def judge_versions(found: Installed, server: Mapping[str, str] | None = None) -> Iterator[Finding]:
-    """Whether versions fit (pure).
-
-    Args:
-        found: what is installed here.
-        server: versions by name at the server, where it was asked.
-    """
+def judge_versions(found: Installed) -> Iterator[Finding]:
+    """Whether versions fit (pure)."""
     wrong: list[Finding] = []
     if not SpecifierSet(found.requires_python).contains(found.python, prereleases=True):
         message = f"Python is {found.python}, and Cloister is made for {found.requires_python}"
@@ -74,10 +68,13 @@ def judge_versions(found: Installed, server: Mapping[str, str] | None = None) ->
             )
         elif not need.specifier.contains(version, prereleases=True):
             wrong.append(Finding("D1301", f"`{need.name}` is {version}, and Cloister needs {need.specifier}", _HINT))
-    for name in _SAME_AS_THE_SERVER:
-        here, there = found.versions.get(name), (server or {}).get(name)
-        if there is not None and here is not None and here != there:
-            hint = "NVFlare does not speak across versions: all participants upgrade together"
-            wrong.append(Finding("D1303", f"`{name}` is {here} here and {there} at the server", hint))
     told = ", ".join(f"{name} {found.versions[name]}" for name in (_PACKAGE, *_TOLD) if found.versions.get(name))
     yield from wrong or [in_order(Topic.VERSIONS, f"Python {found.python}, {told}")]
+
+
+def judge_server(here: str, server: str) -> Finding:
+    """Whether the server runs this version of Cloister, and thereby of NVFlare (pure)."""
+    if here == server:
+        return in_order(Topic.VERSIONS, f"the server runs Cloister {server} as well")
+    hint = "NVFlare does not speak across versions: all participants upgrade together"
+    return Finding("D1303", f"Cloister is {here} here and {server} at the server", hint)
