@@ -5,7 +5,8 @@ gRPC in Python offers no look at the server's certificate, and would take every 
 host, a revoked one too. So the server is asked for its certificate in a handshake of its own, the certificate is judged
 by the roster in force here, and gRPC is given that one certificate as its only root: BoringSSL takes a chain that ends
 at any certificate in its store (X509_V_FLAG_PARTIAL_CHAIN), so nobody with another can be at the other end of the
-connection that follows. What is wrong is thereby known in words, which gRPC does not give.
+connection that follows. What is wrong is thereby known in words, which gRPC does not give. Where the roster here does
+not know the certificate, newer ones are asked for first (`cloister.flare.roster_service`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from nvflare.fuel.f3.drivers.driver_params import DriverParams
 
 from cloister.certificates import pem
 from cloister.errors import CertificateError, CloisterError
+from cloister.flare.roster_service import fetch_rosters
 from cloister.flare.server_credentials import CredentialFiles, Credentials
 from cloister.flare.trust_watch import Holder, TrustWatch
 
@@ -82,11 +84,18 @@ def channel_credentials(params: dict[Any, Any]) -> Any:
     if not own.fit():
         raise CertificateError("the certificate here does not belong to the key beside it", hint="cloister doctor")
     host, port = str(params[DriverParams.HOST.value]), int(params[DriverParams.PORT.value])
-    shown = certificate_at(host, port, files)
-    check_server(shown, TrustWatch(files.workspace).holder)
+    shown, watch = certificate_at(host, port, files), TrustWatch(files.workspace)
+    credentials = _credentials(own, shown)
+    try:
+        check_server(shown, watch.holder)
+    except CertificateError:
+        # The server's renewed certificate may be in a roster that has not come here.
+        if not fetch_rosters(f"{host}:{port}", credentials, files.workspace, watch.trust().version):
+            raise
+        check_server(shown, watch.holder)
     latest[:] = [Dialled(own.certificate, shown)]
     params[DriverParams.IMPLEMENTED_CONN_SEC] = "Client mTLS: the server's own certificate is believed, and no other"
-    return _credentials(own, shown)
+    return credentials
 
 
 def _credentials(own: Credentials, server: bytes) -> Any:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
@@ -27,6 +28,7 @@ from cloister import __version__
 from cloister.certificates import Identity, pem
 from cloister.errors import CloisterError, DeniedError, FederationError
 from cloister.flare.connections import CERTIFICATE
+from cloister.flare.roster_service import rosters_newer_than
 from cloister.flare.traffic import COLLECT, DEPOSIT, MAILBOX, SYNC
 from cloister.flare.trust_watch import TrustWatch
 from cloister.provisioning.renewal import read_renewal
@@ -41,7 +43,6 @@ from cloister.trust.mailbox import (
     put_request,
     put_roster,
     requests_in,
-    rosters_after,
 )
 
 MAXIMUM_BYTES = 16 << 20
@@ -77,28 +78,29 @@ class Mailbox:
                 the request for the next one, or nothing.
         """
         now = datetime.now(UTC)
-        answer: Body = {"time": now.isoformat(), "version": __version__, "rosters": [], "grant": None}
+        grant = self._grant(who, str(asked.get("have", "")), now)
         if request := asked.get("request"):
-            renewal = read_renewal(str(request).encode(), self._watch.trust(), now)
-            if renewal.identity != who:
-                raise DeniedError("the request for renewal is another's")
-            put_request(self.folder, who.name, str(request).encode())
-        size = 0
-        for content in rosters_after(self.folder, int(asked["version"])):
-            size += len(content)
-            if size > MAXIMUM_BYTES // 2:  # the next time it is the others
-                break
-            answer["rosters"].append(content.decode())
-        answer["grant"] = self._grant(who, str(asked.get("have", "")), now)
-        return answer
+            self._leave_request(who, str(request).encode(), grant, now)
+        rosters = [content.decode() for content in rosters_newer_than(int(asked["version"]), self._watch)]
+        shown = pem.certificate_pem(grant).decode() if grant else None
+        return {"time": now.isoformat(), "version": __version__, "rosters": rosters, "grant": shown}
 
-    def _grant(self, who: Identity, have: str, now: datetime) -> str | None:
+    def _leave_request(self, who: Identity, content: bytes, grant: x509.Certificate | None, now: datetime) -> None:
+        """Keep the request of ``who``, unless ``grant``, which they have not seen yet, answers it."""
+        renewal = read_renewal(content, self._watch.trust(), now)
+        if renewal.identity != who:
+            raise DeniedError("the request for renewal is another's")
+        asked_for = x509.load_pem_x509_csr(renewal.csr_pem).public_key()
+        if grant is None or grant.public_key() != asked_for:
+            put_request(self.folder, who.name, content)
+
+    def _grant(self, who: Identity, have: str, now: datetime) -> x509.Certificate | None:
         """The certificate that waits for ``who``, if it counts and is not the one with the fingerprint ``have``."""
         content = grant_for(self.folder, who.name)
         try:
             certificate = pem.parse_certificate(content or b"", "grant")
             if pem.fingerprint(certificate) != have and judge_pem(content or b"", self._watch.trust(), now) == who:
-                return pem.certificate_pem(certificate).decode()
+                return certificate
         except CloisterError:  # one that has ended, or whose roster has not come yet
             return None
         return None
@@ -203,10 +205,14 @@ def ask(cell: Cell, topic: str, body: Body) -> Body:
         DeniedError: where it refuses.
     """
     request = Message(headers={}, payload=json.dumps(body).encode())
-    reply = cell.core_cell.send_request(
-        channel=MAILBOX, topic=topic, target=FQCN.ROOT_SERVER, request=request, timeout=_SECONDS, optional=True
-    )
-    if reply is None or reply.get_header(MessageHeaderKey.RETURN_CODE) != ReturnCode.OK:
+    try:
+        reply = cell.core_cell.send_request(
+            channel=MAILBOX, topic=topic, target=FQCN.ROOT_SERVER, request=request, timeout=_SECONDS, optional=True
+        )
+        code = reply.get_header(MessageHeaderKey.RETURN_CODE)
+    except Exception as error:  # whatever NVFlare stumbles over, such as a process that is just beginning or ending
+        raise FederationError("the server's mailbox cannot be asked", hint="see `cloister status`") from error
+    if code != ReturnCode.OK:
         raise FederationError("the server's mailbox does not answer", hint="see `cloister status`")
     answer = body_of(reply, MAXIMUM_BYTES)
     if "error" in answer:

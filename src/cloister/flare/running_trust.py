@@ -23,6 +23,7 @@ from cloister.flare.closing import bind_sessions
 from cloister.flare.connections import hear_refusals, keep_certificates, refuse_strangers
 from cloister.flare.dialling import dial_carefully
 from cloister.flare.redial import keep_connected, let_connections_finish
+from cloister.flare.roster_service import serve_rosters
 from cloister.flare.server_credentials import serve_with_files
 from cloister.flare.server_identity import sign_with_renewed_key
 from cloister.flare.traffic import restrict_traffic, rule_of_server, rule_of_site
@@ -94,6 +95,7 @@ def trust_as_server(watch: TrustWatch, complaints: Complaints) -> None:
     keep_certificates()
     refuse_strangers(watch.holder, complaints.refused)
     serve_with_files()
+    serve_rosters(watch)
     sign_with_renewed_key(watch)
     bind_sessions(watch)
     trust_every_root()

@@ -22,7 +22,7 @@ from nvflare.apis.fl_context import FLContext
 
 from cloister.audit import Log
 from cloister.certificates import Identity
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, FederationError
 from cloister.flare.audit_log import log_of_server, log_of_site, record_key
 from cloister.flare.closing import PutOut, watch_connections
 from cloister.flare.letters import Exchange, exchange_letters, own_certificate
@@ -80,6 +80,8 @@ class Upkeep:
         while not ended():
             try:
                 self.tick()
+            except FederationError as error:  # there is no connection, which others say
+                _log.info("upkeep: %s", error)
             except CloisterError as error:
                 trouble(f"upkeep: {error}")
             except Exception:  # noqa: BLE001 - the next tick may do it; meanwhile nothing counts that did not
