@@ -288,6 +288,11 @@ REFUSED: Mapping[str, tuple[str, int, str]] = {
         13,
         "the participant `Site_1` and `site-1` on line 10 would both be `site-1` here",
     ),
+    "a name that stands twice": (
+        PLAIN.replace("site-2", "site-1"),
+        13,
+        "`site-1` is the name of a participant on line 10 as well",
+    ),
     "two organisations that would bear one name": (
         with_client("").replace("org: nvidia", "org: Nvidia", 1),
         12,

@@ -68,6 +68,10 @@ class Progress:
             self.problem(path, f"{quoted(asked)} is no name here; it would be `{now}`", "write it as it is to be")
             return ""
         before, line = self._taken.setdefault((kind, now), (was, self.line(*path)))
+        if kind == "participant" and before == was and line != self.line(*path):
+            message = f"{quoted(was)} is the name of a participant on line {line} as well"
+            self.problem(path, message, "NVFlare refuses that too; every name stands for one participant")
+            return ""
         if before != was:
             message = f"the {kind} {quoted(was)} and {quoted(before)} on line {line} would both be `{now}` here"
             self.problem(path, message, _remedy(kind))
