@@ -12,10 +12,13 @@ import pytest
 from nvflare.fuel.flare_api.api_spec import AuthorizationError, InternalError, InvalidJobDefinition, SessionClosed
 from nvflare.fuel.flare_api.flare_api import Session
 
-from cloister.errors import DeniedError, ExitStatus, FederationError, JobError, UsageError
-from cloister.files import sha256_of
+from cloister.errors import DeniedError, ExitStatus, FederationError, JobError, ProvisioningError, UsageError
+from cloister.files import sha256_of, write_json
 from cloister.flare.job_view import JobView
 from cloister.flare.session import PersonSession, connect
+from cloister.flare.state import State
+from tests.federation_folder import OFFICER, PERSON
+from tests.flare.signed_jobs import provisioned
 from tests.reports.finished_job import finished_job
 
 META = {"job_id": "an-id", "name": "triage", "status": "FINISHED:COMPLETED", "submitter_name": "ada@research.example"}
@@ -100,20 +103,45 @@ def test_errors_of_nvflares_become_ours(tmp_path: Path, raised: Exception, kind:
         session(error=raised).fetch("an-id", tmp_path / "result")
 
 
-def test_where_nothing_listens_it_is_said_at_once(tmp_path: Path) -> None:
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """Ada's workspace, in a federation whose server does not run."""
+    return State(provisioned(tmp_path)).person(PERSON)
+
+
+def test_where_nothing_listens_it_is_said_at_once(kit: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (tmp_path / "startup").mkdir()
-    (tmp_path / "startup" / "fed_admin.json").write_text(json.dumps({"admin": {"host": "127.0.0.1", "port": port}}))
-    with pytest.raises(FederationError, match="cannot be reached"), connect(tmp_path, "ada@research.example"):
-        pass
+    write_json(kit.parents[1] / "port.json", {"port": port})
+    message = f"cannot be reached at localhost:{port}"
+    with pytest.raises(FederationError, match=message), connect(kit, PERSON):
+        pytest.fail("there is a session with nobody")
+    # What somebody wrote into the kit does not last: the roster says where the server is.
+    (kit / "startup" / "fed_admin.json").write_text(json.dumps({"admin": {"host": "127.0.0.1", "port": 1}}))
+    with pytest.raises(FederationError, match=message), connect(kit, PERSON):
+        pytest.fail("there is a session with nobody")
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"admin": {"host": "localhost"}}'])
-def test_without_a_whole_kit_nobody_is_called(tmp_path: Path, content: str | None) -> None:
-    (tmp_path / "startup").mkdir()
-    if content is not None:
-        (tmp_path / "startup" / "fed_admin.json").write_text(content)
-    with pytest.raises(FederationError, match="has no kit yet"), connect(tmp_path, "ada@research.example"):
-        pass
+MISSING = {
+    r"the signed roster `.*` is missing": "trust/roster.json",
+    r"rootCA\.pem` is missing": "startup/rootCA.pem",
+    r"client\.key` is missing": "startup/client.key",
+    r"client\.crt` is missing": "startup/client.crt",
+    r"the server's port is `auto`": "../../port.json",
+}
+
+
+@pytest.mark.parametrize("words", MISSING)
+def test_without_a_whole_kit_nobody_is_called(kit: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_a, **_k: pytest.fail("somebody was called"))
+    (kit / MISSING[words]).unlink()
+    with pytest.raises(ProvisioningError, match=words), connect(kit, PERSON):
+        pytest.fail("there is a session with nobody")
+
+
+def test_a_folder_is_not_believed_about_whose_it_is(kit: Path) -> None:
+    with pytest.raises(ProvisioningError, match="differs from the roster's entry"), connect(kit, OFFICER):
+        pytest.fail("there is a session with nobody")
+    with pytest.raises(ProvisioningError, match="is not a person of version 1 of the roster"), connect(kit, "alpha"):
+        pytest.fail("there is a session with nobody")

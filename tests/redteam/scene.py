@@ -173,11 +173,13 @@ class Scene:
 
     def server_app(self, job: Job) -> str:
         """What the server says of the unpacked app that would run in its own job process."""
-        folder = self.folder / f"unpacked-{job_id()}"
+        folder = self.server / job_id() / "app_server"  # where NVFlare unpacks it
         for path, text in job.app(SERVER_APP).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(text)
-        return ServerAppCheck().validate(str(folder))[0]
+        said = ServerAppCheck().validate(str(folder))[0]
+        shutil.rmtree(folder.parent)
+        return said
 
     def both(self, job: Job, *, meta: Mapping[str, Any] | None = None) -> list[str]:
         """The server's answer, and that of a site whose server lets everything through."""
