@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -122,6 +123,52 @@ def test_a_placeholder_is_never_taken_for_a_name(found: str, line: str) -> None:
         imported(PLAIN.replace("name: site-1", line, 1))
     (problem,) = caught.value.problems
     assert (problem.line, f"`{found}` was never filled in" in problem.message) == (10, True)
+
+
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    10**17,
+    1.5,
+    "",
+    " ",
+    "\n",
+    "x",
+    "é",
+    "\u202e",
+    "a" * 300,
+    "| `x` |",
+    [],
+    ["a", 1],
+    {},
+    {"a": {"b": []}},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", READABLE.values(), ids=READABLE)
+def test_whatever_stands_in_a_place_is_taken_over_or_refused(text: str, tmp_path: Path) -> None:
+    dice = random.Random(text)
+
+    def places(value: Any) -> Iterator[tuple[Any, Any]]:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in list(pairs):
+            yield value, key
+            yield from places(inner)
+
+    for number in range(40):
+        tree = yaml.safe_load(text)
+        container, key = dice.choice(list(places(tree)))
+        container[key] = dice.choice(ODD)
+        try:
+            result = imported(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+        except InvalidDocumentsError as error:
+            assert error.problems
+            continue
+        written(result, tmp_path / str(number))
+        report(result, TODAY)
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

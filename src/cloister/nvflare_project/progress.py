@@ -30,7 +30,7 @@ class Progress:
     choices: Choices
     ledger: Ledger = field(init=False)
     problems: list[Problem] = field(default_factory=list)
-    _taken: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    _taken: dict[tuple[str, str], tuple[str, KeyPath]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         tree = self.document.value.model_dump(exclude_unset=True)
@@ -67,8 +67,9 @@ class Progress:
         if asked is not None and now != asked:
             self.problem(path, f"{quoted(asked)} is no name here; it would be `{now}`", "write it as it is to be")
             return ""
-        before, line = self._taken.setdefault((kind, now), (was, self.line(*path)))
-        if kind == "participant" and before == was and line != self.line(*path):
+        before, place = self._taken.setdefault((kind, now), (was, path))
+        line = self.line(*place)
+        if kind == "participant" and before == was and place != path:
             message = f"{quoted(was)} is the name of a participant on line {line} as well"
             self.problem(path, message, "NVFlare refuses that too; every name stands for one participant")
             return ""
