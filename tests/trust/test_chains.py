@@ -5,50 +5,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloister.certificates import Anchors, PrivateKey, startup_folder
+from cloister.certificates import Anchors, PrivateKey
 from cloister.certificates.anchors import roots_pem
 from cloister.certificates.pem import certificate_pem, fingerprint
 from cloister.errors import CertificateError, ProvisioningError, SignatureError
 from cloister.provisioning import accept_certificate, check_kit
-from cloister.provisioning.kit import KitPaths
 from cloister.trust import read_roster
 from cloister.trust.judge import judge_pem
 from cloister.trust.signed_roster import sign_roster
-from tests.trust.chains import TABLE, Bad, Shown
+from tests.trust.chains import TABLE, Bad
+from tests.trust.chains.cases import CASES, HANDSHAKES, KITS, lay_down, make
 from tests.trust.chains.mutual_tls import Side, shake_hands
-from tests.trust.chains.world import PERSON, SERVER, SITE, World, make_leaf, make_root, make_world, pem, rechained
+from tests.trust.chains.world import NAMES, SERVER, SITE, World, make_leaf, make_root, pem, rechained
 
-NAMES = {"server": SERVER, "site": SITE, "person": PERSON}
-CASES = [pytest.param(bad, kind, id=f"{bad.name}-{kind}") for bad in TABLE for kind in bad.kinds]
-HANDSHAKES = [  # a person's certificate is to TLS what a site's is
-    pytest.param(bad, kind, id=f"{bad.name}-{kind}")
-    for bad in TABLE
-    for kind in bad.kinds
-    if kind != "person" or bad.kinds == ("person",)
-]
-KITS = [  # a kit is judged as a connection is, so one of each
-    pytest.param(bad, kind, id=f"{bad.name}-{kind}")
-    for bad in TABLE
-    for kind in [next((each for each in bad.kinds if each == "site"), bad.kinds[0])]
-]
 BAD_CHAINS = Path(__file__).parents[3] / "shared" / "data" / "bad_inputs" / "badssl_chains"
 FOREIGN = sorted(path.name for pattern in ("*.pem", "*.crt") for path in BAD_CHAINS.glob(pattern))
 needs_chains = pytest.mark.skipif(not FOREIGN, reason=f"the bad certificate chains are not in {BAD_CHAINS}")
 # The library warns of names and numbers that the standard does not allow; who shows them is refused all the same.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="session")
-def worlds(rsa_keys: tuple[rsa.RSAPrivateKey, ...], now: datetime) -> dict[str, World]:
-    return {kind: make_world(name, rsa_keys, now.replace(microsecond=0)) for kind, name in NAMES.items()}
 
 
 def assert_is_one_sentence(message: str) -> None:
@@ -66,11 +47,6 @@ def refused(content: bytes, world: World) -> str:
     return caught.value.message
 
 
-def make(bad: Bad, world: World) -> tuple[Shown, World]:
-    shown = bad.make(world)
-    return shown, shown.world or world
-
-
 def test_there_are_enough_of_them() -> None:
     assert len(TABLE) >= 45
     assert len({bad.name for bad in TABLE}) == len(TABLE)
@@ -81,17 +57,6 @@ def test_whoever_judges_a_connection_refuses_it(worlds: dict[str, World], bad: B
     # Server and site judge each other with the same function; what the site asks besides is in tests/flare.
     shown, world = make(bad, worlds[kind])
     assert re.search(bad.words, refused(shown.content, world))
-
-
-def lay_down(state: Path, world: World, content: bytes) -> KitPaths:
-    """A startup folder of ``world.who`` that is right but for its certificate."""
-    startup = startup_folder(state, world.who)
-    startup.mkdir(parents=True, mode=0o700)
-    paths = KitPaths.of(startup, world.who)
-    PrivateKey(world.leaf_key).write(paths.key)
-    paths.certificate.write_bytes(content)
-    paths.root.write_bytes(roots_pem(world.trust.anchors.roots))
-    return paths
 
 
 @pytest.mark.parametrize(("bad", "kind"), KITS)

@@ -79,12 +79,15 @@ def objections(
     """What speaks against ``certificate``, gravest first; nothing where it is right.
 
     Args:
-        certificate: that was read to the end.
+        certificate: as somebody showed it.
         identity: the roster's entry that it must be of; None where the roster has no such entry.
         anchors: the authorities that are trusted, and what they have revoked.
         now: aware time.
         issued: fingerprints of the certificates that were issued for the entry; None where they are not known.
     """
+    if fault := pem.damage(certificate):
+        yield Objection(Ground.REFUSED, fault)
+        return
     issuer = anchors.issuer_of(certificate)
     yield from _of_key_and_signature(certificate, issuer, anchors)
     if issuer is not None and anchors.has_revoked(certificate, issuer):
@@ -121,8 +124,10 @@ def _of_key_and_signature(
     algorithm = certificate.signature_algorithm_oid
     if ours and algorithm not in _STRONG:
         named = _ALGORITHMS.get(algorithm, algorithm.dotted_string)
-        yield Objection(Ground.REFUSED, f"is signed with {named}, and RSA with SHA-256 is the least")
-    if issuer is None:
+        # Some of them are not even verified.
+        ground = Ground.REFUSED if issuer is not None else Ground.OTHER_AUTHORITY
+        yield Objection(ground, f"is signed with {named}, and RSA with SHA-256 is the least")
+    elif issuer is None:
         yield Objection(Ground.OTHER_AUTHORITY, _of_a_foreign_issuer(certificate, anchors, ours=ours))
 
 

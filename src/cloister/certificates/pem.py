@@ -17,6 +17,8 @@ from cloister.errors import ProvisioningError
 
 MAXIMUM_BYTES = 64 * 1024
 
+_NO_VERSION = "is of a version that does not exist"
+_DAMAGED = "is damaged, cut off or goes on behind its end"
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 # Certificates and white space alone: what else stands in such a file was put there by mistake, or to be overlooked.
 _BLOCKS = re.compile(rb"(\s*" + _BEGIN + rb"[A-Za-z0-9+/=\s]*" + _END + rb")+\s*")
@@ -101,21 +103,34 @@ def parse_certificates(content: bytes, shown: str, *, most: int) -> tuple[x509.C
         raise ProvisioningError(f"`{shown}` {_instead(content)}")
     try:
         found = x509.load_pem_x509_certificates(content)
-        for certificate in found:
-            # cryptography parses these late; a fault in them must show here and not in the middle of a decision.
-            _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.extensions
-            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except x509.DuplicateExtension as error:
-        raise ProvisioningError(f"`{shown}` holds a certificate with an extension that is there twice") from error
     except x509.InvalidVersion as error:
-        raise ProvisioningError(f"`{shown}` holds a certificate of a version that does not exist") from error
+        raise ProvisioningError(f"`{shown}` holds a certificate that {_NO_VERSION}") from error
     except Exception as error:
-        message = f"`{shown}` holds a certificate that is damaged, cut off or goes on behind its end"
-        raise ProvisioningError(message) from error
+        raise ProvisioningError(f"`{shown}` holds a certificate that {_DAMAGED}") from error
+    for certificate in found:
+        if fault := damage(certificate):
+            raise ProvisioningError(f"`{shown}` holds a certificate that {fault}")
     if len(found) > most:
         number = "one" if most == 1 else f"at most {most}"
         raise ProvisioningError(f"`{shown}` holds {len(found)} certificates instead of {number}")
     return tuple(found)
+
+
+def damage(certificate: x509.Certificate) -> str:
+    """What is wrong with the form of ``certificate``, as the end of a sentence; empty where it parses to the end.
+
+    cryptography parses most of it late; a fault must show here and not in the middle of a decision.
+    """
+    try:
+        _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.version
+    except x509.DuplicateExtension:
+        return "has an extension twice"
+    except x509.InvalidVersion:
+        return _NO_VERSION
+    except Exception:  # noqa: BLE001 - a gate: what cannot be parsed, for whatever reason, is damaged
+        return _DAMAGED
+    return ""
 
 
 def _instead(content: bytes) -> str:

@@ -213,6 +213,8 @@ def alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _identified(certificate: x509.Certificate) -> str:
+    if pem.damage(certificate):
+        return f"one without a name that can be read, {pem.fingerprint(certificate)[:16]}…"
     return f"{_name(certificate.subject)}, issued by {_name(certificate.issuer)}, {pem.fingerprint(certificate)[:16]}…"
 
 

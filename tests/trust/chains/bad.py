@@ -19,7 +19,7 @@ from tests.trust.chains.world import World, pem
 OFF = r"names somebody who is not in the roster"
 DIFFERS = r"differs from the roster's entry `[^`]+` in `"
 SPELT = rf"{DIFFERS}subject`: its subject is spelt otherwise than the authority spells names"
-DAMAGED = r"holds a certificate that is damaged, cut off or goes on behind its end"
+DAMAGED = r"is damaged, cut off or goes on behind its end"
 FORGED = r"names this federation's authority, whose key did not sign it: it is forged, or was changed since"
 NAMESAKE = r"was signed by another authority of this federation's name"
 

@@ -13,6 +13,7 @@ from cloister.certificates import profile
 from tests.trust.chains import draft as der
 from tests.trust.chains.bad import (
     DAMAGED,
+    DIFFERS,
     Bad,
     Make,
     Shown,
@@ -79,7 +80,7 @@ FILES = (
     ),
     Bad("nothing", _text(lambda _: b""), "does not hold a certificate in PEM form"),
     Bad("no text", _text(lambda _: b"\0" * 5000), "does not hold a certificate in PEM form"),
-    Bad("ten thousand names", having(many(10_000)), "is larger than 64 KiB"),
+    Bad("ten thousand names", having(many(10_000)), rf"is larger than 64 KiB|{DIFFERS}"),
     Bad(
         "a million octets",
         signed(
@@ -91,6 +92,6 @@ FILES = (
                 ),
             )
         ),
-        "is larger than 64 KiB",
+        rf"is larger than 64 KiB|{DIFFERS}",
     ),
 )

@@ -180,7 +180,7 @@ SIGNERS = (
     Bad(
         "an authority without a name",
         by(lambda w: w.other_key, lambda w: replace(w.draft, issuer=der.name())),
-        "was signed by another authority than this federation's$",
+        "was signed by another authority than this federation's",
     ),
     Bad(
         "an authority with a null in its name",

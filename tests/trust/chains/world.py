@@ -22,8 +22,9 @@ from tests.provisioning.world import PERSON, SERVER, SITE, federation
 from tests.trust.chains.draft import Draft, moment
 
 LIFETIME = timedelta(days=10)
+NAMES = {"server": SERVER, "site": SITE, "person": PERSON}
 
-__all__ = ["PERSON", "SERVER", "SITE", "World", "pem", "rechained"]
+__all__ = ["NAMES", "PERSON", "SERVER", "SITE", "World", "pem", "rechained"]
 
 
 def pem(der: bytes) -> bytes:
