@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from cloister.roster import Federation, Role
+from cloister.roster import Federation, Person, Role, Server, SiteEntry
 
 Kind = Literal["server", "site", "person"]
 
@@ -34,13 +34,30 @@ class Identity:
 
 def identities(federation: Federation) -> tuple[Identity, ...]:
     """Everybody whom the roster names: the server, then sites, then people, each in the document's order."""
-    server = federation.server
+    return (_of_server(federation.server), *map(_of_site, federation.sites), *map(_of_person, federation.people))
+
+
+def identity_of(federation: Federation, name: str) -> Identity | None:
+    """Whom the roster calls ``name``, if anybody; without making a value of everybody, as it is asked often."""
+    if name == federation.server.name:
+        return _of_server(federation.server)
+    if (site := federation.site(name)) is not None:
+        return _of_site(site)
+    person = federation.person(name)
+    return None if person is None else _of_person(person)
+
+
+def _of_server(server: Server) -> Identity:
     hosts = tuple(dict.fromkeys((server.host, *server.other_hosts)))
-    return (
-        Identity(server.name, server.organisation, "server", hosts=hosts),
-        *(Identity(site.name, site.organisation, "site") for site in federation.sites),
-        *(Identity(person.name, person.organisation, "person", person.role) for person in federation.people),
-    )
+    return Identity(server.name, server.organisation, "server", hosts=hosts)
+
+
+def _of_site(site: SiteEntry) -> Identity:
+    return Identity(site.name, site.organisation, "site")
+
+
+def _of_person(person: Person) -> Identity:
+    return Identity(person.name, person.organisation, "person", person.role)
 
 
 def lifetime(federation: Federation, identity: Identity) -> timedelta:

@@ -11,7 +11,7 @@ from datetime import datetime
 from cryptography import x509
 
 from cloister.certificates import pem, profile
-from cloister.certificates.identity import Identity, identities
+from cloister.certificates.identity import Identity, identity_of
 from cloister.certificates.objections import Ground, Objection, objections
 from cloister.certificates.shown import shown
 from cloister.errors import CertificateError, CloisterError
@@ -61,7 +61,7 @@ def _judge(certificate: x509.Certificate, trust: Trust, now: datetime) -> Identi
     if fault := pem.damage(certificate):
         raise CertificateError(f"the certificate {fault}")
     names = _common_names(certificate)
-    identity = next((each for each in identities(trust.federation) if [each.name] == names), None)
+    identity = identity_of(trust.federation, names[0]) if len(names) == 1 else None
     issued = trust.pins.get(identity.name, frozenset()) if identity else frozenset()
     for objection in objections(certificate, identity, trust.anchors, now, issued):
         if objection.ground is Ground.NOT_ISSUED and _may_be_in_a_newer(certificate, identity, trust):
