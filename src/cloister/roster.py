@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -22,6 +23,19 @@ MOST_SITES = 200
 """How many sites a federation may have."""
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$")]
+
+
+PORT_IS_LOCAL = "`port` is `auto`, which only the server's own machine knows, and sites are to dial `{host}`"
+"""What is wrong with a roster whose server's port is none that anybody else could know."""
+
+PORT_HINT = "give `server.port` a number that the sites' firewalls let through, such as 8002"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Role(StrEnum):
@@ -48,6 +62,11 @@ class Server(Model):
     host: HostName = "localhost"
     other_hosts: tuple[HostName, ...] = ()
     port: Annotated[int, Field(ge=1024, le=65535)] | Literal["auto"] = "auto"
+
+    @property
+    def port_is_local(self) -> bool:
+        """Whether sites are to dial another machine and the port is one that only that machine knows."""
+        return self.port == "auto" and not _is_loopback(self.host)
 
 
 class Authority(Model):

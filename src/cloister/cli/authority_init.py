@@ -10,10 +10,11 @@ from cloister.cli.authority_here import AuthorityHere
 from cloister.cli.enrolment import spoken
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.documents import load
+from cloister.errors import ProvisioningError
 from cloister.flare.state import State
 from cloister.provisioning.authority import AUTHORITY_FOLDER, Authority
 from cloister.repository import find_root
-from cloister.roster import ROSTER, Federation
+from cloister.roster import PORT_HINT, PORT_IS_LOCAL, ROSTER, Federation
 
 
 def init(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -22,6 +23,8 @@ def init(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     out = output()
     root = find_root(folder.resolve())
     federation = load(root / ROSTER, Federation, name=ROSTER).value
+    if federation.server.port_is_local:  # said now, before it stands in a signed roster and everybody's kit
+        raise ProvisioningError(PORT_IS_LOCAL.format(host=federation.server.host), hint=PORT_HINT)
     state = State(root)
     state.make()
     with out.busy("making the authority's key …"):

@@ -40,6 +40,7 @@ def explain(
     repo = repository(folder)
     document, name = job_of(repo, job), person_of(repo, person)
     decisions = _decisions(repo, document, name)
+    elsewhere = [site for site in repo.sites_of(document.value) if site not in decisions]
     out = output()
     table = Table("rule", *decisions, box=None, pad_edge=False)
     for rule in RULES:
@@ -56,20 +57,24 @@ def explain(
     for site, why in here.items():
         if why:
             out.say(f"{site}: whatever its policy says, it is not in force here: {why}")
+    for site in elsewhere:
+        out.say(f"{site}: its documents are not in this folder; it answers when the job is submitted")
     allowed = sum(decision.allowed for decision in decisions.values())
-    count = "1 site" if len(decisions) == 1 else f"{len(decisions)} sites"
+    asked = len(decisions) + len(elsewhere)
+    count = "1 site" if asked == 1 else f"{asked} sites"
     out.say(f"{allowed} of {count} would accept {document.value.job} from {name}")
     out.result(
         {site: decision.to_json() | {"not_in_force": here[site] or None} for site, decision in decisions.items()}
+        | dict.fromkeys(elsewhere)
     )
     needed = document.value.federation.minimum_sites
-    if allowed < needed:
+    if allowed + len(elsewhere) < needed:
         sites = "1 site" if allowed == 1 else f"{allowed} sites"
         raise DeniedError(f"{sites} would accept the job, and it needs {needed}")
 
 
 def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[str, Decision]:
-    """The decision of every site that the job asks."""
+    """The decision of every site that the job asks and whose documents are here."""
     entry = repo.federation.value.person(person)
     role = entry.role.value if entry else ""
     submitter = Submitter(person, entry.organisation if entry else "", role)
@@ -79,6 +84,7 @@ def _decisions(repo: Repository, document: Document[Job], person: str) -> dict[s
     return {
         site: decide(Request(site, submitter, document, repo.silos[site], code), repo.policies_of(site), now)
         for site in repo.sites_of(document.value)
+        if site in repo.silos_with_policy()
     }
 
 

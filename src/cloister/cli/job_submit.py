@@ -20,6 +20,7 @@ from cloister.cli.options import (
     person_of,
     repository,
 )
+from cloister.errors import UsageError
 from cloister.flare.session import connect
 from cloister.jobs import code_of
 
@@ -41,6 +42,9 @@ def submit(
     document, name = job_of(repo, job), person_of(repo, person)
     local = federation_of(repo)
     code, sites = code_of(repo.root, document.value), list(repo.sites_of(document.value))
+    if not sites:
+        hint = "name them in the job, as `federation.sites`"
+        raise UsageError(f"which sites `{document.value.job}` asks cannot be told from the documents here", hint=hint)
     with connect(local.state.person(name), name) as session:
         job_id = session.submit(document, sites, code=code, valid=timedelta(hours=valid_hours))
     out = output()

@@ -85,12 +85,12 @@ def _policies_of(repo: Repository, names: AbstractSet[str], given: _Documents) -
 
 def _questions(repo: Repository) -> Iterator[Question]:
     roster, now = repo.federation.value, datetime.now(UTC)
-    for trial in trials(repo.cases, repo.jobs, repo.silos, roster):
+    for trial in trials(repo.cases, repo.jobs, repo.silos_with_policy(), roster):
         yield Question(f"case `{trial.case.case}` ({trial.place})", trial.request, trial.now)
     for name, job in repo.jobs.items():
         for person in roster.people:
             if person.role is Role.DATA_SCIENTIST:
-                for site in repo.sites_of(job.value):
+                for site in filter(repo.silos.__contains__, repo.sites_of(job.value)):
                     who = person_of(roster, person.name)
                     request = Request(site, who, job, repo.silos[site], code=code_digest(repo.root, job.value))
                     yield Question(f"job `{name}` from {person.name} today", request, now)

@@ -83,6 +83,8 @@ def _sections(document: Document[Policy], baseline: Document[Policy]) -> list[tu
 def _explain_decision(repo: Repository, site: str, name: str, person: str) -> None:
     if site == BASELINE:
         raise UsageError("the baseline answers no job by itself", hint="name a site")
+    if site not in repo.silos:
+        raise UsageError(f"the silo of `{site}` is not in this folder", hint=f"have `silos/{site}.yaml` sent to you")
     job, who = job_of(repo, name), person_of(repo, person)
     submitter, code = submitter_of(repo.federation.value, who), code_digest(repo.root, job.value)
     request = Request(site, submitter, job, repo.silos[site], code=code)

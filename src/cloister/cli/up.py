@@ -13,7 +13,7 @@ import typer
 from cloister.cli.console import Output
 from cloister.cli.officers import check_signed, has_key
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output
-from cloister.errors import DeniedError, FederationError
+from cloister.errors import CloisterError, FederationError
 from cloister.flare.processes import LocalFederation
 from cloister.flare.registration import has_registered
 from cloister.flare.session import PersonSession, connect
@@ -40,8 +40,9 @@ def up(names: SitesArgument = None, folder: FolderOption = Path(), as_json: Json
     started = start(local, out, names or None)
     here = [name for name in local.here() if local.federation.site(name) is not None]
     try:
-        check_signed(repo, here)
-    except DeniedError as error:
+        if here:
+            check_signed(repo, here)
+    except CloisterError as error:
         out.say(f"sites take no jobs yet: {error}")
     out.result({"started": started, "port": local.remembered_port()})
 
@@ -57,9 +58,12 @@ def start(local: LocalFederation, out: Output, sites: list[str] | None = None) -
     started = local.start(sites)
     wanted = sites if sites is not None else [name for name in local.here() if name != server]
     what = f"started {', '.join(started)}" if started else "everything runs already"
-    out.say(f"{what} on port {local.remembered_port()}; waiting for the sites to connect …")
+    waits = "; waiting for the sites to connect …" if wanted else ""
+    out.say(f"{what} on port {local.remembered_port()}{waits}")
     if server in local.here():
         local.wait_until_listening(_LISTEN_SECONDS)
+        if not wanted:
+            out.say(f"{server} takes connections")
     if wanted:
         _wait_for_sites(local, wanted, began)
         out.say(

@@ -112,7 +112,7 @@ def trials(
     silos: Mapping[str, Document[Silo]],
     roster: Federation,
 ) -> tuple[Trial, ...]:
-    """Every case at each of its sites, for documents that agree with each other.
+    """Every case at each of its sites that has a silo here, for documents that agree with each other.
 
     Raises:
         InvalidDocumentsError: where a case makes of its job what is none.
@@ -123,7 +123,7 @@ def trials(
         submitter = _submitter(case, roster)
         view, leaving = facts(case)
         place, now = document.source.at("cases", index), case.now or document.value.now
-        for site in case.sites:
+        for site in filter(silos.__contains__, case.sites):
             request = Request(site, submitter, job, silos[site], code=case.code, view=view, leaving=leaving)
             found.append(Trial(rule, case, place, request, now))
     return tuple(found)

@@ -33,7 +33,7 @@ def _problem(document: Document[Cases], path: KeyPath, message: str, hint: str) 
 def _case(document: Document[Cases], index: int, case: Case, folders: Folders) -> Iterator[Problem]:
     here: KeyPath = ("cases", index)
     for number, site in enumerate(case.sites):
-        if site not in folders.silos and folders.federation is not None:
+        if site not in folders.silos and folders.federation is not None and not folders.is_elsewhere(site):
             hint = nearest(site, folders.silos.documents, "name a site that has a silo")
             yield _problem(document, (*here, "sites", number), f"there is no site `{site}`", hint)
     for number, rule in enumerate(case.rules):

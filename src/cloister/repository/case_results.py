@@ -14,7 +14,7 @@ from cloister.repository.model import Repository
 
 def case_results(repo: Repository) -> tuple[Result, ...]:
     """What came of each case at each of its sites."""
-    asked = trials(repo.cases, repo.jobs, repo.silos, repo.federation.value)
+    asked = trials(repo.cases, repo.jobs, repo.silos_with_policy(), repo.federation.value)
     return results(asked, repo.policies_of)
 
 

@@ -48,6 +48,10 @@ class Repository:
             raise UsageError("there is no baseline policy here", hint=f"write `policies/{BASELINE}.yaml`")
         return Policies(self.policies[site], self.policies[BASELINE])
 
+    def silos_with_policy(self) -> Mapping[str, Document[Silo]]:
+        """The silos of the sites that can be asked here: those whose policy is in the folder as well."""
+        return {site: silo for site, silo in self.silos.items() if site in self.policies}
+
     def sites_of(self, job: Job) -> tuple[str, ...]:
         """The sites that ``job`` asks, sorted: those it names, or all whose silo has the dataset."""
         return tuple(sorted(job.federation.sites or self._with_dataset(job.dataset.name)))

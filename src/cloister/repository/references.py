@@ -17,7 +17,7 @@ from cloister.errors import Problem
 from cloister.jobs import Job
 from cloister.policies import BASELINE, Policy
 from cloister.policies.sections import DatasetGrant
-from cloister.roster import ROSTER, Federation, Role, SiteEntry
+from cloister.roster import PORT_HINT, PORT_IS_LOCAL, ROSTER, Federation, Role, SiteEntry
 from cloister.row_filter import mistakes, parse
 from cloister.silos import Dataset, Silo
 
@@ -56,10 +56,23 @@ class Folders:
     policies: Folder[Policy]
     sites_here: frozenset[str] | None = None
 
+    def is_elsewhere(self, site: str) -> bool:
+        """Whether ``site`` is in the roster and its documents need not be in this folder."""
+        if self.sites_here is None or self.federation is None or site in self.sites_here:
+            return False
+        return self.federation.value.site(site) is not None
+
 
 def disagreements(folders: Folders) -> list[Problem]:
     """Every reference that leads nowhere, and every document that is missing."""
-    return [*_missing(folders), *_officers(folders), *_silos(folders), *_policies(folders), *_jobs(folders)]
+    return [
+        *_missing(folders),
+        *_server(folders),
+        *_officers(folders),
+        *_silos(folders),
+        *_policies(folders),
+        *_jobs(folders),
+    ]
 
 
 def _problem(document: Document[T], path: KeyPath, message: str, hint: str = "") -> Problem:
@@ -91,6 +104,12 @@ def _missing(folders: Folders) -> Iterator[Problem]:
                 file = f"{'silos' if name == 'silo' else 'policies'}/{entry.name}.yaml"
                 message = f"site `{entry.name}` has no {name}"
                 yield _problem(folders.federation, ("sites", index, "name"), message, f"write `{file}`")
+
+
+def _server(folders: Folders) -> Iterator[Problem]:
+    if folders.federation is not None and folders.federation.value.server.port_is_local:
+        host = folders.federation.value.server.host
+        yield _problem(folders.federation, ("server", "host"), PORT_IS_LOCAL.format(host=host), PORT_HINT)
 
 
 def _officers(folders: Folders) -> Iterator[Problem]:
