@@ -2,8 +2,8 @@
 """The roster in force at one participant: `trust/roster.json` in its workspace, taken up from whoever brings a newer.
 
 A roster is taken up only where an authority that is trusted up to now signed it and its version is higher. The roots
-for NVFlare and TLS, `startup/rootCA.pem`, follow it: the roster is written first, so that after a crash in between it
-still verifies, and `settle_roots` writes the roots again at every start.
+for NVFlare and TLS, `startup/rootCA.pem`, follow it: the roster is written first, beside the roots that its forerunner
+names, so that after a crash in between it still verifies, and `settle_roots` writes the roots again at every start.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def take_up(workspace: Path, content: bytes) -> Trust | None:
                 raise SignatureError(f"the roster is that of the federation `{found.federation.federation}`")
             if found.version <= current.version:
                 return None
+            settle_roots(workspace, current)  # the newer one may be signed by an authority that this one names first
         pem.remove_drafts(roster_file(workspace))
         write_atomically(roster_file(workspace), content)
         settle_roots(workspace, found)
@@ -97,7 +98,9 @@ def take_up_first(workspace: Path, content: bytes, root: x509.Certificate) -> Tr
                 raise SignatureError("another authority's roster is in force here", hint=hint)
             if found.version <= current.version:
                 return current
-        write_atomically(workspace / "startup" / ROOT_FILE, roots_pem((root,)))
+            settle_roots(workspace, current)
+        else:
+            write_atomically(workspace / "startup" / ROOT_FILE, roots_pem((root,)))
         pem.remove_drafts(roster_file(workspace))
         write_atomically(roster_file(workspace), content)
         settle_roots(workspace, found)
