@@ -237,6 +237,18 @@ def test_a_key_of_pems_own_encryption_is_refused(tmp_path: Path, rsa_keys: tuple
     assert "openssl pkcs8 -topk8" in caught.value.hint
 
 
+def test_a_key_is_encrypted_afterwards_as_the_docs_say(tmp_path: Path, keys: tuple[PrivateKey, ...]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "provisioning.md").read_text(encoding="utf-8")
+    (line,) = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ openssl pkcs8")]
+    keys[0].write(tmp_path / "client.key")
+    written(tmp_path / "passphrase", SECRET + "\n")
+    command = line.replace("/root/passphrase", "passphrase")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert is_encrypted(tmp_path / "client.key.new")
+    assert (tmp_path / "client.key.new").stat().st_mode & 0o077 == 0
+    assert PrivateKey.load(tmp_path / "client.key.new", Passphrase(SECRET.encode())).public_key == keys[0].public_key
+
+
 def test_a_short_one_encrypts_nothing(tmp_path: Path, keys: tuple[PrivateKey, ...]) -> None:
     with pytest.raises(ProvisioningError, match="fewer than 15 characters"):
         keys[0].write(tmp_path / "client.key", Passphrase(b"fourteen chars"))
