@@ -240,3 +240,20 @@ def test_a_roster_without_authorities_makes_nobody_of_anybody(worlds: dict[str, 
     nobody = replace(world.trust, anchors=Anchors(()))
     assert "was signed by another authority" in refused(world.pem, replace(world, trust=nobody))
     assert "was not issued for that entry" in refused(world.pem, replace(world, trust=replace(world.trust, pins={})))
+
+
+def test_a_server_may_have_renewed_since_the_roster_and_nobody_else_may(worlds: dict[str, World]) -> None:
+    # Whoever was away meanwhile gets the newer roster from the very server that they would refuse otherwise.
+    for kind, world in worlds.items():
+        later = world.now + timedelta(minutes=10)
+        renewed = make_leaf(world.who, world.leaf_key, world.root, world.root_key, later)
+        content, away = certificate_pem(renewed), replace(world, now=later)
+        if kind == "server":
+            assert judge_pem(content, world.trust, later) == world.who
+        else:
+            assert "was not issued for that entry" in refused(content, away)
+        # With a roster that was issued after it, everybody is in the list or nobody.
+        issued = replace(world.trust, issued_at=later)
+        assert "was not issued for that entry" in refused(content, replace(away, trust=issued))
+        gone = Anchors(world.trust.anchors.roots, frozenset({(fingerprint(world.root), renewed.serial_number)}))
+        assert "was revoked" in refused(content, replace(away, trust=replace(world.trust, anchors=gone)))

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from cloister.doctor.roster import judge_roster
 from cloister.provisioning.kit import KitPaths, read_kit
 from tests.trust.chains import TABLE, Bad
 from tests.trust.chains.cases import KITS, lay_down, make
-from tests.trust.chains.world import NAMES, SERVER, World
+from tests.trust.chains.world import NAMES, SERVER, World, make_leaf
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -85,3 +87,12 @@ def test_the_servers(worlds: dict[str, World], bad: Bad) -> None:
 def test_the_servers_that_is_right(worlds: dict[str, World]) -> None:
     world = worlds["server"]
     assert problems(peer_findings(world.good, world, Outcome.ESTABLISHED)) == []
+
+
+def test_the_servers_that_was_renewed_since_the_roster(worlds: dict[str, World]) -> None:
+    world = worlds["server"]
+    later = replace(world, now=world.now + timedelta(minutes=10))
+    renewed = make_leaf(world.who, world.leaf_key, world.root, world.root_key, later.now)
+    assert problems(peer_findings(renewed, later, Outcome.ESTABLISHED)) == []
+    issued = replace(later, trust=replace(world.trust, issued_at=later.now))
+    assert "was not issued for that entry" in problems(peer_findings(renewed, issued, Outcome.ESTABLISHED))[0]

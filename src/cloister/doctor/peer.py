@@ -20,6 +20,7 @@ from cloister.doctor.codes import Topic
 from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.handshake import ABOUT_CERTIFICATES, Handshake, Outcome, cleaned
 from cloister.trust import Trust
+from cloister.trust.judge import may_be_in_a_newer
 
 _LEAST_VERSION = "TLSv1.3"
 _SOON = timedelta(days=14)
@@ -151,12 +152,16 @@ def judge_certificate(certificate: x509.Certificate, expected: Expected) -> Iter
         return
     told: set[str] = set()
     for objection in found:
-        if objection.ground is Ground.NOT_ISSUED and told:
-            continue  # it follows from what has been said
+        if objection.ground is Ground.NOT_ISSUED and (told or _renewed_since(certificate, expected)):
+            continue  # it follows from what has been said, or is as it should be
         finding = _told(certificate, expected, objection, shown)
         if finding.code not in told:
             told.add(finding.code)
             yield finding
+
+
+def _renewed_since(certificate: x509.Certificate, expected: Expected) -> bool:
+    return expected.trust is not None and may_be_in_a_newer(certificate, expected.server, expected.trust)
 
 
 def _of_another_issuer(certificate: x509.Certificate, expected: Expected, words: str) -> Finding:

@@ -54,6 +54,8 @@ def judge_pem(content: bytes, trust: Trust, now: datetime) -> Identity:
         certificate = pem.parse_certificate(content, "certificate")
     except CloisterError as error:
         raise CertificateError(error.message) from error
+    except Exception as error:  # a gate, as in `judge`
+        raise CertificateError("the certificate cannot be judged") from error
     return judge(certificate, trust, now)
 
 
@@ -64,7 +66,7 @@ def _judge(certificate: x509.Certificate, trust: Trust, now: datetime) -> Identi
     identity = identity_of(trust.federation, names[0]) if len(names) == 1 else None
     issued = trust.pins.get(identity.name, frozenset()) if identity else frozenset()
     for objection in objections(certificate, identity, trust.anchors, now, issued):
-        if objection.ground is Ground.NOT_ISSUED and _may_be_in_a_newer(certificate, identity, trust):
+        if objection.ground is Ground.NOT_ISSUED and may_be_in_a_newer(certificate, identity, trust):
             continue
         raise _refusal(objection, certificate, trust)
     if identity is None:  # the objections say so already
@@ -72,7 +74,7 @@ def _judge(certificate: x509.Certificate, trust: Trust, now: datetime) -> Identi
     return identity
 
 
-def _may_be_in_a_newer(certificate: x509.Certificate, identity: Identity | None, trust: Trust) -> bool:
+def may_be_in_a_newer(certificate: x509.Certificate, identity: Identity | None, trust: Trust) -> bool:
     """Whether this is a certificate of the server's that was issued after the roster, which therefore cannot list it.
 
     Whoever was away while the server renewed would otherwise refuse the one machine that has the newer roster. Once
