@@ -41,6 +41,8 @@ def _source(name: str) -> str:
             "k8s_launcher.py",
             ['_STARTUP_KEEP_SUFFIXES = (".crt", ".key", ".pem", ".json")', '{"name": "startup-kit", "secret"'],
         ),
+        ("slurm/manager.py", ['os.path.realpath(os.path.join(workspace, "startup"))']),
+        ("slurm/launcher.py", ['job_image = job_spec.get("image")']),
         ("docker_launcher.py", ["source=host_startup_dir", 'job_image = docker_spec.get("image")']),
     ],
 )

@@ -19,8 +19,8 @@ _REASONS = {
         "image the job may choose"
     ),
     "slurm": (
-        "NVFlare's slurm launcher needs the site's private key on a file system that all nodes share, and runs the job "
-        "without the site's sandbox"
+        "NVFlare's slurm launcher needs the site's private key on a file system that all nodes share, and shows it to "
+        "a container whose image the job may choose"
     ),
 }
 
