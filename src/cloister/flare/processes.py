@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from cloister.certificates import Identity, identities
+from cloister.certificates.keys import is_encrypted
 from cloister.certificates.passphrase import handed_over
 from cloister.errors import FederationError, ProvisioningError, UsageError
 from cloister.files import private_folder, write_json
@@ -185,7 +186,9 @@ class LocalFederation:
     def _write_kits(self, port: int) -> None:
         for identity in identities(self.federation):
             workspace = self._workspace(identity)
-            if self.has_key(identity):
+            # An encrypted key of a person has that person's own passphrase; their next session writes the kit.
+            waits = identity.kind == "person" and is_encrypted(workspace / "startup" / "client.key")
+            if self.has_key(identity) and not waits:
                 self._write_kit(identity, workspace, port)
 
     def has_key(self, identity: Identity) -> bool:
