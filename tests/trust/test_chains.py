@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloister.certificates import Anchors, PrivateKey
 from cloister.certificates.anchors import roots_pem
 from cloister.certificates.pem import certificate_pem, fingerprint
-from cloister.errors import CertificateError, ProvisioningError, SignatureError
+from cloister.errors import CertificateError, CloisterError, ProvisioningError, SignatureError
 from cloister.provisioning import accept_certificate, check_kit
+from cloister.provisioning.joining import join
+from cloister.provisioning.kit_archive import CERTIFICATE, ROSTER_IN_KIT, make_archive
 from cloister.trust import read_roster
 from cloister.trust.judge import judge_pem
 from cloister.trust.signed_roster import sign_roster
@@ -93,6 +95,39 @@ def test_it_is_not_accepted_into_a_kit(worlds: dict[str, World], tmp_path: Path,
     words = (bad.at_kit or bad.words) if own else f"does not belong to the key beside it|{bad.words}"
     assert re.search(words, caught.value.message)
     assert paths.certificate.read_bytes() == b"as it was"
+
+
+def kit_of(world: World, folder: Path, content: bytes) -> bytes:
+    """A kit that the authority signed, whatever certificate is in it."""
+    files = {CERTIFICATE: content, ROSTER_IN_KIT: world.roster}
+    return make_archive(world.authority(folder), world.who, files, "trial", world.now)
+
+
+@pytest.mark.parametrize(("bad", "kind"), KITS)
+def test_nobody_joins_with_it(worlds: dict[str, World], tmp_path: Path, bad: Bad, kind: str) -> None:
+    shown, world = make(bad, worlds[kind])
+    state = tmp_path / "state"
+    paths = lay_down(state, world, b"as it was")
+    kit = kit_of(world, tmp_path / "authority", shown.content)
+    if world.now > world.trust.next_update:
+        world = replace(world, now=world.trust.next_update)
+    with pytest.raises(CloisterError) as caught:
+        join(tmp_path / "root", state, world.who.kind, kit, fingerprint(world.root), world.now)
+    assert_is_one_sentence(caught.value.message)
+    assert re.search(bad.words, caught.value.message)
+    assert paths.certificate.read_bytes() == b"as it was"
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_everybody_joins_with_the_right_one(worlds: dict[str, World], tmp_path: Path, kind: str) -> None:
+    world, state = worlds[kind], tmp_path / "state"
+    paths = lay_down(state, world, b"")
+    (tmp_path / "root").mkdir()
+    kit = kit_of(world, tmp_path / "authority", world.pem)
+    joined = join(tmp_path / "root", state, world.who.kind, kit, fingerprint(world.root), world.now)
+    assert joined.identity == world.who
+    assert paths.certificate.read_bytes() == world.pem
 
 
 def good_side(world: World, name: str) -> Side:

@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cloister.certificates import Anchors, Identity, PrivateKey, identities, profile
 from cloister.certificates.crl import RevokedCertificate, make_crl
 from cloister.certificates.pem import certificate_pem, fingerprint
+from cloister.provisioning import Authority
+from cloister.provisioning.authority import CERTIFICATE_FILE, KEY_FILE
 from cloister.trust import Revocation, Trust, read_roster
 from cloister.trust.signed_roster import sign_roster
 from tests.provisioning.world import PERSON, SERVER, SITE, federation
@@ -80,6 +83,18 @@ class World:
     @property
     def der(self) -> bytes:
         return self.good.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def roster(self) -> bytes:
+        """The signed roster in force."""
+        return sign_roster(self.trust, PrivateKey(self.root_key), self.root)
+
+    def authority(self, folder: Path) -> Authority:
+        """The authority, laid down in a folder."""
+        folder.mkdir(mode=0o700)
+        PrivateKey(self.root_key).write(folder / KEY_FILE)
+        (folder / CERTIFICATE_FILE).write_bytes(certificate_pem(self.root))
+        return Authority.open(folder)
 
     def dated(self, begin: datetime, end: datetime) -> Draft:
         return replace(self.draft, begin=moment(begin), end=moment(end))
