@@ -31,6 +31,7 @@ def test_every_error_of_the_module_is_in_the_tree_and_drawn_in_its_docstring() -
         ("TrainerError", 1),
         ("FederationError", 1),
         ("JobError", 1),
+        ("ProblemsFoundError", 5),
     ],
 )
 def test_exit_statuses_have_their_meaning(name: str, status: int) -> None:

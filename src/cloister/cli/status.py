@@ -89,6 +89,8 @@ def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], peo
     for row in rows:
         for finding in row["findings"]:
             out.say(f"{row['name']}: {finding}")
+    if any(row["problems"] for row in rows):
+        out.say("what to do about each, and what else may be wrong: cloister doctor")
 
 
 def _connected(local: LocalFederation) -> list[str]:

@@ -74,7 +74,8 @@ def judge_served(found: Handshake, certificate: x509.Certificate) -> Finding | N
         return None
     old = pem.fingerprint(found.certificate)[:16]
     message = f"the running server shows another certificate ({old}…) than the one that lies here"
-    return Finding("D1603", message, "it takes up the new one at its next start: cloister down, then cloister up")
+    hint = "it takes up the new one as soon as key, certificate and roots fit together; look again in a minute"
+    return Finding("D1603", message, hint)
 
 
 def waiting(folder: Path) -> dict[str, datetime]:
