@@ -19,6 +19,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobProcessArgs, JobReturnCode
 from nvflare.apis.workspace import Workspace
 
+from cloister.certificates import passphrase
+from cloister.certificates.passphrase import DESCRIPTOR, VARIABLE
 from cloister.flare.launcher import MARKER, ServerLauncher, SiteLauncher, _Launcher, job_environment
 from tests.flare.signed_jobs import job_id
 
@@ -106,6 +108,23 @@ def test_nvflares_own_credentials_go_by_environment_and_not_by_argument(launch: 
     argv, environment, _ = told(workspace)
     assert "a-token" not in argv
     assert "a-token" in environment.values()
+
+
+@pytest.mark.parametrize("kind", [SiteLauncher, ServerLauncher])
+def test_a_passphrase_goes_by_a_pipe_alone(
+    launch: Launch, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kind: type[_Launcher]
+) -> None:
+    passphrase.forget()
+    monkeypatch.setenv(VARIABLE, "a passphrase that is long enough")
+    try:
+        launch(kind(), TELL + "; open(os.environ['TMPDIR'] + '/read', 'wb').write(os.read(0, 100))").wait()
+    finally:
+        passphrase.forget()
+    argv, environment, _ = told(workspace)
+    assert (Path(workspace.get_root_dir()) / "read").read_bytes() == b"a passphrase that is long enough"
+    assert environment[DESCRIPTOR] == "0"
+    assert not [word for word in (*argv, *environment.values()) if "long enough" in word]
+    assert VARIABLE not in environment
 
 
 def test_the_job_environment_holds_no_credential(monkeypatch: pytest.MonkeyPatch) -> None:
