@@ -5,8 +5,8 @@
 # make bench   the benchmarks, one after another
 # make mutants the policy code changed in some two thousand ways, and which of them no test notices
 #
-# Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap and PostgreSQL where they may be
-# installed.
+# Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap, PostgreSQL and runc where
+# they may be installed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -44,6 +44,9 @@ postgresql:
 strace:
 	@sh scripts/strace.sh
 
+runc:
+	@sh scripts/runc.sh
+
 demo: $(INSTALLED) bubblewrap
 	@$(BIN)/cloister demo run
 
@@ -51,7 +54,7 @@ test: $(INSTALLED) bubblewrap postgresql strace
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m 'not flare and not gpu'
 	@$(BIN)/python -m pytest -m 'flare and not gpu'
 
-unit: $(INSTALLED) bubblewrap postgresql
+unit: $(INSTALLED) bubblewrap postgresql runc
 	@PYTEST_DEBUG_TEMPROOT=$(MEMORY_DISK) $(BIN)/python -m pytest -n 2 -m 'not flare and not slow and not gpu'
 
 check: $(INSTALLED)
