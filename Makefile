@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Thousands of small durable writes: a memory disk spares the unit tests most of their time.
 MEMORY_DISK := $(firstword $(wildcard /dev/shm) /tmp)
 
-.PHONY: help install bubblewrap postgresql strace demo test unit check format bench mutants clean
+.PHONY: help install bubblewrap postgresql strace runc demo test unit check format bench mutants clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -50,7 +50,7 @@ runc:
 demo: $(INSTALLED) bubblewrap
 	@$(BIN)/cloister demo run
 
-test: $(INSTALLED) bubblewrap postgresql strace
+test: $(INSTALLED) bubblewrap postgresql strace runc
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m 'not flare and not gpu'
 	@$(BIN)/python -m pytest -m 'flare and not gpu'
 
