@@ -135,6 +135,17 @@ class Authority:
         """Whether this is the authority of ``federation``."""
         return self.certificate.subject == profile.authority_subject(federation.federation)
 
+    def check_serves(self, federation: Federation) -> None:
+        """See that this is the authority of ``federation``.
+
+        Raises:
+            ProvisioningError: if it is another's.
+        """
+        if not self.serves(federation):
+            hint = "every federation has a state folder of its own"
+            message = f"the authority in `{self.folder}` is not that of the federation `{federation.federation}`"
+            raise ProvisioningError(message, hint=hint)
+
     def sign(self, csr_pem: bytes, identity: Identity, lifetime: timedelta, now: datetime) -> bytes:
         """Certify the key in a request; every name, usage and role comes from ``identity``.
 

@@ -43,10 +43,7 @@ def publish(authority: Authority, federation: Federation, now: datetime) -> byte
     Raises:
         ProvisioningError: where the authority is another federation's, its key is not here, or a record is damaged.
     """
-    if not authority.serves(federation):
-        hint = "every federation has a state folder of its own"
-        message = f"the authority in `{authority.folder}` is not that of the federation `{federation.federation}`"
-        raise ProvisioningError(message, hint=hint)
+    authority.check_serves(federation)
     with exclusively(authority.folder):
         version = latest_version(authority.folder) + 1
         content = sign_roster(

@@ -30,8 +30,9 @@ def announce(authority: Authority, federation: Federation, now: datetime) -> Aut
     """Make the next generation and have it trusted; returns the authority as it is then.
 
     Raises:
-        ProvisioningError: where one has been announced and not finished.
+        ProvisioningError: where one has been announced and not finished, or ``federation`` is another's.
     """
+    authority.check_serves(federation)
     standing = authority.generations
     if len(standing.trusted) > 1 and standing.signing != min(standing.trusted):
         raise ProvisioningError("the authority is handing over already", hint="finish that first")
@@ -46,8 +47,9 @@ def switch(authority: Authority, federation: Federation, now: datetime) -> Autho
     """Have the next generation sign from now on; returns the authority as it is then.
 
     Raises:
-        ProvisioningError: where none was announced.
+        ProvisioningError: where none was announced, or ``federation`` is another's.
     """
+    authority.check_serves(federation)
     standing = authority.generations
     if len(standing.trusted) == 1:
         hint = "announce the next authority first, and wait until everybody has the new roster"
@@ -67,8 +69,10 @@ def finish(authority: Authority, federation: Federation, now: datetime, *, anywa
         anyway: whether to do so although somebody would be locked out.
 
     Raises:
-        ProvisioningError: where the next one does not sign yet, or somebody has no certificate by it.
+        ProvisioningError: where the next one does not sign yet, somebody has no certificate by it, or ``federation`` is
+            another's.
     """
+    authority.check_serves(federation)
     standing = authority.generations
     if len(standing.trusted) == 1 or standing.signing == min(standing.trusted):
         hint = "first announce the next authority, then switch to it, then renew everybody"
