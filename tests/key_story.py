@@ -15,6 +15,12 @@ from tests.cli.commands import cloister
 from tests.federation_folder import SITES, make_federation, records_of
 from tests.provisioning.world import PERSON, SERVER, SITE, federation
 
+_DEPLOYED = {
+    "systemd": ("--at", "/srv/cloister", "--program", "/opt/cloister/bin/cloister"),
+    "compose": ("--at", "/srv/cloister"),
+    "helm": (),
+}
+_SERVED = {"server": {"host": "fl.research.example", "port": 8002}}  # a place that a service can rely on
 PARTICIPANTS = {"server": SERVER, "site": SITE, "person": PERSON}
 
 
@@ -52,7 +58,10 @@ def tell(root: Path) -> None:
     do("site", "join", root / f"{SITE}.kit", "--fingerprint", fingerprint, at=root / "site")
     do("authority", "revoke", SITE, "--reason", "the site has left", at=authority)
     do("authority", "rotate", at=authority)
-    do("provision", at=make_federation(root / "one-machine", sites={name: records_of(name) for name in SITES[:2]}))
+    one = make_federation(root / "one-machine", sites={name: records_of(name) for name in SITES[:2]}, roster=_SERVED)
+    do("provision", at=one)
+    for kind, options in _DEPLOYED.items():
+        do("deploy", kind, SITES[0], "--passphrase", "--out", root / "deployed" / kind, *options, at=one)
 
 
 if __name__ == "__main__":

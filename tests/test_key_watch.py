@@ -19,10 +19,12 @@ from cloister.certificates.passphrase import FILE
 from tests import key_story
 from tests.certificates.conftest import keys, pooled_keys, rsa_keys
 from tests.key_watch import Watching, stepping
+from tests.leaks import holding, in_the_clear, key_files
 
 __all__ = ["keys", "pooled_keys", "rsa_keys"]
 
 PROJECT = Path(__file__).parents[1]
+SECRET = "a passphrase that is long enough"
 KEYS_AT_LEAST = {"authority.key", "server.key", "client.key", "pending.key"}
 
 
@@ -78,7 +80,7 @@ def test_another_processs_key_is_seen(tmp_path: Path) -> None:
 def test_no_step_exposes_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool) -> None:
     if encrypted:
         secret = tmp_path / "passphrase"
-        secret.write_text("a passphrase that is long enough\n")
+        secret.write_text(SECRET + "\n")
         secret.chmod(0o600)
         monkeypatch.setenv(FILE, str(secret))
     with stepping(tmp_path) as report, Watching(tmp_path) as watched:
@@ -89,6 +91,10 @@ def test_no_step_exposes_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert report.looks > 1000
     opened = [path for path in tmp_path.rglob("*") if path.is_file() and b"BEGIN PRIVATE KEY" in path.read_bytes()]
     assert bool(opened) is not encrypted
+    # Requests, kits, rosters, logs, units and charts: what leaves the machine, and what stays.
+    secrets = {line for path in key_files(tmp_path) for line in in_the_clear(path)}
+    assert len(secrets) >= 6 * 2  # of the pool
+    assert holding(tmp_path, {*secrets, SECRET.encode()}) == (["passphrase"] if encrypted else [])
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from cloister.certificates import PrivateKey, identities, passphrase, pem
+from cloister.certificates import identities, passphrase, pem
 from cloister.certificates.identity import lifetime
 from cloister.certificates.keys import is_encrypted
 from cloister.certificates.passphrase import FILE, VARIABLE
@@ -23,8 +24,10 @@ from cloister.flare.opened_key import NUMBER, PATH
 from cloister.provisioning import Authority, hand_out
 from cloister.provisioning.renewal import install_certificate, read_renewal, request_renewal
 from cloister.trust import trust_in_force
-from tests.federation_folder import JOB, SITES, make_federation
+from tests.federation_folder import SITES, make_federation
 from tests.flare.live import Live
+from tests.key_watch import Report, Watching
+from tests.leaks import holding, in_the_clear, key_files
 
 pytestmark = pytest.mark.flare
 
@@ -76,10 +79,11 @@ class World:
     live: Live
     seen: Seen
     phase: str
+    watched: Report
 
     def secrets(self) -> list[bytes]:
         """What must be nowhere: the passphrase, the opened keys, NVFlare's tokens."""
-        keys = [line for path in private_keys(self.live) for line in in_the_clear(path)]
+        keys = [line for path in key_files(self.live.root) for line in in_the_clear(path)]
         return [SECRET.encode(), *keys, *self.seen.tokens]
 
 
@@ -91,10 +95,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         secret.chmod(0o600)
         passphrase.forget()
         patch.setenv(FILE, str(secret))
-        live = Live(make_federation(tmp_path_factory.mktemp("encrypted")))
-        live.cli("provision")
-        live.cli("policy", "sign")
+        live, temporary = (
+            Live(make_federation(tmp_path_factory.mktemp("encrypted"))),
+            tmp_path_factory.mktemp("temporary"),
+        )
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", None)
+        earlier, watching = os.umask(0), Watching(live.root, temporary)
+        watched = watching.__enter__()
         try:
+            live.cli("provision")
+            live.cli("policy", "sign")
             with pytest.MonkeyPatch.context() as weakest:
                 weakest.delenv(FILE)
                 weakest.setenv(VARIABLE, SECRET)  # the worst place is taken, to see that nobody inherits it
@@ -108,9 +119,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                             seen.look(process)
                     time.sleep(0.2)
             live.cli("job", "fetch", job_id)
-            yield World(live, seen, str(view.status))
+            yield World(live, seen, str(view.status), watched)
         finally:
             live.cli("down", expect=None)
+            watching.__exit__()
+            os.umask(earlier)
             passphrase.forget()
 
 
@@ -122,25 +135,8 @@ def with_children(live: Live) -> list[psutil.Process]:
     return list(found.values())
 
 
-def private_keys(live: Live) -> list[Path]:
-    return sorted(path for path in live.local.state.folder.rglob("*.key") if path.name != "split.key")
-
-
-def in_the_clear(path: Path) -> list[bytes]:
-    """What of the opened key at ``path`` must be nowhere: its DER form, and a line of each form of its PEM."""
-    opened = PrivateKey.load(path).opened_pem()
-    key = serialization.load_pem_private_key(opened, None)
-    form, plain = serialization.PrivateFormat, serialization.NoEncryption()
-    found = []
-    for shape in (form.PKCS8, form.TraditionalOpenSSL):
-        der = key.private_bytes(serialization.Encoding.DER, shape, plain)
-        found += [der[-200:], base64.b64encode(der)[600:664]]
-        found.append(key.private_bytes(serialization.Encoding.PEM, shape, plain).splitlines()[15])
-    return found
-
-
 def test_every_key_is_encrypted_and_the_job_is_done(world: World) -> None:
-    found = private_keys(world.live)
+    found = key_files(world.live.root)
     assert len(found) == 1 + 1 + len(SITES) + len(world.live.local.federation.people)
     assert all(is_encrypted(path) for path in found)
     assert "COMPLETED" in world.phase
@@ -177,11 +173,8 @@ def test_no_process_shows_a_secret(world: World) -> None:
 
 def test_no_file_holds_a_secret(world: World) -> None:
     """Logs, kits, rosters, the mailbox, jobs, results, documents: everything in the federation's folder."""
-    secrets = world.secrets()
-    files = [path for path in world.live.root.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert len(files) > 100
-    contents = {str(path.relative_to(world.live.root)): path.read_bytes() for path in files}
-    assert [name for name, content in contents.items() if any(secret in content for secret in secrets)] == []
+    assert len([path for path in world.live.root.rglob("*") if path.is_file()]) > 100
+    assert holding(world.live.root, world.secrets()) == []
 
 
 def test_a_renewed_key_is_opened_by_who_runs(world: World) -> None:
@@ -216,8 +209,19 @@ def test_a_renewed_key_is_opened_by_who_runs(world: World) -> None:
     assert set(live.sites_of_result(job_id)) == set(SITES)
 
 
+def test_no_key_was_readable_by_others_at_any_moment(world: World) -> None:
+    """From the first command on, under a umask that takes nothing away."""
+    assert {Path(path).name for path in world.watched.keys} >= {
+        "authority.key",
+        "server.key",
+        "client.key",
+        "split.key",
+    }
+    assert world.watched.looks > 1000
+    assert world.watched.exposed == set()
+
+
 def test_the_path_in_the_kit_is_the_one_in_memory(world: World) -> None:
     for site in SITES:
         kit = world.live.local.state.site(site) / "startup" / "fed_client.json"
         assert f'"ssl_private_key": "{PATH}"' in kit.read_text(encoding="utf-8")
-    assert JOB
