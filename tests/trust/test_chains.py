@@ -292,3 +292,11 @@ def test_a_server_may_have_renewed_since_the_roster_and_nobody_else_may(worlds: 
         assert "was not issued for that entry" in refused(content, replace(away, trust=issued))
         gone = Anchors(world.trust.anchors.roots, frozenset({(fingerprint(world.root), renewed.serial_number)}))
         assert "was revoked" in refused(content, replace(away, trust=replace(world.trust, anchors=gone)))
+
+
+def test_the_reason_of_a_revocation_is_told(worlds: dict[str, World]) -> None:
+    world = worlds["site"]
+    day = f"{world.now:%Y-%m-%d %H:%M} UTC"
+    said = {refused(each, world) for each in (world.revoked_pem, world.superseded_pem)}
+    begin = f"the certificate of `{SITE}` was revoked on {day}"
+    assert said == {f"{begin}: the laptop was stolen", f"{begin}: another key"}

@@ -202,13 +202,13 @@ REVOKED = (
     Bad(
         "revoked",
         lambda w: Shown(w.revoked_pem, w.leaf_key),
-        r"was revoked( on .* UTC: the laptop was stolen)?$",
+        r"was revoked( on .* UTC: the laptop was stolen)?",
         "was revoked",
     ),
     Bad(
         "revoked once superseded",
         lambda w: Shown(w.superseded_pem, w.leaf_key),
-        r"was revoked( on .* UTC: another key)?$",
+        r"was revoked( on .* UTC: another key)?",
         "was revoked",
     ),
     Bad("of an authority that has been dropped", lambda w: Shown(w.pem, w.leaf_key, world=rechained(w)), NAMESAKE),

@@ -33,17 +33,17 @@ def many(count: int) -> x509.SubjectAlternativeName:
 
 
 USES = (
-    Bad("for servers alone", purposes(_SERVER), rf"{DIFFERS}extendedKeyUsage`: it is for `serverAuth`$"),
+    Bad("for servers alone", purposes(_SERVER), rf"{DIFFERS}extendedKeyUsage`: it is for `serverAuth`(?!,)"),
     Bad(
         "for clients alone",
         purposes(_CLIENT),
-        rf"{DIFFERS}extendedKeyUsage`: it is for `clientAuth`$",
+        rf"{DIFFERS}extendedKeyUsage`: it is for `clientAuth`(?!,)",
         kinds=("server",),
     ),
     Bad(
         "for servers too",
         purposes(_SERVER, _CLIENT),
-        rf"{DIFFERS}extendedKeyUsage`: it is for `serverAuth`, `clientAuth`$",
+        rf"{DIFFERS}extendedKeyUsage`: it is for `serverAuth`, `clientAuth`(?!,)",
         kinds=CLIENTS,
     ),
     Bad(
