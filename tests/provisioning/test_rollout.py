@@ -66,6 +66,7 @@ def test_everything_is_for_the_owner_alone_under_any_umask(
     assert {name for name in found if not name.startswith("authority/issued/")} == {
         *(".", ".lock", "authority", "authority/.lock", "authority/authority.crt", "authority/authority.key"),
         *("authority/rosters", "authority/rosters/00000001.json"),
+        *("server/mailbox", "server/mailbox/rosters", "server/mailbox/rosters/0000000001.json"),
         *("authority/issued", "server", "server/startup", "sites", f"sites/{SITE}", f"sites/{SITE}/startup"),
         *("people", f"people/{PERSON}", f"people/{PERSON}/startup"),
         *(f"server/startup/{name}" for name in ("server.key", "server.crt", "rootCA.pem")),

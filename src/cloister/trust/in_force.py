@@ -129,5 +129,5 @@ def _lock(workspace: Path) -> Iterator[None]:
         with locked(workspace / FOLDER / ".lock"):
             yield
     except OSError as error:
-        message = f"the roster in `{workspace / FOLDER}` cannot be replaced: {pem.reason(error)}"
+        message = f"cannot write the roster in `{workspace / FOLDER}`: {pem.reason(error)}"
         raise ProvisioningError(message, hint="mend the cause and do it again; the one that is there stays") from error

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cloister.certificates import pem
 from cloister.envelope import MAXIMUM_BYTES as MAXIMUM_ROSTER_BYTES
 from cloister.envelope import unseal
 from cloister.errors import ProvisioningError
@@ -49,6 +50,7 @@ def _put(path: Path, content: bytes) -> None:
     if not 0 < len(content) <= MAXIMUM_LETTER_BYTES:
         raise ProvisioningError(f"a letter in the mailbox has at most {MAXIMUM_LETTER_BYTES // 1024} KiB")
     if _read(path, MAXIMUM_LETTER_BYTES) != content:
+        pem.remove_drafts(path)
         write_atomically(path, content)
 
 
@@ -111,6 +113,7 @@ def put_roster(folder: Path, content: bytes, version: int) -> None:
         version: the roster's.
     """
     place = private_folder(private_folder(folder) / _ROSTERS)
+    pem.remove_drafts(_roster_file(place, version))
     write_atomically(_roster_file(place, version), content)
     versions, kept = _versions(place), frozenset[str]()
     for each in versions[:-1]:
