@@ -148,5 +148,5 @@ def test_no_session_is_tried_where_tls_is_not_in_order(world: World) -> None:
     def ask(_workspace: Path, _person: str) -> ServerState:
         raise AssertionError("was asked")
 
-    with world.serving(certificate=world.server_certificate()):
+    with world.serving(certificate=world.server_certificate(begun=timedelta(days=1))):
         assert codes(world.findings(PERSON, ask_server=ask)) == {"D0307"}

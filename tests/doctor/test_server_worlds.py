@@ -95,7 +95,7 @@ def a_site(world: World) -> AbstractContextManager[object]:
 
 
 def not_issued(world: World) -> AbstractContextManager[object]:
-    return world.serving(certificate=world.server_certificate())
+    return world.serving(certificate=world.server_certificate(begun=DAY))
 
 
 def refuses_ours(world: World) -> AbstractContextManager[object]:
@@ -241,8 +241,15 @@ def test_a_server_of_grpc_s_own_is_in_order(world: World) -> None:
 def test_a_server_of_grpc_s_own_that_refuses_us_is_told(world: World) -> None:
     with real_grpc(world, root=(world.strangers.folder / "authority.crt").read_bytes()):
         findings = world.findings()
-    assert codes(findings) <= {"D0310", "D0311"}
-    assert codes(findings)
+    assert codes(findings) == {"D0310"}
+
+
+def test_a_server_of_grpc_s_own_refuses_an_expired_certificate_without_a_word_and_that_is_told(world: World) -> None:
+    key = PrivateKey.load(world.startup / "client.key")
+    world.certificate_file.write_bytes(world.certify(world.identity(SITE), key, begun=5 * DAY, lasting=DAY))
+    with real_grpc(world):
+        findings = world.findings()
+    assert codes(findings) == {"D0608", "D0310"}
 
 
 def test_a_person_s_way_through_a_proxy_is_tried_and_a_site_s_is_not(world: World) -> None:
@@ -281,3 +288,8 @@ def test_a_listener_is_not_held_up_by_a_doctor(world: World) -> None:
             assert codes(world.findings()) == set()
         with socket.create_connection(("127.0.0.1", port), 2):
             pass
+
+
+def test_a_server_that_has_renewed_since_the_roster_is_in_order(world: World) -> None:
+    with world.serving(certificate=world.server_certificate(begun=-timedelta(minutes=4))):
+        assert codes(world.findings()) == set()

@@ -138,8 +138,8 @@ def _attempt(target: Target, context: ssl.SSLContext, seconds: float) -> Handsha
     with target.connected(seconds) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=target.host) as stream:
-                shown = _certificate_of(stream)
-                return replace(_spoken(stream), certificate=shown, version=stream.version() or "")
+                shown, version = _certificate_of(stream), stream.version() or "TLS"
+                return replace(_spoken(stream), certificate=shown, version=version)
         except ssl.SSLCertVerificationError as error:
             return Handshake(Outcome.WE_REFUSE, error.verify_message)
         except ssl.SSLError as error:

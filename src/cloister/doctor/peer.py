@@ -89,7 +89,9 @@ _PLAIN = {
 
 def _judge_outcome(found: Handshake, expected: Expected) -> Iterator[Finding]:
     place = expected.place
-    if found.outcome in _PLAIN:
+    if found.outcome is Outcome.HUNG_UP and found.version:
+        yield _turned_away(found, place)
+    elif found.outcome in _PLAIN:
         code, message, hint = _PLAIN[found.outcome]
         yield Finding(code, message.format(place=place, said=_quoted(found.said.replace("_", " "))), hint)
     elif found.outcome is Outcome.NO_TLS:
@@ -117,6 +119,16 @@ def _established(found: Handshake, expected: Expected) -> Finding:
             return Finding("D0309", message, "its people renew it with `cloister renew`; all connections end with it")
         message += f"; the server's ends on {spans.moment(end)}"
     return in_order(Topic.TLS, message)
+
+
+def _turned_away(found: Handshake, place: str) -> Finding:
+    """A server that hangs up once TLS stands on our side: gRPC's does so with a certificate that it refuses."""
+    if not found.showed_ours:
+        message = f"{place} shows the right certificate, and ends the connection without one of ours"
+        return Finding("D0315", message, "mend our own key and certificate first")
+    message = f"{place} ends the connection as soon as it has our certificate, without a reason, as gRPC refuses one"
+    hint = "see what is told of our own certificate; where it is right, the server's clock, roots or roster are not"
+    return Finding("D0310", message, hint)
 
 
 def _refused(found: Handshake, place: str) -> Finding:
