@@ -111,6 +111,14 @@ def test_the_server_takes_no_call(worlds: dict[str, World], server: Server, bad:
         assert worlds["site"].pem in shown.content or b"TRUSTED" in shown.content or "without end" in bad.name
 
 
+@pytest.mark.parametrize("name", ["issued by an authority below ours", "SHA-1", "a key of 1024 bits"])
+def test_tls_alone_would_take_it(worlds: dict[str, World], server: Server, name: str) -> None:
+    # Why the judgement leans on nothing that the handshake has looked at; docs/provisioning.md says so.
+    shown = next(bad for bad in TABLE if bad.name == name).make(worlds["site"])
+    server.world = worlds["site"]
+    assert ask(server, shown.content + shown.along, shown.key).startswith("judged: ")
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_server_takes_calls_with_the_right_one(worlds: dict[str, World], server: Server, kind: str) -> None:
     server.world = worlds[kind]
