@@ -121,3 +121,21 @@ def test_a_port_that_nobody_else_could_know_is_told_before_anything_is_signed(
 def test_on_one_machine_any_port_will_do(root: Path, host: str) -> None:
     change_document(root, "provisioning/federation.yaml", {"server": {"host": host}})
     assert cloister("check", "-C", root).status == 0
+
+
+@pytest.mark.parametrize("kind", ["authority", "server"])
+def test_authority_and_server_need_no_sites_documents(root: Path, kind: str) -> None:
+    (root / ".cloister" / kind).mkdir(parents=True)
+    keep_only(root, set())
+    assert cloister("check", "-C", root).status == 0
+
+
+def test_a_policy_without_its_cases_is_valid_where_it_is_used_and_not_where_all_are(root: Path) -> None:
+    for path in (root / "policies/cases").glob("*.yaml"):
+        path.unlink()
+    assert cloister("check", "-C", root).status == 4
+    at_site(root, "beta")
+    done = cloister("check", "-C", root)
+    assert done.status == 0, done.err
+    assert "no case can be put to a policy here" in done.out
+    assert cloister("policy", "check", "-C", root).status == 4

@@ -232,6 +232,27 @@ def test_an_authority_that_has_signed_is_never_made_anew(state: Path, roster: Fe
     assert contents(state) == before
 
 
+@pytest.mark.parametrize("present", ["people", "sites", "server"])
+def test_where_somebody_has_joined_nobody_elses_key_is_made(
+    state: Path, roster: Federation, now: datetime, present: str
+) -> None:
+    for folder in {"authority", "server", "sites", "people"} - {present}:
+        shutil.rmtree(state / folder)
+    before = contents(state)
+    with pytest.raises(ProvisioningError, match="its authority is on another machine"):
+        provision(roster, state, now)
+    assert contents(state) == before
+
+
+def test_an_authority_apart_makes_nobodys_key(state: Path, roster: Federation, now: datetime) -> None:
+    for folder in ("server", "sites"):
+        shutil.rmtree(state / folder)
+    before = contents(state)
+    with pytest.raises(ProvisioningError, match="has its key on another machine"):
+        provision(roster, state, now)
+    assert contents(state) == before
+
+
 def test_an_authority_does_not_sign_with_a_strangers_key(
     state: Path, other_authority: Authority, now: datetime
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloister.cli.authority_here import AuthorityHere
 from cloister.cli.options import FolderOption, JsonOption, PersonOption, federation_here, output
+from cloister.errors import DeniedError
 from cloister.flare.session import connect
 from cloister.provisioning.authority import AUTHORITY_FOLDER
 from cloister.trust.mailbox import FOLDER, grants_in, rosters_after
@@ -20,5 +21,9 @@ def deposit(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOp
     rosters, grants = rosters_after(mailbox, 0), grants_in(mailbox)
     with connect(local.state.person(person), person) as session:
         taken = session.deposit(rosters, grants)
-    out.say(f"the server has the roster and {len(grants)} certificates")
+    left = ", ".join(sorted(taken["grants"])) or "none"
+    out.say(f"version {taken['roster']} of the roster is in force at the server; certificates left there: {left}")
     out.result({"taken": taken, "grants": sorted(grants)})
+    if refused := dict(taken["refused"]):
+        what, why = next(iter(refused.items()))
+        raise DeniedError(f"the server does not take {len(refused)} of what was brought, such as `{what}`: {why}")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from cloister.cli.options import FolderOption, JsonOption, output, repository
 from cloister.errors import InvalidDocumentsError
-from cloister.repository import coverage_problems
+from cloister.policies import BASELINE
+from cloister.repository import Repository, coverage_problems
+from cloister.repository.sites_here import sites_here
 
 
 def check(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -17,12 +19,27 @@ def check(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     """
     del as_json
     repo = repository(folder)
-    if problems := coverage_problems(repo):
-        raise InvalidDocumentsError(problems)
     out = output()
+    if tried := _tried_here(repo):
+        if problems := coverage_problems(repo, tried):
+            raise InvalidDocumentsError(problems)
+    elif repo.policies:
+        out.say("no case can be put to a policy here: whether each rule is tried is known where policies are signed")
     counts = {"silos": len(repo.silos), "jobs": len(repo.jobs), "policies": len(repo.policies)}
     counts["cases"] = sum(len(document.value.cases) for document in repo.cases.values())
     out.say(
         f"{repo.federation.value.federation}: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ", all valid"
     )
     out.result({"federation": repo.federation.value.federation, "valid": True, **counts})
+
+
+def _tried_here(repo: Repository) -> frozenset[str]:
+    """The policies whose rules cases must try: all of a whole federation's, and of those here where it is a part.
+
+    A site's machine may be given the signed policy alone; cases are its officer's.
+    """
+    here = sites_here(repo.root)
+    if here is None or here >= {site.name for site in repo.federation.value.sites}:
+        return frozenset(repo.policies)
+    sites = frozenset(repo.silos_with_policy())
+    return sites | (repo.policies.keys() & {BASELINE}) if repo.cases and sites else frozenset()

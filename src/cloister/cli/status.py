@@ -9,16 +9,20 @@ from typing import Any
 
 from rich.table import Table
 
-from cloister.cli.officers import anchors_of, lapses_soon
+from cloister.certificates import identities, startup_folder
+from cloister.cli.officers import anchors_of, has_key, lapses_soon
 from cloister.cli.options import FolderOption, JsonOption, federation_of, output, repository
 from cloister.errors import CloisterError
+from cloister.flare.connected import has_connection
 from cloister.flare.processes import LocalFederation
+from cloister.flare.registration import has_registered
 from cloister.flare.session import connect
 from cloister.governance.in_force import check_dates, policy_in_force
 from cloister.governance.policy_versions import PolicyVersions
 from cloister.provisioning import Fault, Standing, inspect
 from cloister.repository import Repository
 from cloister.sandbox import missing
+from cloister.trust import roster_file
 
 
 def status(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -26,7 +30,7 @@ def status(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     del as_json
     repo = repository(folder)
     local = federation_of(repo)
-    standings = inspect(local.state.folder, local.federation, datetime.now(UTC))
+    standings = _here(local, inspect(local.state.folder, local.federation, datetime.now(UTC)))
     authority = next((_trust(each) for each in standings if each.kind == "authority"), None)
     people = [_trust(each) for each in standings if each.kind == "person"]
     processes = _processes(repo, local, [each for each in standings if each.kind in ("server", "site")])
@@ -43,6 +47,15 @@ def status(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     )
 
 
+def _here(local: LocalFederation, standings: list[Standing]) -> list[Standing]:
+    """Without those who are on other machines, where somebody has joined on this one; else everybody."""
+    workspaces = {each.name: startup_folder(local.state.folder, each).parent for each in identities(local.federation)}
+    names = {name for name, workspace in workspaces.items() if workspace.exists()}
+    if not any(roster_file(workspaces[name]).exists() for name in names):
+        return standings
+    return [each for each in standings if each.kind == "authority" or each.name in names]
+
+
 def _trust(standing: Standing) -> dict[str, Any]:
     """How one line of provisioning's stands: problems in a word each, and each finding but a missing file in full."""
     told = [finding for finding in standing.findings if finding.fault is not Fault.MISSING]
@@ -56,7 +69,7 @@ def _trust(standing: Standing) -> dict[str, Any]:
 
 def _processes(repo: Repository, local: LocalFederation, standings: list[Standing]) -> list[dict[str, Any]]:
     running, server = local.running(), local.federation.server.name
-    connected = _connected(local) if server in running else []
+    told = _connected(local) if server in running else None
     rows: list[dict[str, Any]] = []
     for standing in standings:
         name, trust = standing.name, _trust(standing)
@@ -64,7 +77,7 @@ def _processes(repo: Repository, local: LocalFederation, standings: list[Standin
         if policy is not None:
             trust["problems"] += policy.pop("problems")
         pid = running[name].pid if name in running else None
-        connection = None if name == server else name in connected
+        connection = None if name == server else _is_connected(local, name, told)
         rows.append(trust | {"pid": pid, "connected": connection, "policy": policy})
     return rows
 
@@ -85,7 +98,7 @@ def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], peo
     out = output()
     out.say(table)
     if any(Fault.MISSING in row["problems"] for row in rows):
-        out.say("what is missing is made by: cloister provision")
+        out.say("what is missing is made by `cloister provision`, or comes with a kit from another machine's authority")
     for row in rows:
         for finding in row["findings"]:
             out.say(f"{row['name']}: {finding}")
@@ -93,8 +106,21 @@ def _show(authority: dict[str, Any] | None, processes: list[dict[str, Any]], peo
         out.say("what to do about each, and what else may be wrong: cloister doctor")
 
 
-def _connected(local: LocalFederation) -> list[str]:
-    person = local.federation.people[0].name
+def _is_connected(local: LocalFederation, site: str, told: list[str] | None) -> bool:
+    """Whether ``site`` is connected: as the server ``told``, or as can be seen of its process here."""
+    if told is not None:
+        return site in told
+    running, port = local.running().get(site), local.remembered_port()
+    if running is None or port is None:
+        return False
+    return has_registered(local.state.site(site), running.started) and has_connection(running.pid, port)
+
+
+def _connected(local: LocalFederation) -> list[str] | None:
+    """The sites that are connected to the server here, as it tells whoever has a key here; None where nobody has."""
+    person = next((each.name for each in local.federation.people if has_key(local, each.name)), None)
+    if person is None:
+        return None
     try:
         with connect(local.state.person(person), person) as session:
             return session.connected_sites()

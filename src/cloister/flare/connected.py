@@ -24,6 +24,15 @@ def is_connected(kind: str, port: int) -> bool:
     return False
 
 
+def has_connection(process: int, port: int) -> bool:
+    """Whether a process of this machine, by its number, has a connection to ``port`` of a server."""
+    try:
+        found = psutil.Process(process).net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_ESTABLISHED and each.raddr and each.raddr.port == port for each in found)
+
+
 def main(arguments: list[str]) -> int:
     """0 where it does, 1 where it does not, 2 where the command line is not understood."""
     if len(arguments) != 2 or arguments[0] not in ("server", "site") or not arguments[1].isdecimal():

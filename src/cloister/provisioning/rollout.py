@@ -34,6 +34,7 @@ from cloister.provisioning.kit import read_kit
 from cloister.provisioning.publication import publish_if_needed
 from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
+from cloister.trust import roster_file
 
 _MOST_WORKERS = 8
 
@@ -75,6 +76,7 @@ def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issue
     for identity in everybody:
         profile.leaf_extensions(identity)  # a host that cannot be certified is refused before anything is made
     with exclusively(state):
+        _check_everybody_belongs_here(everybody, state)
         authority = _authority(federation, state / AUTHORITY_FOLDER, now)
         # Finding primes is most of the work, and it runs outside the interpreter's lock.
         with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
@@ -97,6 +99,26 @@ def hand_out(authority: Authority, federation: Federation, state: Path, now: dat
     content = publish_if_needed(authority, federation, now)
     distribute(authority, federation, state, content)
     return content
+
+
+def _check_everybody_belongs_here(everybody: tuple[Identity, ...], state: Path) -> None:
+    """See that keys of everybody are to lie here: not where somebody has joined, nor where an authority is by itself.
+
+    Raises:
+        ProvisioningError: where others have keys of their own elsewhere; theirs would be superseded.
+    """
+    startups = {identity: startup_folder(state, identity) for identity in everybody}
+    server = next(identity for identity in everybody if identity.kind == "server")
+    hint = "each makes their own key on their own machine: docs/three-machines.md"
+    if not (state / AUTHORITY_FOLDER / CERTIFICATE_FILE).exists():
+        joined = [each.name for each, startup in startups.items() if roster_file(startup.parent).exists()]
+        if joined and not all(startup.exists() for startup in startups.values()):
+            message = f"`{joined[0]}` has joined a federation here, and its authority is on another machine"
+            raise ProvisioningError(message, hint=hint)
+    elif not startups[server].exists():
+        known = Authority.open(state / AUTHORITY_FOLDER).issued()
+        if any(certificate.subject == profile.subject(server) for certificate in known):
+            raise ProvisioningError(f"`{server.name}` has its key on another machine", hint=hint)
 
 
 def _authority(federation: Federation, folder: Path, now: datetime) -> Authority:
