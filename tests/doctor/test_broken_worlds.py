@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from cloister.certificates import PrivateKey, pem
 from cloister.doctor import Level
@@ -294,3 +296,52 @@ def test_no_record_is_quoted(world: World, tmp_path: Path) -> None:
     findings = world.findings()
     assert codes(findings) == {"D1201"}
     assert all("Jane" not in f"{each.message} {each.hint}" for each in findings)
+
+
+def test_a_renewal_that_was_interrupted_is_a_warning_whatever_was_replaced_already(world: World) -> None:
+    ready = world.workspace / "renewal" / "ready"
+    ready.mkdir(parents=True, mode=0o700)
+    other_key(world)
+    findings = world.findings()
+    assert codes(findings) == set()
+    assert "D0617" in {each.code for each in findings}
+
+
+def test_a_request_that_waits_is_named_where_renewal_is_due(world: World) -> None:
+    own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100))
+    (world.workspace / "renewal").mkdir(mode=0o700)
+    (world.workspace / "renewal" / "pending.json").write_text("{}")
+    (due,) = [each for each in world.findings() if each.code == "D0613"]
+    assert due.hint == "the request waits for an answer: remind the authority's people"
+
+
+def test_a_machine_with_no_documents_but_the_site_s_own_is_in_order(world: World) -> None:
+    for name in ("silos/beta.yaml", "policies/beta.yaml", "policies/beta.yaml.sig", "records/beta.csv"):
+        (world.root / name).unlink(missing_ok=True)
+    for folder in ("jobs", "policies/cases"):
+        shutil.rmtree(world.root / folder)
+    assert codes(world.findings()) == set()
+    assert codes(world.findings("")) == set()
+
+
+def test_a_key_that_is_encrypted_opens_with_its_passphrase_and_is_told_without_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = (world.startup / "client.key").read_bytes()
+    secret = b"a passphrase of these tests"
+    key = serialization.load_pem_private_key(content, None)
+    form = serialization.PrivateFormat.PKCS8
+    encryption = serialization.BestAvailableEncryption(secret)
+    (world.startup / "client.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, encryption))
+    with world.serving():
+        findings = world.findings()
+        assert codes(findings) == {"D0602"}
+        assert "D0315" in {each.code for each in findings}
+        file = tmp_path / "passphrase"
+        file.write_bytes(secret)
+        file.chmod(0o600)
+        monkeypatch.setenv("CLOISTER_PASSPHRASE_FILE", str(file))
+        findings = world.findings()
+    assert codes(findings) == set()
+    assert "D0300" in {each.code for each in findings}
+    assert all(secret.decode() not in f"{each.message}{each.hint}" for each in findings)

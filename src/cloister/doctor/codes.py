@@ -160,6 +160,7 @@ _WARNINGS = {
     "D0504": "the clock is a little off",
     "D0613": "renewal is due",
     "D0615": "the authority ends soon",
+    "D0617": "a renewal was interrupted",
     "D0706": "the document differs from the signed roster",
     "D0804": "the policy ends soon",
     "D0902": "the policy switches the sandbox off",

@@ -13,6 +13,7 @@ from cloister.doctor.codes import Topic
 from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.own import Own
 from cloister.provisioning.kit import Fault, faults
+from cloister.provisioning.renewal import is_overdue
 
 _CODES = {
     Fault.MISSING: "D0601",
@@ -56,7 +57,13 @@ def judge_kit(own: Own, now: datetime) -> Iterator[Finding]:
 
 
 def _faults(own: Own, now: datetime) -> Iterator[Finding]:
+    if own.interrupted:
+        message = "a renewal was stopped while it was put in place: the new files lie whole in `renewal/ready`"
+        hint = f"it is finished at the next start, or by `cloister renew {own.identity.name}`"
+        yield Finding("D0617", message, hint)
     for fault in faults(own.kit, own.identity, now, own.anchors if own.trust else None):
+        if own.interrupted and fault.fault is Fault.OTHER_KEY:
+            continue  # one of the two has been replaced already
         code = _CODES.get(fault.fault, "D0611")
         message, hint = fault.message, fault.hint
         if fault.fault in _HINTS and not (fault.fault is Fault.UNREADABLE and hint):
@@ -95,11 +102,11 @@ def _ageing(own: Own, now: datetime) -> Iterator[Finding]:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begin <= now <= end or end in ends:  # a new one would end with the authority as well
         return
-    used = (now - begin) / (end - begin)
     left = f"the certificate ends on {spans.moment(end)}, in {spans.said(end - now)}"
-    hint = _RENEW.format(name=own.identity.name)
-    if used > 9 / 10:
+    hint = "the request waits for an answer: remind the authority's people"
+    if not own.has_asked:
+        hint = f"{_RENEW.format(name=own.identity.name)}; while connected it is asked for by itself"
+    if now > end - (end - begin) / 10:
         yield Finding("D0614", f"{left}, and was not renewed: nine tenths of its life are over", hint)
-    elif used > 2 / 3:
-        hint = f"{hint}; while connected it is renewed by itself, so see whether the request waits at the authority"
+    elif is_overdue(certificate, now):
         yield Finding("D0613", f"{left}, and two thirds of its life are over", hint)

@@ -9,6 +9,8 @@ from pathlib import Path
 from cloister.certificates import Anchors, Identity, identities
 from cloister.errors import CloisterError
 from cloister.provisioning.kit import Kit, read_kit
+from cloister.provisioning.renewal import is_requested
+from cloister.provisioning.replacement import was_interrupted
 from cloister.roster import Federation
 from cloister.trust import Trust, roster_file, trust_in_force
 
@@ -25,6 +27,8 @@ class Own:
         trust: the roster in force; None where it cannot be used.
         no_trust: why it cannot; None where it can.
         has_roster: whether there is a signed roster at all.
+        interrupted: whether a renewal was being put in place when something stopped it.
+        has_asked: whether a request for the next certificate waits for an answer.
     """
 
     identity: Identity
@@ -34,6 +38,8 @@ class Own:
     trust: Trust | None
     no_trust: CloisterError | None
     has_roster: bool
+    interrupted: bool
+    has_asked: bool
 
     @property
     def anchors(self) -> Anchors:
@@ -55,4 +61,5 @@ def read_own(identity: Identity, workspace: Path, *, listed: bool) -> Own:
         no_trust = error
     signed = identities(trust.federation) if trust else ()
     identity = next((each for each in signed if (each.kind, each.name) == (identity.kind, identity.name)), identity)
-    return Own(identity, listed, workspace, kit, trust, no_trust, roster_file(workspace).exists())
+    has_roster, interrupted = roster_file(workspace).exists(), was_interrupted(workspace)
+    return Own(identity, listed, workspace, kit, trust, no_trust, has_roster, interrupted, is_requested(workspace))

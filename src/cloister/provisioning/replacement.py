@@ -57,6 +57,11 @@ def settle(workspace: Path) -> bool:
         return _settle(workspace)
 
 
+def was_interrupted(workspace: Path) -> bool:
+    """Whether a replacement was begun in ``workspace`` that `settle` would finish."""
+    return (workspace / FOLDER / _READY).exists()
+
+
 def _settle(workspace: Path) -> bool:
     ready = workspace / FOLDER / _READY
     pem.remove_drafts(ready)
