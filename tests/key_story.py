@@ -62,6 +62,7 @@ def tell(root: Path) -> None:
     do("provision", at=one)
     for kind, options in _DEPLOYED.items():
         do("deploy", kind, SITES[0], "--passphrase", "--out", root / "deployed" / kind, *options, at=one)
+    do("export", "--to", root / "exported", at=one)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import ssl
 import subprocess
 import sys
@@ -151,6 +152,16 @@ def test_a_replaced_key_is_opened_without_being_asked(
         while PATH.read_bytes() != pem_of(keys[1]):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_process_with_an_opened_key_leaves_no_core(key: Path) -> None:
+    earlier = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (earlier[1], earlier[1]))
+        with key_opened(key):
+            assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, earlier)
 
 
 def test_sessions_share_it_and_the_last_closes_it(key: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,8 @@ def _open(key: Path) -> Path:
         if not is_encrypted(key):
             return key
         stamp = _stamp_of(key)
+        # The kernel would write the key onto the disk with all else that the process holds.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         _put(PrivateKey.load(key).opened_pem(), first=True)
         _opened.key, _opened.stamp = key, stamp
         if not _opened.watched:
