@@ -11,7 +11,7 @@ import pytest
 from cloister.doctor import CODES, Finding, Level, Topic, asked_for, examine
 from cloister.doctor.finding import in_order
 from cloister.doctor.probe import Probe, findings_of
-from cloister.errors import RecordsError, UsageError
+from cloister.errors import ProvisioningError, RecordsError, UsageError
 from tests.doctor.world import World, codes
 
 
@@ -147,3 +147,12 @@ def test_what_is_looked_at_is_shown_meanwhile(world: World) -> None:
         list(examine(world.here(), asked_for(world.here(), "alpha"), busy))
     assert shown[0] == "the name `localhost`"
     assert {"the server's port", "mutual TLS with the server", "dataset `clinical-notes`"} <= set(shown)
+
+
+def test_another_user_is_told_to_be_the_right_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_args: object) -> bool:
+        raise PermissionError(13, "Permission denied", "/srv/fed/.cloister/server")
+
+    monkeypatch.setattr("cloister.doctor.here._has_key", closed)
+    with pytest.raises(ProvisioningError, match=r"`/srv/fed/\.cloister/server` is closed to this user"):
+        asked_for(world.here(), "")

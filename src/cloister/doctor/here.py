@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from cloister.certificates import Identity, Kind, identities
 from cloister.doctor.own import Own, read_own
-from cloister.errors import UsageError
+from cloister.errors import ProvisioningError, UsageError
 from cloister.flare.state import State
 from cloister.provisioning import KitPaths
 from cloister.provisioning.kit import read_kit
@@ -112,8 +112,16 @@ def asked_for(here: Here, name: str) -> tuple[Identity, ...]:
 
     Raises:
         UsageError: where there is nobody of that name, or nobody at all.
+        ProvisioningError: where this user may not see who is here.
     """
-    local = on_this_machine(here)
+    try:
+        local = on_this_machine(here)
+    except PermissionError as error:
+        hint = (
+            "run the command as the user whose the folder is, such as the service's own: sudo -u USER cloister doctor"
+        )
+        message = f"who is on this machine cannot be seen: `{error.filename}` is closed to this user"
+        raise ProvisioningError(message, hint=hint) from error
     if not name:
         if not local:
             hint = "say who it is: cloister doctor NAME; `cloister site init NAME` makes a site's key"
