@@ -27,6 +27,8 @@ cp /dev/shm/units-of-a-test/* /run/systemd/system/
 rm -r /dev/shm/units-of-a-test
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs tmpfs /etc/systemd/system
+# As it is on a machine: units get their credentials by a mount that is made elsewhere.
+mount --make-rshared /
 export container=test
 exec /lib/systemd/systemd --system --unit=test.target --log-target=console --show-status=0 \\
   systemd.unified_cgroup_hierarchy=1

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cloister.deploy.reading import read_service
-from cloister.deploy.systemd import Machine, systemd_files
+from cloister.deploy.systemd import Machine, authority_units, systemd_files
+from cloister.files import write_atomically
 from cloister.sandbox import confine, missing
 from cloister.sandbox.bubblewrap import _ISOLATION
 from cloister.sandbox.confine import Confinement
@@ -29,14 +30,20 @@ PORT = 8002
 
 
 @pytest.fixture
-def federation() -> Iterator[Path]:
-    """A provisioned federation in a folder that services see, unlike pytest's own."""
+def federation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A provisioned federation with encrypted keys, in a folder that services see, unlike pytest's own."""
     if reason := cannot_boot():
         pytest.skip(reason)
     root = Path(tempfile.mkdtemp(prefix="cloister-test-", dir="/var/lib"))
     try:
         make_federation(root, roster={"server": {"host": "localhost", "port": PORT}})
-        assert cloister("provision", "--folder", root).status == 0
+        for name in ("coordinator", "alpha", "authority"):
+            write_atomically(root / f"{name}.passphrase", b"as long as a passphrase has to be\n")
+        with monkeypatch.context() as patch:
+            patch.setenv("CLOISTER_PASSPHRASE_FILE", str(root / "alpha.passphrase"))
+            assert cloister("provision", "--folder", root).status == 0
+        for key in ("server/startup/server.key", "sites/alpha/startup/client.key"):
+            assert "ENCRYPTED" in (root / ".cloister" / key).read_text()
         yield root
     finally:
         shutil.rmtree(root)
@@ -45,11 +52,11 @@ def federation() -> Iterator[Path]:
 def units(root: Path) -> dict[str, str]:
     # The tests' interpreter may lie where no other user gets to, so root's rights are taken away rather than a user's.
     program = str(Path(sys.executable).with_name("cloister"))
-    machine = Machine(str(root), program, user="root", runtime=(sys.base_prefix,))
-    made: dict[str, str] = {}
+    machine = Machine(str(root), program, user="root", passphrase=True, runtime=(sys.base_prefix,))
+    made = authority_units("tiny", machine)
     for name in ("coordinator", "alpha"):
         made |= systemd_files(read_service(root, name), machine)
-    return made
+    return {name: text.replace("/etc/cloister/", f"{root}/") for name, text in made.items()}
 
 
 def sandbox_probe(text: str, confine: Path) -> str:
@@ -86,6 +93,8 @@ def test_the_units_start_stop_and_leave_the_sandbox_working(federation: Path) ->
     wait_for {connected} site {PORT}
     echo connected
     systemctl start probe.service; cat /run/probe
+    systemctl start cloister-authority.service
+    systemctl show --value -p Result cloister-authority.service
     systemctl is-active cloister-coordinator.service cloister-alpha.service
     systemctl kill --signal=KILL --kill-whom=main cloister-alpha.service
     restarts() {{ systemctl show --value -p NRestarts cloister-alpha.service; }}
@@ -101,6 +110,7 @@ def test_the_units_start_stop_and_leave_the_sandbox_working(federation: Path) ->
         "listening",
         "connected",
         "the sandbox works",
+        "success",
         "active",
         "active",
         "connected again",
