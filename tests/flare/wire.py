@@ -21,6 +21,7 @@ from nvflare.fuel.f3.drivers.grpc_driver import GrpcDriver, Servicer, StreamConn
 from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message, MessageReceiver
 from nvflare.fuel.f3.sfm.sfm_endpoint import SfmEndpoint
+from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.hci.server.login import LoginModule
 from nvflare.lighter import utils as lighter
 from nvflare.private.fed.server.cred_keeper import CredKeeper
@@ -91,18 +92,7 @@ class End(MessageReceiver):
 @contextmanager
 def end(name: str, workspace: Path, url: str, mode: Mode) -> Iterator[End]:
     """An end that listens or dials with the key and certificate in ``workspace``."""
-    startup = workspace / "startup"
-    stem = "server" if mode is Mode.PASSIVE else "client"
-    key, certificate = (
-        (DriverParams.SERVER_KEY, DriverParams.SERVER_CERT)
-        if mode is Mode.PASSIVE
-        else (DriverParams.CLIENT_KEY, DriverParams.CLIENT_CERT)
-    )
-    credentials = {
-        DriverParams.CA_CERT.value: str(startup / "rootCA.pem"),
-        key.value: str(startup / f"{stem}.key"),
-        certificate.value: str(startup / f"{stem}.crt"),
-    }
+    credentials = credentials_in(workspace, "server" if mode is Mode.PASSIVE else "client")
     communicator = Communicator(Endpoint(name, conn_props=credentials))
     made = End(communicator)
     communicator.register_message_receiver(APP, made)
@@ -126,3 +116,34 @@ def until(true: Callable[[], object], seconds: float = _SECONDS) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
+
+
+def credentials_in(workspace: Path, stem: str) -> dict[str, str]:
+    """NVFlare's names for the files in ``workspace``."""
+    startup = workspace / "startup"
+    key, certificate = (
+        (DriverParams.SERVER_KEY, DriverParams.SERVER_CERT)
+        if stem == "server"
+        else (DriverParams.CLIENT_KEY, DriverParams.CLIENT_CERT)
+    )
+    return {
+        DriverParams.CA_CERT.value: str(startup / "rootCA.pem"),
+        key.value: str(startup / f"{stem}.key"),
+        certificate.value: str(startup / f"{stem}.crt"),
+    }
+
+
+@contextmanager
+def cell(name: str, workspace: Path, url: str) -> Iterator[CoreCell]:
+    """A cell of NVFlare's that is started: the server's, or a site's that dials it."""
+    stem = "server" if name == "server" else "client"
+    StatsPoolManager.pools.clear()  # nor has it two cells of one name, one after the other
+    made = CoreCell(name, url, secure=True, credentials=credentials_in(workspace, stem))
+    CoreCell.ALL_CELLS.pop(name)  # NVFlare makes no connections between cells of one process
+    made.start()
+    try:
+        yield made
+    finally:
+        stopping = threading.Thread(target=made.stop, daemon=True)
+        stopping.start()
+        stopping.join(_SECONDS)

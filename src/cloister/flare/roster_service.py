@@ -38,7 +38,8 @@ def rosters_newer_than(version: int, watch: TrustWatch) -> list[bytes]:
         version: of their roster.
         watch: the server's.
     """
-    folder, found, size = watch.workspace / FOLDER, [], 0
+    folder, size = watch.workspace / FOLDER, 0
+    found: list[bytes] = []
     for content in rosters_after(folder, version):
         size += len(content)
         if size > MAXIMUM_BYTES:  # the next time it is the others

@@ -7,9 +7,6 @@ modules of their own; here is which process needs which.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,9 +14,8 @@ from nvflare.fuel.f3.drivers import grpc_driver
 from nvflare.fuel.f3.drivers.grpc_driver import StreamConnection
 from nvflare.private.fed.utils.identity_utils import IdentityVerifier
 
-from cloister.audit import Log
-from cloister.flare.audit_log import record_failure
 from cloister.flare.closing import bind_sessions
+from cloister.flare.complaints import Complaints
 from cloister.flare.connections import hear_refusals, keep_certificates, refuse_strangers
 from cloister.flare.dialling import dial_carefully
 from cloister.flare.redial import keep_connected, let_connections_finish
@@ -29,60 +25,6 @@ from cloister.flare.server_identity import sign_with_renewed_key
 from cloister.flare.traffic import restrict_traffic, rule_of_server, rule_of_site
 from cloister.flare.trust_watch import TrustWatch
 from cloister.flare.trusted_roots import trust_every_root
-
-POINT = "connection"
-"""What an audit log says of where a certificate was refused."""
-
-_SAY_AGAIN_SECONDS = 60.0
-_RECORD_AGAIN_SECONDS = 3600.0
-_MOST_REASONS = 1000
-
-_log = logging.getLogger(__name__)
-
-
-class Complaints:
-    """Sentences about connections, in the process's log and its audit log, each of them once in a while.
-
-    Somebody who is refused tries again within seconds, for as long as their process runs.
-
-    Args:
-        log: the participant's audit log.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._audit = log
-        self._lock = threading.Lock()
-        self._said: dict[str, float] = {}
-        self._recorded: dict[str, float] = {}
-
-    def note(self, sentence: str) -> None:
-        """Log ``sentence``, once a minute at most."""
-        with self._lock:
-            due = _due(self._said, sentence, _SAY_AGAIN_SECONDS)
-        if due:
-            _log.error("%s", sentence)
-
-    def say(self, sentence: str) -> None:
-        """Log ``sentence``, and record it, once an hour at most."""
-        self.note(sentence)
-        with self._lock:
-            due = _due(self._recorded, sentence, _RECORD_AGAIN_SECONDS)
-        if due:
-            record_failure(self._audit, POINT, sentence, job="")
-
-    def refused(self, peer: str, reason: str) -> None:
-        """Say that a connection from ``peer`` was refused; the port, new with each, is left out."""
-        self.say(f"refused a connection from {peer.rpartition(':')[0]}: {reason}")
-
-
-def _due(last: dict[str, float], sentence: str, seconds: float) -> bool:
-    now = time.monotonic()
-    if sentence in last and now - last[sentence] < seconds:
-        return False
-    if len(last) >= _MOST_REASONS:
-        last.clear()
-    last[sentence] = now
-    return True
 
 
 def trust_as_server(watch: TrustWatch, complaints: Complaints) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.audit_log import log_of_site
+from cloister.flare.complaints import Complaints
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.opened_key import open_key
-from cloister.flare.running_trust import Complaints, trust_as_site
+from cloister.flare.running_trust import trust_as_site
 from cloister.flare.state import SiteSettings
 from cloister.flare.trust_watch import TrustWatch
 from cloister.trust import trust_in_force

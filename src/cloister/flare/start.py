@@ -22,11 +22,12 @@ from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError, ProvisioningError, UsageError
 from cloister.flare.audit_log import log_of_server, log_of_site, record_end, record_start
 from cloister.flare.commands import restrict_commands
+from cloister.flare.complaints import Complaints
 from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
 from cloister.flare.opened_key import open_key
 from cloister.flare.person_commands import restrict_person_commands
-from cloister.flare.running_trust import Complaints, trust_as_server, trust_as_site
+from cloister.flare.running_trust import trust_as_server, trust_as_site
 from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
 from cloister.flare.trust_watch import TrustWatch

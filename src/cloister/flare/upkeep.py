@@ -25,9 +25,9 @@ from cloister.certificates import Identity
 from cloister.errors import CloisterError, FederationError
 from cloister.flare.audit_log import log_of_server, log_of_site, record_key
 from cloister.flare.closing import PutOut, watch_connections
+from cloister.flare.complaints import Complaints
 from cloister.flare.letters import Exchange, exchange_letters, own_certificate
 from cloister.flare.mailbox import Body, Mailbox, ask
-from cloister.flare.running_trust import Complaints
 from cloister.flare.state import SiteSettings
 from cloister.flare.traffic import SYNC
 from cloister.flare.trust_watch import TrustWatch
