@@ -53,7 +53,7 @@ def _ask_server(workspace: Path, person: str) -> ServerState:
         asked_at = datetime.now(UTC)
     try:
         return ServerState(datetime.fromisoformat(state["time"]).astimezone(UTC), asked_at, state["version"])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise FederationError("the server does not say what time it is") from error
 
 

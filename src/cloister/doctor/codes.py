@@ -154,6 +154,7 @@ _WARNINGS = {
     "D0205": "the port is not chosen yet",
     "D0309": "the server's certificate ends soon",
     "D0315": "the server's certificate was looked at, and ours not shown",
+    "D0317": "no word from the server for a while",
     "D0401": "a proxy that is not used",
     "D0404": "a proxy on the way",
     "D0502": "the clock is not synchronised",

@@ -13,6 +13,7 @@ from cloister.certificates import identities, passphrase
 from cloister.doctor.audit_log import judge_report
 from cloister.doctor.clock import judge_difference
 from cloister.doctor.codes import Level, Topic
+from cloister.doctor.contact import judge_contact
 from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.handshake import Handshake, Target, shake_hands
 from cloister.doctor.here import AskServer, Here
@@ -33,6 +34,7 @@ from cloister.doctor.server import (
 from cloister.doctor.site import site_probes
 from cloister.doctor.versions import judge_server
 from cloister.errors import CloisterError
+from cloister.flare.last_contact import LastContact
 from cloister.flare.port import is_free
 from cloister.trust import mailbox
 
@@ -54,6 +56,9 @@ def participant_probes(here: Here, own: Own, target: Target | None) -> Iterator[
     name, kind = own.identity.name, own.identity.kind
     yield Probe(Topic.KIT, f"key and certificate of `{name}`", lambda: judge_kit(own, here.now))
     yield Probe(Topic.ROSTER, f"the roster at `{name}`", lambda: judge_roster(own, here.document, here.now))
+    if kind == "site" and (contact := LastContact.read(own.workspace)) is not None:
+        last = contact
+        yield Probe(Topic.TLS, f"the last word of the server to `{name}`", lambda: _contact(here, own, last))
     if kind == "server":
         yield from _server_probes(here, own)
     elif target is not None:
@@ -97,6 +102,12 @@ def _session(own: Own, ask: AskServer) -> Iterator[Finding]:
     yield in_order(Topic.TLS, "the server opens a session")
     yield judge_difference(state.asked_at, state.time)
     yield judge_server(__version__, state.version)
+
+
+def _contact(here: Here, own: Own, last: LastContact) -> Iterator[Finding]:
+    yield judge_contact(last, here.now, runs=own.identity.name in here.running)
+    yield judge_difference(last.at, last.server_time)
+    yield judge_server(__version__, last.version)
 
 
 def _shake(own: Own, target: Target) -> Handshake:

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from cloister.doctor.codes import Topic
 from cloister.doctor.finding import Finding, in_order
+from cloister.doctor.handshake import cleaned
 
 _PACKAGE = "cloister"
 _TOLD = ("nvflare", "torch", "cryptography")
@@ -74,6 +75,7 @@ def judge_versions(found: Installed) -> Iterator[Finding]:
 
 def judge_server(here: str, server: str) -> Finding:
     """Whether the server runs this version of Cloister, and thereby of NVFlare (pure)."""
+    server = cleaned(server.encode("ascii", "replace"))
     if here == server:
         return in_order(Topic.VERSIONS, f"the server runs Cloister {server} as well")
     hint = "NVFlare does not speak across versions: all participants upgrade together"

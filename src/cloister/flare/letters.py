@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from cloister.certificates import pem, profile
+from cloister.flare.last_contact import note_contact
 from cloister.flare.trust_watch import TrustWatch
 from cloister.provisioning.kit import KitPaths
 from cloister.provisioning.renewal import install_certificate, is_due, is_requested, request_renewal
@@ -42,6 +43,7 @@ def exchange_letters(name: str, watch: TrustWatch, exchange: Exchange) -> bool:
     if must_ask(certificate, trust, now) or is_requested(workspace):
         request = request_renewal(workspace, identity, now).decode()
     answer = exchange({"version": trust.version, "have": pem.fingerprint(certificate), "request": request})
+    note_contact(workspace, answer, watch.clock())
     for content in list(answer.get("rosters", [])):
         if (newer := take_up(workspace, str(content).encode())) is not None:
             _log.info("version %d of the roster is in force", newer.version)
