@@ -65,5 +65,5 @@ def note_contact(workspace: Path, answer: dict[str, Any], now: datetime) -> None
         found = LastContact(now, datetime.fromisoformat(str(answer["time"])).astimezone(UTC), str(answer["version"]))
         if before is None or before.version != found.version or not timedelta() <= now - before.at < EVERY:
             found.write(workspace)
-    except (OSError, ValueError, KeyError, OverflowError):  # a note that cannot be made keeps no roster and no certificate back
+    except (OSError, ValueError, KeyError, OverflowError):  # what has come with the answer counts without a note
         return
