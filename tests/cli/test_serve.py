@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from cloister.audit import Log
 from cloister.errors import ExitStatus
+from cloister.file_lock import locked
 from cloister.files import sha256_of_file, write_json
 from cloister.flare.audit_log import log_of_site, record_start
 from cloister.flare.launcher import MARKER
@@ -162,3 +165,18 @@ def test_an_upgrade_keeps_key_policy_log_and_all_that_is_remembered(root: Path, 
     assert changed <= {"processes.json", "sites/alpha/local/resources.json", "sites/alpha/startup/fed_client.json"}
     assert {"sites/alpha/local/resources.json", "sites/alpha/startup/fed_client.json"} <= changed
     assert _digests(root / "policies") == documents
+
+
+def test_services_that_start_at_once_wait_for_each_other(root: Path) -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        with locked(root / ".cloister/lock"):
+            held.set()
+            time.sleep(1)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    served(root, "alpha")
+    other.join()

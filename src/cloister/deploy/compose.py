@@ -85,7 +85,7 @@ services:
       - {ENTRYPOINT_FOLDER}/.cloister:size=16m,mode=0700,uid={UID},gid={UID}
 {f"    secrets:{chr(10)}{granted}" if granted else ""}\
     healthcheck:
-      test: [CMD, python, -m, cloister.flare.connected, {service.kind}, "{service.port}"]
+      test: [CMD, python, -P, -m, cloister.flare.connected, {service.kind}, "{service.port}"]
       interval: 30s
       timeout: 10s
       start_period: 2m

@@ -142,7 +142,7 @@ TasksMax={service.tasks}
 
 {_FOR_BOTH}\
 {_home(machine, reads)}\
-ReadWritePaths={_quoted(f"{machine.folder}/.cloister")}
+ReadWritePaths={_quoted(f"-{machine.folder}/.cloister")}
 InaccessiblePaths={_quoted(f"-{machine.folder}/.cloister/authority")} {_quoted(f"-{machine.folder}/.cloister/people")}
 
 {_FOR_A_SERVER if service.is_server else _FOR_A_SITE}

@@ -9,7 +9,6 @@ crashed parent, left behind, and never touches another federation's.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -26,6 +25,7 @@ from cloister.certificates import Identity, identities
 from cloister.certificates.keys import is_encrypted
 from cloister.certificates.passphrase import handed_over
 from cloister.errors import FederationError, ProvisioningError, UsageError
+from cloister.file_lock import lock
 from cloister.files import private_folder, write_json
 from cloister.flare.kit import person_files, server_files, site_files, write_kit
 from cloister.flare.launcher import MARKER
@@ -42,6 +42,7 @@ from cloister.trust import trust_in_force
 from cloister.trust.in_force import settle_roots
 
 _NO_KEY_HINT = "run `cloister provision`, or join with a kit"
+_PATIENCE_SECONDS = 30.0
 _MARK_HINT = "stop this federation's processes by hand, then remove the file"
 
 
@@ -115,13 +116,13 @@ class LocalFederation:
         write_json(self.state.processes, [vars(entry) for entry in entries])
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep two commands from starting or stopping at once."""
+    def _locked(self, seconds: float = 0.0) -> Iterator[None]:
+        """Keep two commands from starting or stopping at once; another one is waited for so long."""
         self.state.make()
         descriptor = os.open(self.state.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
+        with os.fdopen(descriptor, "w"):
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(descriptor, seconds)
             except OSError as error:
                 raise FederationError("another `cloister` command is starting or stopping this federation") from error
             yield
@@ -227,7 +228,7 @@ class LocalFederation:
         Raises:
             CloisterError: where the kit is not in order, or ``name`` runs already.
         """
-        with self._locked():
+        with self._locked(_PATIENCE_SECONDS):  # a machine that boots starts all its services at once
             others = {entry.name: entry for entry in self.running().values() if entry.pid != os.getpid()}
             if name in others:
                 hint = "stop it with `cloister down`, or with whatever started it"
