@@ -24,8 +24,12 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, .
 
 
 COMMANDS = dict(_commands(typer.main.get_command(app)))
-INSIDE = [path for path in COMMANDS if path != ("import",)]
-"""Those that work in a federation's folder; the other one makes such a folder."""
+_ANYWHERE = {
+    ("import",),
+    *((kind, step) for kind in ("site", "person", "server") for step in ("init", "request", "join")),
+}
+INSIDE = [path for path in COMMANDS if path not in _ANYWHERE]
+"""Those that work in a federation's folder; the others make such a folder."""
 
 
 def arguments_of(command: Any) -> list[str]:
@@ -84,7 +88,9 @@ def test_without_json_nothing_but_words_for_people(path: tuple[str, ...], tmp_pa
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in INSIDE if path[0] not in ("demo", "audit", "doctor", "serve", "deploy") and path != ("down",)], ids=" ".join
+    "path",
+    [path for path in INSIDE if path[0] not in ("demo", "audit", "doctor", "serve", "deploy") and path != ("down",)],
+    ids=" ".join,
 )
 def test_over_invalid_documents_every_command_fails_with_every_problem(path: tuple[str, ...], tmp_path: Path) -> None:
     root = make_federation(tmp_path)

@@ -13,7 +13,10 @@ from cloister.trust.mailbox import FOLDER, put_request
 
 
 def collect(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Fetch waiting requests over the session of an it-admin whose key is here."""
+    """Fetch the requests that wait at the server.
+
+    Over the session of an it-admin whose key is here.
+    """
     del as_json
     here, local, out = AuthorityHere.at(folder), federation_here(folder), output()
     with connect(local.state.person(person), person) as session:

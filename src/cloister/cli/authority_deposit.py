@@ -14,7 +14,10 @@ from cloister.trust.mailbox import FOLDER, grants_in, rosters_after
 
 
 def deposit(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Leave what the authority has signed at the server, over the session of an it-admin whose key is here."""
+    """Bring what the authority signed to the server.
+
+    Over the session of an it-admin whose key is here.
+    """
     del as_json
     here, local, out = AuthorityHere.at(folder), federation_here(folder), output()
     mailbox = here.state.folder / AUTHORITY_FOLDER / FOLDER

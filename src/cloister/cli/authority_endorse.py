@@ -27,7 +27,10 @@ def endorse(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Approve a first request with your own key; writes a file beside it."""
+    """Approve a first request with your own key.
+
+    Writes a file beside it, which travels along.
+    """
     del as_json
     local = federation_here(folder)
     if person not in local.federation.authority.approvers:

@@ -10,7 +10,7 @@ from cloister.cli.options import FolderOption, JsonOption, output
 
 
 def publish(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
-    """Sign a new version of the roster, which also makes it fresh."""
+    """Sign the roster anew, as the document is."""
     del as_json
     here, out = AuthorityHere.at(folder), output()
     version = here.publish(out)

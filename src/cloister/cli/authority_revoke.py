@@ -26,9 +26,9 @@ def revoke(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke the certificates of a participant and publish the roster that says so.
+    """Revoke a participant's certificates.
 
-    Its live connection ends, its queued jobs are refused. Revoking again publishes again.
+    Publishes the roster that says so: a live connection ends, queued jobs are refused. Revoking again publishes again.
     """
     del as_json
     here, now, out = AuthorityHere.at(folder), datetime.now(UTC), output()

@@ -25,7 +25,7 @@ from cloister.trust.mailbox import grant_for, put_request
 
 
 def renew(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Whose; everybody whose key is here and due.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose; everybody whose key is here and due.")] = "",
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new key as well, whatever its age.")] = False,
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the request to a file for the authority.")

@@ -45,7 +45,10 @@ def request(
     folder: FolderOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the request for a certificate, and show the fingerprint to read out."""
+    """Write the request for a certificate.
+
+    Shows the fingerprint of the key, to be read to the authority over the telephone.
+    """
     del as_json
     enrolment.request("site", name, folder, output(), out, adopt)
 
