@@ -51,9 +51,9 @@ def approve(
     replaces, and needs nothing.
     """
     del as_json
+    here = AuthorityHere.at(folder)
     if bool(requests) == renewals:
         raise UsageError("name requests, or give --renewals")
-    here = AuthorityHere.at(folder)
     if renewals:
         _renewals(here, output())
         return
