@@ -180,3 +180,19 @@ def test_services_that_start_at_once_wait_for_each_other(root: Path) -> None:
     held.wait()
     served(root, "alpha")
     other.join()
+
+
+def test_a_folder_from_before_there_were_signed_rosters_keeps_every_file(root: Path) -> None:
+    state = root / ".cloister"
+    for name in ("authority/rosters", "server/mailbox"):
+        shutil.rmtree(state / name)
+    for folder in [*state.glob("*/trust"), *state.glob("*/*/trust")]:
+        shutil.rmtree(folder)
+    before = _digests(state)
+    refused = cloister("serve", "alpha", "--folder", root)
+    assert (refused.status, "no kit of `alpha`" in refused.err) == (ExitStatus.FAILED, True)
+    done = cloister("provision", "--folder", root, "--json")
+    assert {entry["created"] for entry in done.value["issued"]} == {False}
+    served(root, "alpha")
+    after = _digests(state)
+    assert {name for name, digest in before.items() if after.get(name) != digest} == set()
