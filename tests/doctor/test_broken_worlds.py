@@ -8,20 +8,17 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from cloister.certificates import PrivateKey, pem
 from cloister.doctor import Level
 from cloister.trust import roster_file
+from tests.doctor import damage
 from tests.doctor.world import SITE, World, codes
 from tests.federation_folder import change_document
-from tests.signed_policies import revoke_policy
-
-YEAR = timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -43,192 +40,55 @@ class Broken:
     alone: bool = True
 
 
-def own_certificate(world: World, **how: timedelta) -> None:
-    identity = world.identity(SITE)
-    content = world.certify(identity, PrivateKey.load(world.startup / "client.key"), **how)
-    world.certificate_file.write_bytes(content)
-    print_ = pem.fingerprint(pem.parse_certificate(content, "x"))
-    world.publish(pins=world.renamed_pins(SITE, frozenset({print_})))
-
-
-def expired(world: World) -> None:
-    own_certificate(world, begun=timedelta(days=40, hours=1), lasting=timedelta(days=10))
-
-
-def not_yet(world: World) -> None:
-    own_certificate(world, begun=-timedelta(days=10))
-
-
-def overdue(world: World) -> None:
-    own_certificate(world, begun=timedelta(days=95), lasting=timedelta(days=100, hours=1))
-
-
-def other_key(world: World) -> None:
-    mine = PrivateKey.load(world.startup / "client.key").public_key
-    stranger = next(key for key in world.keys if key.public_key != mine)
-    (world.startup / "client.key").unlink()
-    stranger.write(world.startup / "client.key")
-
-
-def other_authority(world: World) -> None:
-    key = PrivateKey.load(world.startup / "client.key")
-    world.certificate_file.write_bytes(world.certify(world.identity(SITE), key, by=world.strangers))
-
-
-def no_certificate(world: World) -> None:
-    world.certificate_file.unlink()
-
-
-def damaged_certificate(world: World) -> None:
-    world.certificate_file.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-
-
-def loose_key(world: World) -> None:
-    (world.startup / "client.key").chmod(0o640)
-
-
-def loose_folder(world: World) -> None:
-    (world.root / ".cloister").chmod(0o755)
-
-
-def loose_startup(world: World) -> None:
-    world.startup.chmod(0o750)
-
-
-def loose_other_secret(world: World) -> None:
-    (world.workspace / "split.key").write_bytes(b"x" * 32)
-    (world.workspace / "split.key").chmod(0o604)
-
-
-def renamed_organisation(world: World) -> None:
-    sites = tuple(
-        replace_entry(each, organisation="another") if each.name == SITE else each for each in world.document.sites
-    )
-    world.publish(federation=world.document.model_copy(update={"sites": sites}))
-
-
-def replace_entry(entry: object, **changes: str) -> object:
-    return entry.model_copy(update=changes)  # type: ignore[attr-defined]
-
-
-def off_the_roster(world: World) -> None:
-    sites = tuple(each for each in world.document.sites if each.name != SITE)
-    world.publish(federation=world.document.model_copy(update={"sites": sites}))
-
-
-def no_roster(world: World) -> None:
-    roster_file(world.workspace).unlink()
-
-
-def damaged_roster(world: World) -> None:
-    roster_file(world.workspace).write_bytes(b"{}")
-
-
-def stale(world: World) -> None:
-    now = datetime.now(UTC).replace(microsecond=0)
-    world.publish(issued_at=now - timedelta(days=9), next_update=now - timedelta(days=2))
-
-
-def other_serial(world: World) -> None:
-    world.publish(pins=world.renamed_pins(SITE, frozenset({"0" * 64})))
-
-
-def revoked(world: World) -> None:
-    world.revoke(SITE, "the machine was stolen")
-
-
-def unsigned(world: World) -> None:
-    (world.root / "policies" / f"{SITE}.yaml.sig").unlink(missing_ok=True)
-    for path in (world.root / "policies").glob(f"*{SITE}*"):
-        if path.suffix != ".yaml":
-            path.unlink()
-
-
-def ended(world: World) -> None:
-    change_document(world.root, f"policies/{SITE}.yaml", {"valid_until": "2026-02-01"})
-
-
-def changed_after_signing(world: World) -> None:
-    change_document(world.root, f"policies/{SITE}.yaml", {"purposes": ["marketing"]})
-
-
-def revoked_policy(world: World) -> None:
-    revoke_policy(world.root, SITE)
-
-
-def invalid_document(world: World) -> None:
-    (world.root / "silos" / f"{SITE}.yaml").write_text("site: alpha\nno_such_key: 1\n", encoding="utf-8")
-
-
-def model_gone(world: World) -> None:
-    places = {"all-minilm-l6-v2": {"path": "nowhere"}}
-    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
-
-
-def model_without_weights(world: World) -> None:
-    (world.root / "empty").mkdir()
-    places = {"all-minilm-l6-v2": {"path": "empty"}}
-    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
-
-
-def other_model(world: World) -> None:
-    (world.root / "other").mkdir()
-    (world.root / "other" / "model.safetensors").write_bytes(b"other weights")
-    places = {"all-minilm-l6-v2": {"path": "other"}}
-    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": places})
-
-
-def records_gone(world: World) -> None:
-    (world.root / "records" / f"{SITE}.csv").unlink()
-
-
-def column_gone(world: World) -> None:
-    (world.root / "records" / f"{SITE}.csv").write_text("patient_id,note\nP1,x\n", encoding="utf-8")
-
-
-def much_memory(world: World) -> None:
-    change_document(world.root, f"silos/{SITE}.yaml", {"capacity": {"memory_gib": 4096}})
-
-
-def broken_log(world: World) -> None:
-    (world.workspace / "audit").mkdir(mode=0o700)
-
-
 TABLE = [
-    Broken("own certificate expired", expired, "D0608", r"expired on .* UTC, 30 days .* ago by this machine's clock"),
-    Broken("own certificate not yet valid", not_yet, "D0609", r"is not valid before", alone=False),
-    Broken("renewal overdue", overdue, "D0614", r"in 5 days .*nine tenths of its life are over"),
-    Broken("key of another certificate", other_key, "D0605", r"does not belong to the key beside it"),
-    Broken("certificate of another authority", other_authority, "D0606", r"was signed by another authority"),
-    Broken("no certificate", no_certificate, "D0601", r"client\.crt` is missing"),
-    Broken("damaged certificate", damaged_certificate, "D0602", r"`.*client\.crt` .*certificate"),
-    Broken("key readable by others", loose_key, "D0603", r"can be read by others \(mode 0640\)", alone=False),
-    Broken("state folder open", loose_folder, "D1401", r"`.*/\.cloister` is open to others \(mode 0755\)"),
-    Broken("folder of the key open", loose_startup, "D0604", r"startup` is open to others", alone=False),
-    Broken("another secret open", loose_other_secret, "D1402", r"split\.key` can be read by others \(mode 0604\)"),
-    Broken("entry changed", renamed_organisation, "D0610", r"differs from the roster's entry `alpha` in `subject`"),
-    Broken("off the roster", off_the_roster, "D0701", r"`alpha` is not in version 2 of the roster", alone=False),
-    Broken("no roster", no_roster, "D0702", r"the signed roster `.*roster\.json` is missing"),
-    Broken("damaged roster", damaged_roster, "D0703", r"roster\.json`: "),
-    Broken("stale roster", stale, "D0704", r"version 2 of the roster is stale: .* 2 days .*no new jobs"),
-    Broken("other serial", other_serial, "D0707", r"serial number [0-9a-f]+, which was not issued for that entry"),
-    Broken("revoked", revoked, "D0612", r"was revoked on .* UTC: the machine was stolen"),
-    Broken("policy unsigned", unsigned, "D0801", r"takes no jobs: `policies/alpha\.yaml` is not signed"),
-    Broken("policy ended", ended, "D0802", r"the policy ended on 2026-02-01 .*policies/alpha\.yaml:\d+"),
-    Broken("policy changed", changed_after_signing, "D0803", r"takes no jobs: .*policies/alpha\.yaml"),
-    Broken("policy revoked", revoked_policy, "D0803", r"takes no jobs: .*revoked"),
-    Broken("invalid document", invalid_document, "D1501", r"`silos/alpha\.yaml:2`: unknown key `no_such_key`"),
-    Broken("base model missing", model_gone, "D1101", r"`all-minilm-l6-v2`: `.*/nowhere` is no folder"),
-    Broken("base model without weights", model_without_weights, "D1101", r"holds no `model\.safetensors`"),
     Broken(
-        "another base model", other_model, "D1102", r"has sha256 [0-9a-f]{16}…, and the policy of `alpha` pins 53aa"
+        "own certificate expired", damage.expired, "D0608", r"expired on .* UTC, 30 days .* ago by this machine's clock"
+    ),
+    Broken("own certificate not yet valid", damage.not_yet, "D0609", r"is not valid before", alone=False),
+    Broken("renewal overdue", damage.overdue, "D0614", r"in 5 days .*nine tenths of its life are over"),
+    Broken("key of another certificate", damage.other_key, "D0605", r"does not belong to the key beside it"),
+    Broken("certificate of another authority", damage.other_authority, "D0606", r"was signed by another authority"),
+    Broken("no certificate", damage.no_certificate, "D0601", r"client\.crt` is missing"),
+    Broken("damaged certificate", damage.damaged_certificate, "D0602", r"`.*client\.crt` .*certificate"),
+    Broken("key readable by others", damage.loose_key, "D0603", r"can be read by others \(mode 0640\)", alone=False),
+    Broken("state folder open", damage.loose_folder, "D1401", r"`.*/\.cloister` is open to others \(mode 0755\)"),
+    Broken("folder of the key open", damage.loose_startup, "D0604", r"startup` is open to others", alone=False),
+    Broken(
+        "another secret open", damage.loose_other_secret, "D1402", r"split\.key` can be read by others \(mode 0604\)"
     ),
     Broken(
-        "records missing", records_gone, "D1201", r"dataset `clinical-notes` cannot be read: .*silos/alpha\.yaml:\d+"
+        "entry changed", damage.renamed_organisation, "D0610", r"differs from the roster's entry `alpha` in `subject`"
     ),
-    Broken("column missing", column_gone, "D1201", r"no column `triage`"),
-    Broken("more memory promised", much_memory, "D1003", r"GiB of memory, and .* promises 4096 GiB to a job"),
-    Broken("audit log removed", broken_log, "D1701", r"not what was written: missing: the log was removed"),
+    Broken("off the roster", damage.off_the_roster, "D0701", r"`alpha` is not in version 2 of the roster", alone=False),
+    Broken("no roster", damage.no_roster, "D0702", r"the signed roster `.*roster\.json` is missing"),
+    Broken("damaged roster", damage.damaged_roster, "D0703", r"roster\.json`: "),
+    Broken("stale roster", damage.stale, "D0704", r"version 2 of the roster is stale: .* 2 days .*no new jobs"),
+    Broken(
+        "other serial", damage.other_serial, "D0707", r"serial number [0-9a-f]+, which was not issued for that entry"
+    ),
+    Broken("revoked", damage.revoked, "D0612", r"was revoked on .* UTC: the machine was stolen"),
+    Broken("policy unsigned", damage.unsigned, "D0801", r"takes no jobs: `policies/alpha\.yaml` is not signed"),
+    Broken("policy ended", damage.ended, "D0802", r"the policy ended on 2026-02-01 .*policies/alpha\.yaml:\d+"),
+    Broken("policy changed", damage.changed_after_signing, "D0803", r"takes no jobs: .*policies/alpha\.yaml"),
+    Broken("policy revoked", damage.revoked_policy, "D0803", r"takes no jobs: .*revoked"),
+    Broken("invalid document", damage.invalid_document, "D1501", r"`silos/alpha\.yaml:2`: unknown key `no_such_key`"),
+    Broken("base model missing", damage.model_gone, "D1101", r"`all-minilm-l6-v2`: `.*/nowhere` is no folder"),
+    Broken("base model without weights", damage.model_without_weights, "D1101", r"holds no `model\.safetensors`"),
+    Broken(
+        "another base model",
+        damage.other_model,
+        "D1102",
+        r"has sha256 [0-9a-f]{16}…, and the policy of `alpha` pins 53aa",
+    ),
+    Broken(
+        "records missing",
+        damage.records_gone,
+        "D1201",
+        r"dataset `clinical-notes` cannot be read: .*silos/alpha\.yaml:\d+",
+    ),
+    Broken("column missing", damage.column_gone, "D1201", r"no column `triage`"),
+    Broken("more memory promised", damage.much_memory, "D1003", r"GiB of memory, and .* promises 4096 GiB to a job"),
+    Broken("audit log removed", damage.broken_log, "D1701", r"not what was written: missing: the log was removed"),
 ]
 
 
@@ -245,7 +105,7 @@ def test_the_damage_is_told_with_its_code_and_its_sentence(world: World, case: B
 
 
 def test_two_thirds_of_a_certificate_s_life_are_a_warning(world: World) -> None:
-    own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100, hours=1))
+    damage.own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100, hours=1))
     findings = world.findings()
     assert codes(findings) == set()
     (due,) = [each for each in findings if each.code == "D0613"]
@@ -301,14 +161,14 @@ def test_no_record_is_quoted(world: World, tmp_path: Path) -> None:
 def test_a_renewal_that_was_interrupted_is_a_warning_whatever_was_replaced_already(world: World) -> None:
     ready = world.workspace / "renewal" / "ready"
     ready.mkdir(parents=True, mode=0o700)
-    other_key(world)
+    damage.other_key(world)
     findings = world.findings()
     assert codes(findings) == set()
     assert "D0617" in {each.code for each in findings}
 
 
 def test_a_request_that_waits_is_named_where_renewal_is_due(world: World) -> None:
-    own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100))
+    damage.own_certificate(world, begun=timedelta(days=70), lasting=timedelta(days=100))
     (world.workspace / "renewal").mkdir(mode=0o700)
     (world.workspace / "renewal" / "pending.json").write_text("{}")
     (due,) = [each for each in world.findings() if each.code == "D0613"]

@@ -16,7 +16,6 @@ from cloister.doctor.gpu import ask_driver, cuda_of_torch, judge_gpus
 from cloister.doctor.handshake import Target
 from cloister.doctor.here import Here
 from cloister.doctor.network import (
-    DIAL_SECONDS,
     Answer,
     Resolution,
     dial,
@@ -27,7 +26,7 @@ from cloister.doctor.network import (
 )
 from cloister.doctor.own import Own
 from cloister.doctor.probe import Probe
-from cloister.doctor.proxy import ask, judge_environment, judge_tunnel, named, proxy_for
+from cloister.doctor.proxy import judge_environment, named
 from cloister.doctor.rights import judge_rights, walk
 from cloister.doctor.versions import ask_installed, judge_versions
 from cloister.roster import Server
@@ -72,7 +71,7 @@ class Machine:
     def probes(self, wanted: tuple[Identity, ...]) -> Iterator[Probe]:
         """What to look at, in order."""
         yield Probe(Topic.NAME, f"the name `{self.server.host}`", self._name)
-        yield Probe(Topic.PROXY, "the environment's proxy", lambda: self._proxy(wanted))
+        yield Probe(Topic.PROXY, "the environment's proxy", self._proxy)
         yield Probe(Topic.PORT, "the server's port", self._port)
         yield Probe(Topic.CLOCK, "this machine's clock", self._clock)
         yield Probe(Topic.VERSIONS, "installed versions", lambda: judge_versions(ask_installed()))
@@ -85,12 +84,8 @@ class Machine:
     def _name(self) -> Iterator[Finding]:
         yield judge_resolution(self.resolution, server_here=self.here.server_here)
 
-    def _proxy(self, wanted: tuple[Identity, ...]) -> Iterator[Finding]:
-        host, environment = self.server.host, self.here.environment
-        yield judge_environment(host, environment)
-        proxy = proxy_for(host, environment)
-        if proxy is not None and self.port is not None and any(each.kind == "person" for each in wanted):
-            yield judge_tunnel(proxy, ask(proxy, host, self.port, DIAL_SECONDS), host, self.port)
+    def _proxy(self) -> Iterator[Finding]:
+        yield judge_environment(self.server.host, self.here.environment)
 
     def _port(self) -> Iterator[Finding]:
         if self.port is None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from cloister import __version__
@@ -18,10 +18,11 @@ from cloister.doctor.finding import Finding, in_order
 from cloister.doctor.handshake import Handshake, Target, shake_hands
 from cloister.doctor.here import AskServer, Here
 from cloister.doctor.kit import judge_kit
+from cloister.doctor.network import DIAL_SECONDS
 from cloister.doctor.own import Own
 from cloister.doctor.peer import Expected, judge_certificate, judge_handshake
 from cloister.doctor.probe import Probe
-from cloister.doctor.proxy import named, proxy_for
+from cloister.doctor.proxy import Proxy, ask, judge_tunnel, named, proxy_for
 from cloister.doctor.roster import judge_roster
 from cloister.doctor.server import (
     judge_hosts,
@@ -70,22 +71,35 @@ def participant_probes(here: Here, own: Own, target: Target | None) -> Iterator[
 
 
 def _tls_probes(here: Here, own: Own, target: Target) -> Iterator[Probe]:
+    """Each is looked at before the next is asked for: what rests on something that is wrong is not tried."""
     seen: list[Finding] = []
 
-    def tls() -> list[Finding]:
-        seen.extend(_tls(here, own, target))
-        return seen
+    def kept(look: Callable[[], Iterator[Finding]]) -> Callable[[], list[Finding]]:
+        def tried() -> list[Finding]:
+            seen.extend(look())
+            return seen[:]
 
-    yield Probe(Topic.TLS, "mutual TLS with the server", tls, _TLS_SECONDS)
-    ask = here.ask_server
-    if own.identity.kind == "person" and ask is not None and all(each.level is Level.OK for each in seen):
-        yield Probe(Topic.TLS, "a session with the server", lambda: _session(own, ask), _SESSION_SECONDS)
+        return tried
+
+    yield Probe(Topic.TLS, "mutual TLS with the server", kept(lambda: _tls(here, own, target)), _TLS_SECONDS)
+    if own.identity.kind != "person":
+        return
     proxy = proxy_for(target.host, here.environment)
-    if own.identity.kind == "person" and proxy is not None:
+    if proxy is not None:
         through = replace(target, proxy=proxy)
-        yield Probe(
-            Topic.TLS, f"mutual TLS through the proxy `{proxy}`", lambda: _tls(here, own, through), _TLS_SECONDS
-        )
+        seen.clear()
+        look = kept(lambda: _through(here, own, through, proxy))
+        yield Probe(Topic.PROXY, f"the way through the proxy `{proxy}`", look, _TLS_SECONDS)
+    session = here.ask_server
+    if session is not None and seen and all(each.level is Level.OK for each in seen):
+        yield Probe(Topic.TLS, "a session with the server", lambda: _session(own, session), _SESSION_SECONDS)
+
+
+def _through(here: Here, own: Own, target: Target, proxy: Proxy) -> Iterator[Finding]:
+    tunnel = judge_tunnel(proxy, ask(proxy, target.host, target.port, DIAL_SECONDS), target.host, target.port)
+    yield tunnel
+    if tunnel.level is Level.OK:
+        yield from _tls(here, own, target)
 
 
 def _tls(here: Here, own: Own, target: Target) -> Iterator[Finding]:
