@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import cloister
-from tests.federation_folder import PERSON, change_document, make_federation
+from tests.federation_folder import OFFICER, PERSON, change_document, make_federation
 
 
 @pytest.fixture
@@ -139,3 +139,14 @@ def test_a_policy_without_its_cases_is_valid_where_it_is_used_and_not_where_all_
     assert done.status == 0, done.err
     assert "no case can be put to a policy here" in done.out
     assert cloister("policy", "check", "-C", root).status == 4
+
+
+@pytest.mark.parametrize(("keys", "who"), [([OFFICER], OFFICER), ([PERSON], PERSON), ([OFFICER, PERSON], PERSON)])
+def test_whoever_has_the_only_key_here_is_meant(root: Path, keys: list[str], who: str) -> None:
+    for name in keys:
+        startup = root / ".cloister/people" / name / "startup"
+        startup.mkdir(parents=True)
+        (startup / "client.key").touch()
+    done = cloister("job", "list", "-C", root)
+    assert done.status != 0
+    assert f"people/{who}/" in done.err

@@ -3,7 +3,7 @@
 
 A machine is a namespace each for network, mounts, processes and host name, kept by one process; when that ends,
 whatever runs there ends as well. It sees its own home and a folder that all share, and of the other machines nothing.
-Machines are connected by a bridge in a namespace of its own, so that this machine's own network is left as it is.
+Machines are connected by a switch in a namespace of its own, so that this machine's own network is left as it is.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def check_possible() -> None:
     """
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         raise CannotError(f"`{missing[0]}` is not installed")
-    trial = "ip link add t0 type veth peer name t1 && ip link add t2 type bridge && mount -t tmpfs tmpfs /mnt"
+    limit = f"tc qdisc add dev lo root tbf rate {RATE} burst 64kb latency 400ms"
+    trial = f"test -w /dev/net/tun && {limit} && mount -t tmpfs tmpfs /mnt"
     command = ["unshare", "--net", "--mount", "--pid", "--uts", "--fork", "--mount-proc", "sh", "-c", trial]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -194,44 +196,33 @@ class Machine:
 
 
 class Network:
-    """A bridge, and machines that are plugged into it."""
+    """A switch, and machines that are plugged into it: every frame is on its way for half of `DELAY_MS`.
 
-    def __init__(self) -> None:
+    Args:
+        machines: up to nine, which are connected from now on.
+    """
+
+    def __init__(self, machines: Iterable[Machine]) -> None:
         self.space = Namespace()
-        self.space.run("ip link add bridge0 type bridge && ip link set bridge0 up")
-        self.delayed = True
-
-    def connect(self, machine: Machine) -> None:
-        """Plug a machine in, over a line of limited speed, and with a delay where the kernel has one."""
-        port = f"p{machine.space.pid}"
-        self.space.run(f"ip link add {port} type veth peer name line0")
-        subprocess.run(
-            [
-                "nsenter",
-                "--target",
-                str(self.space.pid),
-                "--net",
-                "ip",
-                "link",
-                "set",
-                "line0",
-                "netns",
-                str(machine.space.pid),
-            ],
-            check=True,
+        lines = {f"line{number}": machine for number, machine in enumerate(machines)}
+        command = [sys.executable, str(Path(__file__).with_name("delaying_switch.py")), str(DELAY_MS / 2), *lines]
+        self._switch = subprocess.Popen(
+            ["nsenter", "--target", str(self.space.pid), "--net", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        self.space.run(f"ip link set {port} master bridge0 up")
-        machine.space.run(f"ip addr add {machine.address}/24 dev line0 && ip link set line0 up")
-        for space, device in ((self.space, port), (machine.space, "line0")):
-            self._limit(space, device)
-
-    def _limit(self, space: Namespace, device: str) -> None:
-        try:
-            space.run(f"tc qdisc add dev {device} root netem delay {DELAY_MS / 2}ms rate {RATE}")
-        except AssertionError:  # a kernel without netem
-            self.delayed = False
-            space.run(f"tc qdisc add dev {device} root tbf rate {RATE} burst 64kb latency 400ms")
+        assert self._switch.stdout is not None
+        assert self._switch.stdout.readline() == b"ready\n"
+        for line, machine in lines.items():
+            move = ["ip", "link", "set", line, "netns", str(machine.space.pid)]
+            subprocess.run(["nsenter", "--target", str(self.space.pid), "--net", *move], check=True)
+            machine.space.run(
+                f"ip addr add {machine.address}/24 dev {line}; ip link set {line} up;"
+                f"tc qdisc add dev {line} root tbf rate {RATE} burst 64kb latency 400ms"
+            )
 
     def close(self) -> None:
         """Take it down."""
         self.space.close()
+        self._switch.kill()
+        self._switch.communicate()

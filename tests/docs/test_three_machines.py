@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cloister.trust import trust_in_force
-from tests.docs.machines import CannotError, Machine, Network, Said, check_possible
+from tests.docs.machines import DELAY_MS, CannotError, Machine, Network, Said, check_possible
 from tests.docs.pages import text_of
 
 PAGE = "docs/three-machines.md"
@@ -110,13 +110,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     shared, homes = base / "transfer", base / "homes"
     shared.mkdir()
     hosts = {"coordinator.research.example": ADDRESSES[INSTITUTE]}
-    network = Network()
     machines: dict[str, Machine] = {}
+    network: Network | None = None
     try:
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
         for name, address in ADDRESSES.items():
             machines[name] = Machine(name, address, homes / name, homes, shared, hosts, path)
-            network.connect(machines[name])
+        network = Network(machines.values())
         result = Played(machines, shared, {name: [] for name in ADDRESSES})
         telephone = Telephone()
         for step in steps(text_of(PAGE)):
@@ -134,7 +134,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     finally:
         for machine in machines.values():
             machine.close()
-        network.close()
+        if network is not None:
+            network.close()
 
 
 running = [pytest.mark.flare, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -224,7 +225,14 @@ class TestPlayed:
         for name, machine in played.machines.items():
             assert machine.space.run("hostname").strip() == name
             assert machine.space.run(f"ls {machine.home.parent}") == ""
-            assert "50Mbit" in machine.space.run("tc qdisc show dev line0")
+            assert "rate 50Mbit" in machine.space.run("tc qdisc show")
+
+    @pytest.mark.parametrize("name", HOSPITALS)
+    def test_they_are_far_from_each_other(self, played: Played, name: str) -> None:
+        # The kernel's own measure of the connection that the site has kept open: its shortest round trip, in ms.
+        said = played.machines[name].space.run("ss -Htin state established dport = :8002")
+        assert all(DELAY_MS <= float(each) < 10 * DELAY_MS for each in re.findall(r"minrtt:([\d.]+)", said)), said
+        assert "minrtt:" in said
 
     def test_a_revocation_reaches_every_hospital_within_a_minute(self, played: Played) -> None:
         workspaces = [played.home(name) / "site/.cloister/sites" / name for name in HOSPITALS]

@@ -11,9 +11,9 @@ from cloister.cli.options import (
     JobIdArgument,
     JsonOption,
     PersonOption,
+    caller_of,
     federation_of,
     output,
-    person_of,
     repository,
 )
 from cloister.errors import JobError
@@ -26,7 +26,7 @@ def abort(
     """Stop one of your own jobs."""
     del as_json
     repo = repository(folder)
-    name = person_of(repo, person)
+    name = caller_of(repo, person)
     with connect(federation_of(repo).state.person(name), name) as session:
         found = resolve(session, job_id)
         if session.job(found).finished:

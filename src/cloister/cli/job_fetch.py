@@ -15,9 +15,9 @@ from cloister.cli.options import (
     JobIdArgument,
     JsonOption,
     PersonOption,
+    caller_of,
     federation_of,
     output,
-    person_of,
     repository,
 )
 from cloister.flare.session import PersonSession, connect
@@ -36,7 +36,7 @@ def fetch(
     """Download a result, and write its pages."""
     del as_json
     repo = repository(folder)
-    name = person_of(repo, person)
+    name = caller_of(repo, person)
     state = federation_of(repo).state
     out = output()
     with connect(state.person(name), name) as session:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cloister.cli.options import FolderOption, JsonOption, PersonOption, federation_of, output, person_of, repository
+from cloister.cli.options import FolderOption, JsonOption, PersonOption, caller_of, federation_of, output, repository
 from cloister.cli.progress_table import state_of
 from cloister.flare.session import PersonSession, connect
 
@@ -16,7 +16,7 @@ def list_jobs(person: PersonOption = "", folder: FolderOption = Path(), as_json:
     """List jobs, newest first."""
     del as_json
     repo = repository(folder)
-    name = person_of(repo, person)
+    name = caller_of(repo, person)
     with connect(federation_of(repo).state.person(name), name) as session:
         jobs = session.jobs()
     out = output()

@@ -14,10 +14,10 @@ from cloister.cli.options import (
     JobArgument,
     JsonOption,
     PersonOption,
+    caller_of,
     federation_of,
     job_of,
     output,
-    person_of,
     repository,
 )
 from cloister.errors import UsageError
@@ -39,7 +39,7 @@ def submit(
     """Submit a job and print its identifier."""
     del as_json
     repo = repository(folder)
-    document, name = job_of(repo, job), person_of(repo, person)
+    document, name = job_of(repo, job), caller_of(repo, person)
     local = federation_of(repo)
     code, sites = code_of(repo.root, document.value), list(repo.sites_of(document.value))
     if not sites:

@@ -17,9 +17,9 @@ from cloister.cli.options import (
     JobIdArgument,
     JsonOption,
     PersonOption,
+    caller_of,
     federation_of,
     output,
-    person_of,
     repository,
 )
 from cloister.cli.progress_table import lines_of, table_of
@@ -40,7 +40,7 @@ def watch(
     """
     del as_json
     repo = repository(folder)
-    name = person_of(repo, person)
+    name = caller_of(repo, person)
     out = output()
     with connect(federation_of(repo).state.person(name), name) as session:
         found = resolve(session, job_id)

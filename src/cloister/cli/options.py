@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cloister.certificates import identities
 from cloister.cli.console import Output, current, use
 from cloister.documents import Document, load
 from cloister.errors import UsageError
@@ -79,8 +80,19 @@ def job_of(repo: Repository, name: str) -> Document[Job]:
     return found
 
 
+def caller_of(repo: Repository, name: str) -> str:
+    """Who speaks to the server: whoever was named, else the one person whose key lies here, else as `person_of`.
+
+    Raises:
+        UsageError: where the roster has no such person, or several who might be meant.
+    """
+    local = federation_of(repo)
+    here = [each.name for each in identities(local.federation) if each.kind == "person" and local.has_key(each)]
+    return here[0] if not name and len(here) == 1 else person_of(repo, name)
+
+
 def person_of(repo: Repository, name: str) -> str:
-    """Who runs the command.
+    """In whose name it is asked.
 
     Raises:
         UsageError: where the roster has no such person, or several who might be meant.
