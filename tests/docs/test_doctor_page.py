@@ -42,6 +42,11 @@ def test_codes_that_the_page_speaks_of_exist() -> None:
     assert set(re.findall(r"\bD\d{4}\b", PAGE)) <= set(CODES)
 
 
+def test_every_code_is_tried_by_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "doctor").glob("*.py"))
+    assert [code for code in CODES if code not in PLAIN and code not in tests] == []
+
+
 def codes_in(path: Path) -> set[str]:
     return set(re.findall(r'"(D\d{4})"', path.read_text(encoding="utf-8")))
 

@@ -8,17 +8,21 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloister.certificates import pem, profile
 from cloister.doctor import Level
+from cloister.errors import CertificateError
 from cloister.trust import roster_file
 from tests.doctor import damage
 from tests.doctor.world import SITE, World, codes
 from tests.federation_folder import change_document
+from tests.signed_policies import sign_policies
 
 
 @dataclass(frozen=True)
@@ -205,3 +209,61 @@ def test_a_key_that_is_encrypted_opens_with_its_passphrase_and_is_told_without_o
     assert codes(findings) == set()
     assert "D0300" in {each.code for each in findings}
     assert all(secret.decode() not in f"{each.message}{each.hint}" for each in findings)
+
+
+def test_a_root_that_is_no_authority_s_is_told(world: World) -> None:
+    shutil.copy(world.certificate_file, world.startup / "rootCA.pem")
+    assert {"D0607", "D0703"} <= codes(world.findings())
+
+
+def test_a_certificate_of_a_weak_key_is_told_wherever_it_lies(world: World) -> None:
+    weak = rsa.generate_private_key(65537, 2048)
+    issuer = world.authority.certificate
+    now = datetime.now(UTC)
+    for name, path in (("alpha", world.certificate_file), ("coordinator", world.server / "weak.crt")):
+        builder = profile.leaf_builder(world.identity(name), weak.public_key(), issuer, timedelta(days=9), now)
+        path.write_bytes(pem.certificate_pem(world.authority.key_of(issuer).certify(builder)))
+    key = world.server / "weak.key"
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.write_bytes(weak.private_bytes(serialization.Encoding.PEM, form, none))
+    with world.serving(certificate=world.server / "weak.crt", key=key):
+        findings = world.findings()
+    assert {"D0308", "D0611"} <= codes(findings)
+    told = [each for each in findings if each.code in ("D0308", "D0611")]
+    assert all("a key that is RSA-2048" in each.message for each in told)
+
+
+@pytest.mark.parametrize(("days", "code", "level"), [(3200, "D0615", Level.WARNING), (4000, "D0616", Level.PROBLEM)])
+def test_the_end_of_the_authority_is_told(world: World, days: int, code: str, level: Level) -> None:
+    told = [each for each in world.findings(now=datetime.now(UTC) + timedelta(days=days)) if each.code == code]
+    assert told
+    assert told[0].level is level
+    assert "cloister authority rotate" in told[0].hint
+
+
+def test_whatever_else_the_roster_s_judge_says_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise CertificateError("the certificate cannot be judged")
+
+    monkeypatch.setattr("cloister.doctor.roster.judge", refuse)
+    findings = world.findings()
+    assert codes(findings) == {"D0705"}
+
+
+def test_a_policy_that_ends_soon_is_a_warning(world: World) -> None:
+    end = (datetime.now(UTC) + timedelta(days=10)).date()
+    change_document(world.root, f"policies/{SITE}.yaml", {"valid_until": end.isoformat(), "version": 2})
+    sign_policies(world.root, SITE)
+    findings = world.findings()
+    assert codes(findings) == set()
+    (soon,) = [each for each in findings if each.code == "D0804"]
+    assert f"the policy counts until {end}, 10 days from now" in soon.message
+
+
+def test_a_base_model_that_nothing_pins_is_a_warning(world: World) -> None:
+    (world.root / "spare").mkdir()
+    (world.root / "spare" / "model.safetensors").write_bytes(b"weights")
+    change_document(world.root, f"silos/{SITE}.yaml", {"base_models": {"spare": {"path": "spare"}}})
+    findings = world.findings()
+    assert codes(findings) == set()
+    assert "D1103" in {each.code for each in findings}
