@@ -72,14 +72,14 @@ def redial(cell: CoreCell) -> bool:
         Whether that was possible; otherwise the earlier connection is as it was.
     """
     manager, earlier = cell.communicator.conn_manager, cell.bb_ext_connector
-    if earlier is None:
+    if earlier is None or _is_ending(cell):
         return False
     latest = cell.connector_manager.get_external_connector(cell.root_url, False)
     if latest is None:
         return False
     deadline = time.monotonic() + _DIAL_SECONDS
     while not _leads(manager, latest.handle):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or _is_ending(cell):
             _log.warning("the server could not be dialled anew; the earlier connection stays")
             cell.communicator.remove_connector(latest.handle)
             return False
@@ -91,6 +91,11 @@ def redial(cell: CoreCell) -> bool:
         threading.Thread(target=_remove_when_closed, args=(cell, connector), daemon=True, name="redial").start()
     _log.info("connected to the server anew")
     return True
+
+
+def _is_ending(cell: CoreCell) -> bool:
+    """Whether the process is about to end: NVFlare would wait for ever for a connector that was begun meanwhile."""
+    return bool(cell.stopping or cell.asked_to_stop or not cell.running or cell.communicator.conn_manager.stopped)
 
 
 def _leads(manager: Any, handle: str) -> bool:
@@ -130,7 +135,7 @@ def keep_connected(watch: TrustWatch, trouble: Callable[[str], None]) -> None:
 def _watch(cell: Any, watch: TrustWatch, trouble: Callable[[str], None]) -> None:
     files = CredentialFiles.of(cell.endpoint.conn_props, DriverParams.CLIENT_KEY, DriverParams.CLIENT_CERT)
     shown = b""
-    while cell.running and not cell.asked_to_stop:
+    while not _is_ending(cell):
         time.sleep(_EVERY_SECONDS)
         try:
             if not shown and dialling.latest:
@@ -140,6 +145,17 @@ def _watch(cell: Any, watch: TrustWatch, trouble: Callable[[str], None]) -> None
             leave_stranger(cell, watch, trouble)
         except Exception:  # noqa: BLE001 - the next look is in two seconds, and each dialling is judged by itself
             _log.exception("the connection to the server could not be looked at")
+    _stop_late_connectors(cell)
+
+
+def _stop_late_connectors(cell: Any) -> None:
+    """Stop what was begun after NVFlare had gone through its connectors to stop them; it waits for each."""
+    manager, deadline = cell.communicator.conn_manager, time.monotonic() + _DIAL_SECONDS
+    while not manager.stopped and time.monotonic() < deadline:
+        time.sleep(_STEP_SECONDS)
+    for connector in list(manager.connectors.values()):
+        if not connector.stopped.is_set():
+            cell.communicator.remove_connector(connector.handle)
 
 
 def look(cell: Any, files: CredentialFiles, shown: bytes) -> bytes:
