@@ -43,7 +43,15 @@ def seccomp_of(profile: str) -> dict[str, Any]:
     }
 
 
-def run(command: list[str], *, user: int, seccomp: dict[str, Any] | None, masked: bool, shown: tuple[Path, ...]) -> str:
+def run(
+    command: list[str],
+    *,
+    user: int,
+    seccomp: dict[str, Any] | None,
+    masked: bool,
+    shown: tuple[Path, ...],
+    mapped: bool = False,
+) -> str:
     """What ``command`` says in a container without a capability, whose root is read-only.
 
     Args:
@@ -52,6 +60,7 @@ def run(command: list[str], *, user: int, seccomp: dict[str, Any] | None, masked
         seccomp: filter of system calls.
         masked: whether /proc is as Docker leaves it where nothing else is said.
         shown: files of this machine that are visible, beside its programs and libraries.
+        mapped: whether its users are nobody on this machine, as with Kubernetes' `hostUsers: false`.
     """
     assert RUNTIME is not None
     bind = {"type": "bind", "options": ["rbind", "ro", "nosuid"]}
@@ -62,7 +71,7 @@ def run(command: list[str], *, user: int, seccomp: dict[str, Any] | None, masked
     ]
     folders = [Path(name) for name in _SHOWN if Path(name).is_dir() and not Path(name).is_symlink()]
     mounts += [{"destination": str(path), "source": str(path), **bind} for path in (*folders, *shown)]
-    spec = {
+    spec: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": {
             "user": {"uid": user, "gid": user},
@@ -82,13 +91,25 @@ def run(command: list[str], *, user: int, seccomp: dict[str, Any] | None, masked
         }
         | ({"seccomp": seccomp} if seccomp else {}),
     }
+    if mapped:
+        ids = [{"containerID": 0, "hostID": 1_000_000, "size": 65_536}]
+        spec["linux"]["namespaces"].append({"type": "user"})
+        spec["linux"] |= {"uidMappings": ids, "gidMappings": ids}
     with tempfile.TemporaryDirectory(prefix="cloister-container-", dir="/var/lib") as name:
         folder = Path(name)
+        folder.chmod(0o755)  # a container's root is not always this machine's
         root = folder / "root"
         root.mkdir()
         for each in _SHOWN:
             if Path(each).is_symlink():
                 (root / each[1:]).symlink_to(Path(each).readlink())
+        for mount in mounts:  # a container's root may not make them where it is nobody here
+            place = root / mount["destination"][1:]
+            if Path(mount["source"]).is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+            else:
+                place.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(spec))
         manager = ["--cgroup-manager=disabled"] if RUNTIME.endswith("crun") else []
         argv = [RUNTIME, *manager, "run", "--bundle", name, folder.name]

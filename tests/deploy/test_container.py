@@ -39,10 +39,11 @@ def sandbox() -> Iterator[tuple[list[str], Path]]:
     shutil.rmtree(folder)
 
 
-def test_it_works_with_what_is_asked_for(sandbox: tuple[list[str], Path]) -> None:
+@pytest.mark.parametrize("mapped", [False, True], ids=["as Compose does", "as Kubernetes does"])
+def test_it_works_with_what_is_asked_for(sandbox: tuple[list[str], Path], mapped: bool) -> None:
     command, script = sandbox
     filters = seccomp_of(seccomp_profile())
-    assert run(command, user=UID, seccomp=filters, masked=False, shown=(script,)) == WORKS
+    assert run(command, user=UID, seccomp=filters, masked=False, shown=(script,), mapped=mapped) == WORKS
 
 
 def test_it_does_not_work_where_proc_is_masked(sandbox: tuple[list[str], Path]) -> None:
