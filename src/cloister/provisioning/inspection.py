@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from cryptography import x509
 from cloister.certificates import pem, profile
 from cloister.certificates.anchors import Anchors
 from cloister.certificates.identity import Identity, Kind, identities, startup_folder
-from cloister.errors import ProvisioningError
+from cloister.errors import CloisterError, ProvisioningError
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, KEY_FILE, Authority
 from cloister.provisioning.kit import (
     Fault,
@@ -27,8 +27,10 @@ from cloister.provisioning.kit import (
     read_public_key,
     root_faults,
 )
+from cloister.provisioning.renewal import is_overdue
 from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
+from cloister.trust import Trust, roster_file, trust_in_force
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,27 @@ def inspect(state: Path, federation: Federation, now: datetime) -> list[Standing
         kit = _read_authority(state / AUTHORITY_FOLDER)
         anchors = _anchors_of(state / AUTHORITY_FOLDER) if kit.roots else None
         lines.append(authority_standing(federation, kit, now))
-    kits = [(identity, read_kit(startup_folder(state, identity), identity)) for identity in identities(federation)]
-    return lines + [kit_standing(identity, kit, anchors, now) for identity, kit in kits]
+    for identity in identities(federation):
+        startup = startup_folder(state, identity)
+        trust, found = _roster_at(startup.parent, now)
+        known = anchors or (trust.anchors if trust else None)
+        standing = kit_standing(identity, read_kit(startup, identity), known, now)
+        lines.append(replace(standing, findings=(*standing.findings, *found)))
+    return lines
+
+
+def _roster_at(workspace: Path, now: datetime) -> tuple[Trust | None, tuple[Finding, ...]]:
+    """The roster in force in ``workspace``, if there is one, and what is wrong with it."""
+    if not roster_file(workspace).exists():
+        return None, ()
+    try:
+        trust = trust_in_force(workspace)
+    except CloisterError as error:
+        return None, (Finding(Fault.UNREADABLE, error.message, error.hint),)
+    if not trust.is_stale(now):
+        return trust, ()
+    message = f"version {trust.version} of the roster is stale since {trust.next_update:%Y-%m-%d %H:%M} UTC"
+    return trust, (Finding(Fault.STALE_ROSTER, message, "the authority signs another: cloister authority publish"),)
 
 
 def _read_authority(folder: Path) -> Kit:
@@ -90,7 +111,11 @@ def _anchors_of(folder: Path) -> Anchors | None:
 
 def kit_standing(identity: Identity, kit: Kit, anchors: Anchors | None, now: datetime) -> Standing:
     """The line of one participant, whose roots must be those of ``anchors`` where they are known (pure)."""
-    return Standing(identity.name, identity.kind, _days_left(kit.certificate, now), faults(kit, identity, now, anchors))
+    found = faults(kit, identity, now, anchors)
+    if not found and kit.certificate is not None and is_overdue(kit.certificate, now):
+        message = f"the certificate of `{identity.name}` is past two thirds of its lifetime"
+        found = (Finding(Fault.OVERDUE, message, "see `cloister renew`, and ask whoever runs the authority"),)
+    return Standing(identity.name, identity.kind, _days_left(kit.certificate, now), found)
 
 
 def authority_standing(federation: Federation, kit: Kit, now: datetime) -> Standing:

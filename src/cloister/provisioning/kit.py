@@ -34,6 +34,8 @@ class Fault(StrEnum):
     NO_AUTHORITY = "root is not an authority"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    OVERDUE = "renewal overdue"
+    STALE_ROSTER = "roster stale"
     NOT_YET_VALID = "not yet valid"
     NOT_IN_ROSTER = "differs from the roster"
     REFUSED = "refused by certificate path validation"
