@@ -132,7 +132,7 @@ def _shake(own: Own, target: Target) -> Handshake:
 def _expected(here: Here, own: Own, target: Target) -> Expected:
     server = identities(own.federation(here.document))[0]
     place = f"port {target.port} of `{target.host}`" + (f" behind the proxy `{target.proxy}`" if target.proxy else "")
-    return Expected(server, place, own.anchors, own.trust, here.now, *named(here.environment)[:1])
+    return Expected(server, place, own.anchors, own.trust, here.now, named(here.environment)[0])
 
 
 def _server_probes(here: Here, own: Own) -> Iterator[Probe]:
@@ -146,19 +146,19 @@ def _server_probes(here: Here, own: Own) -> Iterator[Probe]:
 
 
 def _own_port(here: Here, own: Own, port: int | None) -> Iterator[Finding]:
-    free = port is None or is_free(port)
-    shown: Handshake | None = None
-    if port is not None and not free:
-        shown = _shake(own, Target(here.document.server.host, _LOOPBACK, port))
     runs = own.identity.name in here.running
-    if port is not None and shown is not None and shown.certificate is not None:
+    if port is None or is_free(port):
+        yield judge_own_port(port, runs=runs, free=True, holder="")
+        return
+    target = Target(own.federation(here.document).server.host, _LOOPBACK, port)
+    shown, mine = _shake(own, target), own.kit.certificate
+    if shown.certificate is not None:
         # A service manager's server is in no list of ours; it is known by its certificate.
-        expected = _expected(here, own, Target(here.document.server.host, _LOOPBACK, port))
-        runs = runs or shown.certificate == own.kit.certificate or not [*judge_certificate(shown.certificate, expected)]
-    holder = who_listens(port) if port is not None and not free and not runs else ""
-    yield judge_own_port(port, runs=runs, free=free, holder=holder)
-    if runs and shown is not None and own.kit.certificate is not None:
-        yield from filter(None, [judge_served(shown, own.kit.certificate)])
+        ours = shown.certificate == mine or not [*judge_certificate(shown.certificate, _expected(here, own, target))]
+        runs = runs or ours
+    yield judge_own_port(port, runs=runs, free=False, holder="" if runs else who_listens(port))
+    if runs and mine is not None:
+        yield from filter(None, [judge_served(shown, mine)])
 
 
 def _mailbox(here: Here, own: Own) -> Iterator[Finding]:
