@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cloister.certificates import PrivateKey
-from cloister.provisioning import Authority, Fault, inspect
+from cloister.provisioning import Authority, Fault, hand_out, inspect
+from cloister.provisioning.revoking import revoke
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SERVER, SITE, federation
 
@@ -38,11 +39,34 @@ def test_a_sound_federation(pristine: Path, roster: Federation, now: datetime) -
 def test_time_passes(pristine: Path, roster: Federation, now: datetime) -> None:
     later = inspect(pristine, roster, now + timedelta(days=200))
     assert [line.days_left for line in later] == [3449, 164, 164, -21]
-    assert [line.problems for line in later] == [(), (), (), ("expired",)]
+    stale = "roster stale"
+    assert [line.problems for line in later] == [(), (stale,), (stale,), ("expired", stale)]
+    soon = inspect(pristine, roster, now + timedelta(days=80))
+    assert [line.problems for line in soon] == [(), (), (), ()]
     early = problems(pristine, roster, now - timedelta(days=1))
     assert early == dict.fromkeys(("trial", SERVER, SITE, PERSON), ("not yet valid",))
     late = problems(pristine, roster, now + timedelta(days=3651))
-    assert late == dict.fromkeys(("trial", SERVER, SITE, PERSON), ("expired",))
+    assert late == {"trial": ("expired",)} | dict.fromkeys((SERVER, SITE, PERSON), ("expired", stale))
+
+
+def test_a_renewal_that_is_overdue_is_told(pristine: Path, roster: Federation, now: datetime) -> None:
+    later = problems(pristine, roster, now + timedelta(days=121))
+    assert later[PERSON] == ("renewal overdue", "roster stale")
+    assert later[SITE] == ("roster stale",)
+
+
+def test_what_the_roster_in_force_has_revoked_is_told_where_there_is_no_authority(
+    state: Path, authority: Authority, roster: Federation, now: datetime
+) -> None:
+    revoke(authority, SITE, "a laptop was stolen", now)
+    hand_out(authority, roster, state, now)
+    shutil.rmtree(state / "authority")
+    assert problems(state, roster, now) == {SITE: ("revoked",)}
+
+
+def test_a_roster_that_cannot_be_read_is_told(state: Path, roster: Federation, now: datetime) -> None:
+    (state / "sites" / SITE / "trust" / "roster.json").write_bytes(b"{}")
+    assert problems(state, roster, now) == {SITE: ("unreadable",)}
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
