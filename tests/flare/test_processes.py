@@ -20,7 +20,8 @@ import pytest
 from cloister.errors import FederationError, ProvisioningError
 from cloister.flare import process_tree
 from cloister.flare.launcher import MARKER
-from cloister.flare.processes import LocalFederation, Running
+from cloister.flare.processes import LocalFederation
+from cloister.flare.running import Running, write_running
 from cloister.roster import Federation
 from tests.federation_folder import default_roster
 
@@ -158,7 +159,9 @@ def test_stop_where_nothing_was_ever_started(tmp_path: Path) -> None:
 
 def test_names_of_what_runs_are_remembered(local: LocalFederation, begin: Begin) -> None:
     (process,) = begin(_STAY, local.mark())
-    local._record([Running("alpha", process.pid, process.create_time()), Running("beta", process.pid, 1.0)])
+    write_running(
+        local.state.processes, [Running("alpha", process.pid, process.create_time()), Running("beta", process.pid, 1.0)]
+    )
     assert list(local.running()) == ["alpha"]  # beta's number is another process's by now
     local.check_alive(["alpha"])
     assert local.stop() == ["alpha"]
@@ -246,7 +249,7 @@ def test_waiting_for_a_port(local: LocalFederation) -> None:
 
 def test_waiting_has_an_end(local: LocalFederation, begin: Begin) -> None:
     (process,) = begin(_STAY, local.mark())
-    local._record([Running("coordinator", process.pid, process.create_time())])
+    write_running(local.state.processes, [Running("coordinator", process.pid, process.create_time())])
     local._port(taken_by_us=False)
     with pytest.raises(FederationError, match="did not open port"):
         local.wait_until_listening(0.2)

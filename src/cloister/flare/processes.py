@@ -15,7 +15,6 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from cloister.flare.person_kit import port_of
 from cloister.flare.port import free_port, is_free
 from cloister.flare.process_start import Start, start_of
 from cloister.flare.process_tree import end, with_children
+from cloister.flare.running import Running, read_running, write_running
 from cloister.flare.state import SiteSettings, State
 from cloister.provisioning import Authority, KitPaths, check_kit, hand_out
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE
@@ -44,30 +44,6 @@ from cloister.trust.in_force import settle_roots
 _NO_KEY_HINT = "run `cloister provision`, or join with a kit"
 _PATIENCE_SECONDS = 30.0
 _MARK_HINT = "stop this federation's processes by hand, then remove the file"
-
-
-@dataclass(frozen=True)
-class Running:
-    """A process of the federation.
-
-    Attributes:
-        name: of the server or site.
-        pid: its process number.
-        started: when, in seconds since the epoch, to tell it from a later process with the same number.
-    """
-
-    name: str
-    pid: int
-    started: float
-
-    @property
-    def alive(self) -> bool:
-        """Whether this very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.Error, ValueError, OverflowError):  # the last two: a number that no process has
-            return False
 
 
 class LocalFederation:
@@ -101,19 +77,7 @@ class LocalFederation:
 
     def running(self) -> dict[str, Running]:
         """The processes that were started and still run, by name."""
-        return {entry.name: entry for entry in self._recorded() if entry.alive}
-
-    def _recorded(self) -> list[Running]:
-        try:
-            entries = json.loads(self.state.processes.read_text(encoding="utf-8"))
-            return [Running(str(each["name"]), int(each["pid"]), float(each["started"])) for each in entries]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return []  # `down` finds processes by their mark, so a damaged record costs nothing but names
-
-    def _record(self, entries: list[Running]) -> None:
-        write_json(self.state.processes, [vars(entry) for entry in entries])
+        return {entry.name: entry for entry in read_running(self.state.processes) if entry.alive}
 
     @contextlib.contextmanager
     def _locked(self, seconds: float = 0.0) -> Iterator[None]:
@@ -153,7 +117,7 @@ class LocalFederation:
             entries = list(running.values())
             for name in to_start:
                 entries.append(self._spawn(name, port))
-                self._record(entries)
+                write_running(self.state.processes, entries)
             return to_start
 
     def _port(self, *, taken_by_us: bool) -> int:
@@ -241,8 +205,7 @@ class LocalFederation:
                 raise FederationError("the server's port is not known on this machine", hint=hint)
             port = self._port(taken_by_us=identity.kind == "site")
             self._write_kit(identity, self._workspace(identity), port)
-            this = Running(name, os.getpid(), psutil.Process().create_time())
-            self._record([*others.values(), this])
+            write_running(self.state.processes, [*others.values(), Running.of(name)])
             return self._start_of(name, port)
 
     def _start_of(self, name: str, port: int) -> Start:
@@ -265,7 +228,7 @@ class LocalFederation:
                 start_new_session=True,
                 close_fds=True,
             )
-        return Running(name, process.pid, psutil.Process(process.pid).create_time())
+        return Running.of(name, process.pid)
 
     def mark(self) -> str:
         """The federation's random mark."""
@@ -313,7 +276,7 @@ class LocalFederation:
             left = with_children(self.marked())
             if left:
                 raise FederationError(f"process {left[0].pid} cannot be stopped", hint=f"try `kill -9 {left[0].pid}`")
-            self._record([])
+            write_running(self.state.processes, [])
             return names
 
     def wait_until_listening(self, seconds: float) -> None:
