@@ -162,3 +162,27 @@ def test_a_revoked_server_is_left_within_a_look(root: Path, trouble: list[str]) 
         until(lambda: trouble)
     assert "stolen" in told[0]
     assert "the server is not believed" in trouble[-1] and "stolen" in trouble[-1]
+
+
+def test_a_process_that_ends_dials_no_more_and_ends(root: Path, trouble: list[str]) -> None:
+    """NVFlare waits for every connector that it has not stopped itself, such as one that was begun while it stopped."""
+    watch = TrustWatch(State(root).site("alpha"))
+    with connected(root) as (_, alpha):
+        watching = threading.Thread(target=redial._watch, args=(alpha, watch, trouble.append), daemon=True)
+        watching.start()
+        manager, stopping = alpha.communicator.conn_manager, threading.Event()
+        stop = manager.heartbeat_monitor.stop
+
+        def stop_and_begin_another() -> None:
+            stop()
+            stopping.set()
+
+        manager.heartbeat_monitor.stop = stop_and_begin_another
+        ending = threading.Thread(target=alpha.stop, daemon=True)
+        ending.start()
+        assert stopping.wait(20)
+        alpha.connector_manager.get_external_connector(alpha.root_url, False)
+        ending.join(40)
+        watching.join(40)
+        assert not ending.is_alive() and not watching.is_alive()
+        assert not redial.redial(alpha)

@@ -23,6 +23,7 @@ from nvflare.fuel.f3.comm_error import CommError
 from nvflare.fuel.f3.drivers import grpc_driver
 from nvflare.fuel.f3.drivers.driver_params import DriverParams
 
+from cloister.certificates import pem
 from cloister.errors import CertificateError, CloisterError
 from cloister.flare.roster_service import fetch_rosters
 from cloister.flare.server_credentials import CredentialFiles, Credentials
@@ -84,13 +85,12 @@ def channel_credentials(params: dict[Any, Any]) -> Any:
     host, port = str(params[DriverParams.HOST.value]), int(params[DriverParams.PORT.value])
     shown, watch = certificate_at(host, port, files), TrustWatch(files.workspace)
     credentials = _credentials(own, shown)
-    try:
-        check_server(shown, watch.holder)
-    except CertificateError:
-        # The server's renewed certificate may be in a roster that has not come here.
-        if not fetch_rosters(f"{host}:{port}", credentials, files.workspace, watch.trust().version):
-            raise
-        check_server(shown, watch.holder)
+    doubt = doubt_about(shown, watch)
+    # The server's renewed certificate may be in a roster that has not come here.
+    if doubt and fetch_rosters(f"{host}:{port}", credentials, files.workspace, watch.trust().version):
+        doubt = doubt_about(shown, watch)
+    if doubt:
+        raise doubt
     latest[:] = [Dialled(own.certificate, shown)]
     params[DriverParams.IMPLEMENTED_CONN_SEC] = "Client mTLS: the server's own certificate is believed, and no other"
     return credentials
@@ -100,6 +100,23 @@ def _credentials(own: Credentials, server: bytes) -> Any:
     return grpc.ssl_channel_credentials(
         root_certificates=server, private_key=own.key, certificate_chain=own.certificate
     )
+
+
+def doubt_about(certificate: bytes, watch: TrustWatch) -> CertificateError | None:
+    """Why ``certificate`` is not the server's by the roster in force, or is not in it; nothing where it is.
+
+    The judgement alone lets pass what may be in a newer roster (`cloister.trust.judge.may_be_in_a_newer`), since not
+    everybody can ask for that one. Here it can be asked for.
+    """
+    try:
+        check_server(certificate, watch.holder)
+        trust, found = watch.trust(), pem.fingerprint(pem.parse_certificate(certificate, "certificate"))
+    except CertificateError as error:
+        return error
+    if found in trust.pins.get(trust.federation.server.name, frozenset()):
+        return None
+    hint = f"see version {trust.version} of the roster"
+    return CertificateError("the server is not believed: its certificate was not issued for that entry", hint=hint)
 
 
 def check_server(certificate: bytes, holder: Holder) -> None:
