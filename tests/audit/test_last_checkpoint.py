@@ -34,7 +34,7 @@ def lines_of(log: Log) -> list[bytes]:
 
 
 def fault(log: Log) -> Fault | None:
-    broken = verify_own(log.folder, CERTIFICATE, CERTIFICATE, SITE).broken
+    broken = verify_own(log.folder, CERTIFICATE, [CERTIFICATE], SITE).broken
     return broken.fault if broken else None
 
 

@@ -90,7 +90,7 @@ def test_killed_between_log_and_memory_the_log_goes_on(tmp_path, given):
             process.kill()
         assert len((audit / "log.jsonl").read_bytes().splitlines()) == expected
         assert LastCheckpoint.read(audit) == LastCheckpoint()
-        assert verify_own(audit, own, own, "alpha").broken is None
+        assert verify_own(audit, own, [own], "alpha").broken is None
     with signer(audit, folder, "fast") as process:
         assert process.stdout.readline() == "8\n"
         process.kill()
@@ -110,7 +110,7 @@ def test_killed_at_random_moments_the_memory_is_never_newer_than_the_log(tmp_pat
         told = max([told, *(int(line) for line in rest.split("\n")[:-1])])
         memory = LastCheckpoint.read(audit)
         assert memory.sequence >= told  # what was told was remembered
-        broken = verify_own(audit, own, own, "alpha").broken
+        broken = verify_own(audit, own, [own], "alpha").broken
         assert broken is None or broken.fault is Fault.TORN
     assert told > 20
 

@@ -201,9 +201,11 @@ def test_with_the_authority_an_earlier_key_counts():
         log.checkpoint()
         log_in(log.folder, notary=Notary(new, renewed)).checkpoint()
         lines = log.path.read_bytes().splitlines(keepends=True)
-    assert verify(lines, renewed, root).broken is None
+    stranger = certificate(OTHER_KEY, "authority")
+    assert verify(lines, renewed, [root]).broken is None
+    assert verify(lines, renewed, [stranger, root]).broken is None
     assert verify(lines, renewed).broken is not None
-    assert verify(lines, renewed, certificate(OTHER_KEY, "authority")).broken is not None
+    assert verify(lines, renewed, [stranger]).broken is not None
 
 
 def checkpoint(**changes) -> list[bytes]:

@@ -7,7 +7,7 @@ anew every checkpoint that comes after, and that takes the participant's private
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,13 +37,13 @@ def facts_of_checkpoint(notary: Notary, participant: str, covers: int, head: str
     return {"covers": covers, "head": head, "envelope": envelope.decode()}
 
 
-def check_checkpoint(entry: Entry, certificate: x509.Certificate, root: x509.Certificate | None) -> None:
+def check_checkpoint(entry: Entry, certificate: x509.Certificate, roots: Sequence[x509.Certificate] = ()) -> None:
     """See that a checkpoint says of its own place what its participant signed.
 
     Args:
         entry: an entry of kind checkpoint.
         certificate: the participant's. A renewed one has the same key.
-        root: where given, a checkpoint by another key of the same name counts if this authority certified it.
+        roots: a checkpoint by another key of the same name counts if one of these authorities certified it.
 
     Raises:
         AuditError: where it does not.
@@ -58,7 +58,7 @@ def check_checkpoint(entry: Entry, certificate: x509.Certificate, root: x509.Cer
         raise AuditError(f"the checkpoint is not signed: {error.message}") from error
     if said != _payload(event.participant, event.sequence - 1, entry.previous, event.time):
         raise AuditError("what the checkpoint's signature covers is not what the checkpoint says")
-    if not _is_by(opened.certificate, certificate, root):
+    if not _is_by(opened.certificate, certificate, roots):
         raise AuditError("the checkpoint is signed with another key than the certificate's")
     if not opened.certificate.not_valid_before_utc <= event.time <= opened.certificate.not_valid_after_utc:
         raise AuditError("the checkpoint is signed with a certificate that was not valid then")
@@ -68,15 +68,17 @@ def _payload(participant: str, covers: int, head: str, time: datetime) -> Mappin
     return {"participant": participant, "sequence": covers, "head": head, "time": time_text(time)}
 
 
-def _is_by(signed_by: x509.Certificate, expected: x509.Certificate, root: x509.Certificate | None) -> bool:
+def _is_by(signed_by: x509.Certificate, expected: x509.Certificate, roots: Sequence[x509.Certificate]) -> bool:
     if signed_by.subject != expected.subject:
         return False
     if signed_by.public_key() == expected.public_key():
         return True
-    if root is None:
-        return False
+    return any(_is_certified_by(signed_by, root) for root in roots)
+
+
+def _is_certified_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     try:
-        signed_by.verify_directly_issued_by(root)
+        certificate.verify_directly_issued_by(root)
     except Exception:  # noqa: BLE001 - a gate: a signature that cannot be verified, for whatever reason, is none
         return False
     return True

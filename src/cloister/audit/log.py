@@ -141,7 +141,7 @@ class Log:
         covers, digest = (head.event.sequence, head.hash) if head else (0, FIRST)
         facts = facts_of_checkpoint(notary, self.participant, covers, digest, now)
         entry = Entry(self._event(head, now, Kind.CHECKPOINT, facts), digest)
-        check_checkpoint(entry, notary.certificate, None)
+        check_checkpoint(entry, notary.certificate)
         return entry
 
     @contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from cloister.audit.verify import Broken, Fault, Report, verify
 from cloister.errors import AuditError
 
 
-def verify_own(folder: Path, certificate: x509.Certificate, root: x509.Certificate, participant: str) -> Report:
+def verify_own(
+    folder: Path, certificate: x509.Certificate, roots: Sequence[x509.Certificate], participant: str
+) -> Report:
     """Verify the log in ``folder`` as `verify` does, and more: it, and the memory beside it, must be there and agree.
 
     Args:
         folder: where the log lies.
         certificate: the participant's.
-        root: the authority's.
+        roots: the authorities', also those of former ones.
         participant: whose log it must be.
 
     Raises:
@@ -35,7 +38,7 @@ def verify_own(folder: Path, certificate: x509.Certificate, root: x509.Certifica
     if not (folder / FILE).exists():
         message = "the log was removed: the participant has run, and writes its start into it"
         return Report(participant, 0, 0, 0, FIRST, Broken(0, Fault.MISSING, message))
-    report = verify(lines(folder / FILE), certificate, root, participant, remembered)
+    report = verify(lines(folder / FILE), certificate, roots, participant, remembered)
     if remembered is None and report.entries and report.broken is None:
         message = (
             f"the memory of the last checkpoint `{path_of(folder)}` was removed: nothing tells whether the log was cut"

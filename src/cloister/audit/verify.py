@@ -11,7 +11,7 @@ at its participant's first start, so one that holds no entry or no checkpoint is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,7 +85,7 @@ class Report:
 def verify(
     lines: Iterable[bytes],
     certificate: x509.Certificate,
-    root: x509.Certificate | None = None,
+    roots: Sequence[x509.Certificate] = (),
     participant: str = "",
     remembered: LastCheckpoint | None = None,
 ) -> Report:
@@ -94,7 +94,8 @@ def verify(
     Args:
         lines: the log's lines, newlines included.
         certificate: the participant's.
-        root: the authority's; with it, checkpoints count that were signed with an earlier key of the participant.
+        roots: authorities, also former ones; with them, checkpoints count that were signed with an earlier key of the
+            participant.
         participant: whose log it must be; the common name in ``certificate`` where empty.
         remembered: where given, the checkpoint that the log must hold at its place.
     """
@@ -110,7 +111,7 @@ def verify(
             torn = not line.endswith(b"\n") and next(rest, None) is None
             broken = Broken(count, Fault.TORN if torn else Fault.EDITED, error.message)
             break
-        broken = _misplaced(entry, last, owner, count, rest) or _misjudged(entry, certificate, root, count)
+        broken = _misplaced(entry, last, owner, count, rest) or _misjudged(entry, certificate, roots, count)
         broken = broken or _contradicting(entry, remembered, count)
         if broken:
             break
@@ -141,11 +142,13 @@ def _misplaced(entry: Entry, last: Entry | None, owner: str, line: int, rest: It
     return None
 
 
-def _misjudged(entry: Entry, certificate: x509.Certificate, root: x509.Certificate | None, line: int) -> Broken | None:
+def _misjudged(
+    entry: Entry, certificate: x509.Certificate, roots: Sequence[x509.Certificate], line: int
+) -> Broken | None:
     if entry.event.kind is not Kind.CHECKPOINT:
         return None
     try:
-        check_checkpoint(entry, certificate, root)
+        check_checkpoint(entry, certificate, roots)
     except AuditError as error:
         return Broken(line, Fault.CHECKPOINT, error.message)
     return None

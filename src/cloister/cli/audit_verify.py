@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography import x509
 
 from cloister.audit import Report, lines, verify
-from cloister.certificates import read_certificate
+from cloister.certificates import pem, read_certificate
 from cloister.cli.local_log import expected_logs, named
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.errors import AuditError, UsageError
 
+_MOST_ROOTS = 30
 _FILE = "The log, where it does not lie in this folder; needs --certificate."
 
 
@@ -52,7 +54,11 @@ def verify_logs(
 def _of_file(name: str, file: Path | None, certificate: Path | None, root: Path | None) -> Report:
     if file is None or certificate is None:
         raise UsageError("a log elsewhere is checked with --file and --certificate together")
-    return verify(lines(file), read_certificate(certificate), read_certificate(root) if root else None, name)
+    return verify(lines(file), read_certificate(certificate), _roots(root) if root else (), name)
+
+
+def _roots(path: Path) -> tuple[x509.Certificate, ...]:
+    return pem.parse_certificates(pem.read(path)[0], str(path), most=_MOST_ROOTS)
 
 
 def _sentence(path: str, report: Report) -> str:

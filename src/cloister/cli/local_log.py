@@ -15,6 +15,7 @@ from cloister.flare.state import State
 from cloister.provisioning import KitPaths
 from cloister.repository import find_root
 from cloister.roster import ROSTER, Federation
+from cloister.trust import roots_of_the_past
 
 _NVFLARE_LOG = "log.txt"  # what a process of NVFlare's writes as soon as it runs
 
@@ -56,8 +57,8 @@ class LocalLog:
         Raises:
             CloisterError: where it or a certificate cannot be read.
         """
-        certificate, root = read_certificate(self.kit.certificate), read_certificate(self.kit.root)
-        return verify_own(self.folder, certificate, root, self.name)
+        roots = roots_of_the_past(self.workspace)
+        return verify_own(self.folder, read_certificate(self.kit.certificate), roots, self.name)
 
 
 def expected_logs(folder: Path) -> list[LocalLog]:

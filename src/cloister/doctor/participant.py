@@ -14,7 +14,7 @@ from cloister.doctor.audit_log import judge_report
 from cloister.doctor.clock import judge_difference
 from cloister.doctor.codes import Level, Topic
 from cloister.doctor.contact import judge_contact
-from cloister.doctor.finding import Finding, in_order
+from cloister.doctor.finding import Finding, in_order, unchecked
 from cloister.doctor.handshake import Handshake, Target, shake_hands
 from cloister.doctor.here import AskServer, Here
 from cloister.doctor.kit import judge_kit
@@ -37,7 +37,7 @@ from cloister.doctor.versions import judge_server
 from cloister.errors import CloisterError
 from cloister.flare.last_contact import LastContact
 from cloister.flare.port import is_free
-from cloister.trust import mailbox
+from cloister.trust import mailbox, roots_of_the_past
 
 _TLS_SECONDS = 12.0
 _SESSION_SECONDS = 60.0  # NVFlare's own limits end it before
@@ -173,9 +173,8 @@ def _has_run(own: Own) -> bool:
 
 def _audit(own: Own) -> Iterator[Finding]:
     certificate = own.kit.certificate
-    root = own.anchors.issuer_of(certificate) if certificate is not None else None
-    if certificate is None or root is None:
-        message = "the audit log cannot be verified without the participant's certificate and its authority's"
-        yield Finding(Topic.AUDIT.code(99), message, "mend those first")
+    if certificate is None:
+        yield unchecked(Topic.AUDIT, "the audit log", "the participant's certificate cannot be read", "mend that first")
         return
-    yield judge_report(verify_own(own.workspace / FOLDER, certificate, root, own.identity.name))
+    roots = roots_of_the_past(own.workspace)
+    yield judge_report(verify_own(own.workspace / FOLDER, certificate, roots, own.identity.name))

@@ -20,6 +20,7 @@ from cloister.envelope import MAXIMUM_BYTES
 from cloister.errors import CloisterError, ProvisioningError, SignatureError
 from cloister.file_lock import locked
 from cloister.files import private_folder, read_regular, write_atomically
+from cloister.trust.former_roots import keep_former_roots
 from cloister.trust.signed_roster import Trust, read_roster
 
 FOLDER = "trust"
@@ -69,6 +70,7 @@ def take_up(workspace: Path, content: bytes) -> Trust | None:
             if found.version <= current.version:
                 return None
             settle_roots(workspace, current)  # the newer one may be signed by an authority that this one names first
+            _keep_former(workspace, current, found)
         pem.remove_drafts(roster_file(workspace))
         write_atomically(roster_file(workspace), content)
         settle_roots(workspace, found)
@@ -99,6 +101,7 @@ def take_up_first(workspace: Path, content: bytes, root: x509.Certificate) -> Tr
             if found.version <= current.version:
                 return current
             settle_roots(workspace, current)
+            _keep_former(workspace, current, found)
         else:
             write_atomically(workspace / "startup" / ROOT_FILE, roots_pem((root,)))
         pem.remove_drafts(roster_file(workspace))
@@ -114,6 +117,13 @@ def settle_roots(workspace: Path, trust: Trust) -> None:
     if not path.is_file() or path.read_bytes() != wanted:
         pem.remove_drafts(path)
         write_atomically(path, wanted)
+
+
+def _keep_former(workspace: Path, current: Trust, found: Trust) -> None:
+    """Remember what ``found`` trusts no more, before it is in force."""
+    gone = tuple(root for root in current.anchors.roots if root not in found.anchors.roots)
+    if gone:
+        keep_former_roots(workspace, gone)
 
 
 def _current(workspace: Path) -> Trust | None:
