@@ -16,13 +16,8 @@ from cloister.certificates.shown import shown
 _LIBRARY_WORDS = re.compile(r"validation failed: (candidates exhausted: )?(?P<reason>[^({<]+)")
 
 
-def path_is_valid(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> bool:
-    """Whether the library's own validator, with its strict defaults, accepts ``certificate`` in its place."""
-    return not path_fault(certificate, root, identity, now)
-
-
 def path_fault(certificate: x509.Certificate, root: x509.Certificate, identity: Identity, now: datetime) -> str:
-    """Why `path_is_valid` does not hold, as the end of a sentence; empty where it does."""
+    """Why the library does not accept ``certificate`` in its place, as the end of a sentence; empty where it does."""
     builder = PolicyBuilder().store(Store([root])).time(now)
     try:
         if identity.kind == "server":

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cloister.certificates import keys, profile
+from cloister.certificates import keys, pem, profile
 from cloister.certificates.anchors import Anchors
 from cloister.certificates.identity import Identity, identities
-from cloister.certificates.path import path_is_valid
+from cloister.certificates.objections import objections
 from cloister.envelope import Envelope
 from cloister.errors import SignatureError
 from cloister.roster import Federation
@@ -28,10 +28,11 @@ def signer_of(envelope: Envelope, federation: Federation, anchors: Anchors, now:
             roster has no such entry (another organisation or role is another entry).
     """
     certificate = envelope.certificate
+    if fault := pem.damage(certificate):
+        raise SignatureError(f"the signature is by a certificate that {fault}")
     if keys.weakness(certificate.public_key()):
         raise SignatureError("the signature was made with a key that is too weak")
-    root = anchors.issuer_of(certificate)
-    if root is None:
+    if anchors.issuer_of(certificate) is None:
         raise SignatureError("the signature is by somebody whom this federation's authority did not certify")
     if anchors.is_revoked(certificate):
         raise SignatureError("the signature is by a certificate that the authority has revoked")
@@ -42,7 +43,7 @@ def signer_of(envelope: Envelope, federation: Federation, anchors: Anchors, now:
         raise SignatureError(f"the signature is by a certificate that is not valid now ({when})", hint=hint)
     for identity in identities(federation):
         if certificate.subject == profile.subject(identity) and not profile.departures(certificate, identity):
-            if path_is_valid(certificate, root, identity, now):
-                return identity
-            raise SignatureError("the signature is by a certificate that does not pass path validation")
+            if (objection := next(objections(certificate, identity, anchors, now), None)) is not None:
+                raise SignatureError(f"the signature is by a certificate that {objection.words}", hint=objection.hint)
+            return identity
     raise SignatureError("the signature is by somebody who is not in the roster with that organisation and role")
