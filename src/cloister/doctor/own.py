@@ -38,8 +38,8 @@ class Own:
     trust: Trust | None
     no_trust: CloisterError | None
     has_roster: bool
-    interrupted: bool
-    has_asked: bool
+    interrupted: bool = False
+    has_asked: bool = False
 
     @property
     def anchors(self) -> Anchors:
