@@ -21,14 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloister.certificates import Identity
 from cloister.certificates.anchors import roots_pem
-from cloister.certificates.pem import certificate_pem
-from cloister.errors import CertificateError
+from cloister.certificates.pem import MAXIMUM_BYTES, certificate_pem
+from cloister.errors import CertificateError, ProvisioningError
 from cloister.flare.connections import refusal_of
 from cloister.flare.dialling import certificate_at, check_server
+from cloister.flare.server_credentials import Credentials
 from cloister.trust.judge import judge_pem
 from tests.provisioning.conftest import now, rsa_keys
 from tests.trust.chains import TABLE, Bad
 from tests.trust.chains.mutual_tls import Side
+from tests.trust.chains.of_files import FILES
 from tests.trust.chains.world import NAMES, SITE, World, make_world
 
 __all__ = ["now", "rsa_keys"]
@@ -184,3 +186,16 @@ def test_a_site_or_a_person_is_no_server(worlds: dict[str, World], tmp_path: Pat
     assert seen == right
     with pytest.raises(CertificateError, match=r"its certificate is that of the (site|person)"):
         check_server(right, lambda content: judge_pem(content, world.trust, world.now))
+
+
+@pytest.mark.parametrize("bad", FILES, ids=lambda bad: bad.name)
+def test_nobody_shows_a_file_of_their_own_that_cannot_be_read(worlds: dict[str, World], bad: Bad) -> None:
+    world = worlds["site"]
+    key, roots = key_pem(world.leaf_key), roots_pem(world.trust.anchors.roots)
+    assert Credentials(key, world.pem, roots).fit()
+    assert not Credentials(key_pem(world.other_key), world.pem, roots).fit()
+    if len(content := bad.make(world).content) <= MAXIMUM_BYTES:
+        with pytest.raises(ProvisioningError, match=bad.words):
+            Credentials(key, content, roots).fit()
+        with pytest.raises(ProvisioningError, match="the key beside the certificate cannot be read"):
+            Credentials(content.replace(b"PRIVATE", b"OTHER"), world.pem, roots).fit()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from nvflare.fuel.f3.drivers import grpc_driver
 from nvflare.fuel.f3.drivers.driver_params import DriverParams
@@ -44,9 +43,17 @@ class Credentials:
     roots: bytes
 
     def fit(self) -> bool:
-        """Whether the certificate belongs to the key."""
-        shown = x509.load_pem_x509_certificate(self.certificate)
-        return bool(load_pem_private_key(self.key, password=None).public_key() == shown.public_key())
+        """Whether the certificate belongs to the key.
+
+        Raises:
+            ProvisioningError: where one of them cannot be read. gRPC ends the whole process over an empty certificate.
+        """
+        shown = pem.parse_certificate(self.certificate, "certificate")
+        try:
+            key = load_pem_private_key(self.key, password=None)
+        except Exception as error:
+            raise ProvisioningError("the key beside the certificate cannot be read", hint="cloister doctor") from error
+        return bool(key.public_key() == shown.public_key())
 
 
 class CredentialFiles:
