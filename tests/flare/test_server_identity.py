@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from nvflare.apis.fl_constant import FLContextKey, SecureTrainConst
@@ -21,7 +22,6 @@ from cloister.certificates import PrivateKey
 from cloister.errors import CertificateError
 from cloister.flare.server_identity import ServerIdentity, sign_with_renewed_key
 from cloister.flare.state import State
-from cloister.flare.trust_watch import TrustWatch
 from cloister.provisioning import Authority
 from cloister.provisioning.revoking import revoke
 from cloister.trust import take_up
@@ -42,7 +42,7 @@ def paths(root: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def identity(root: Path) -> ServerIdentity:
-    return ServerIdentity(*paths(root), TrustWatch(State(root).server))
+    return ServerIdentity(*paths(root), State(root).server / "own")
 
 
 def renew_key(root: Path) -> None:
@@ -54,23 +54,45 @@ def renew_key(root: Path) -> None:
     take_up(State(root).server, new_roster(root))
 
 
+def signed_earlier(identity: ServerIdentity, asserter: Any) -> bool:
+    return identity.signed_earlier("alphatoken", asserter.sign("alphatoken", return_str=True))
+
+
 def test_the_key_on_disk_signs_and_the_earlier_ones_are_known(root: Path, identity: ServerIdentity) -> None:
     first = identity.asserter()
     assert identity.asserter() is first
-    assert identity.earlier() == []
+    assert not signed_earlier(identity, first)  # it is the latest
     renew_key(root)
     latest = identity.asserter()
     assert latest.cert != first.cert
-    assert identity.earlier() == [first]
+    assert signed_earlier(identity, first)
+    assert not identity.signed_earlier("betatoken", first.sign("alphatoken", return_str=True))
+    assert not identity.signed_earlier("alphatoken", "nonsense")
+    assert not identity.signed_earlier("alphatoken", None)
 
 
-def test_an_earlier_key_does_not_count_once_its_certificate_is_revoked(root: Path, identity: ServerIdentity) -> None:
-    first = identity.asserter()
+def test_after_a_restart_and_under_another_authority_they_are_known_as_well(root: Path) -> None:
+    first = ServerIdentity(*paths(root), State(root).server / "own").asserter()
     renew_key(root)
-    assert identity.asserter() is not first
     revoke(Authority.open(State(root).folder / "authority"), "coordinator", "stolen", datetime.now(UTC))
     take_up(State(root).server, new_roster(root))
-    assert identity.earlier() == []
+    restarted = ServerIdentity(*paths(root), State(root).server / "own")
+    restarted.asserter()
+    assert signed_earlier(restarted, first)
+
+
+def test_a_certificate_that_is_renewed_for_the_same_key_changes_nothing(root: Path, identity: ServerIdentity) -> None:
+    first = identity.asserter()
+    paths(root)[1].write_bytes(renewed(root, "coordinator"))
+    assert identity.asserter().verify_signature("x", first.sign("x", return_str=True))
+    assert not signed_earlier(identity, first)
+
+
+def test_not_every_certificate_that_there_ever_was_is_kept(root: Path, identity: ServerIdentity) -> None:
+    for _ in range(25):
+        paths(root)[1].write_bytes(renewed(root, "coordinator"))
+        identity.asserter()
+    assert len(list((State(root).server / "own").glob("*.pem"))) == 20
 
 
 def test_while_key_and_certificate_do_not_fit_the_earlier_pair_signs(root: Path, identity: ServerIdentity) -> None:
@@ -80,7 +102,7 @@ def test_while_key_and_certificate_do_not_fit_the_earlier_pair_signs(root: Path,
     PrivateKey.generate().write(key)
     assert identity.asserter() is first
     with pytest.raises(CertificateError):
-        ServerIdentity(*paths(root), TrustWatch(State(root).server)).asserter()
+        ServerIdentity(*paths(root), State(root).server / "own").asserter()
 
 
 def test_to_each_process_the_certificate_that_it_was_shown(root: Path, identity: ServerIdentity) -> None:
@@ -94,7 +116,7 @@ def test_to_each_process_the_certificate_that_it_was_shown(root: Path, identity:
 def test_nvflares_server_signs_and_verifies_with_both(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undone_after(monkeypatch)
     monkeypatch.setattr(FederatedServer, "client_challenge", lambda _server, _request: "challenged")
-    sign_with_renewed_key(TrustWatch(State(root).server))
+    sign_with_renewed_key(State(root).server)
     keeper, fl_ctx = CredKeeper(), FLContext()
     key, certificate = paths(root)
     config = {SecureTrainConst.PRIVATE_KEY: str(key), SecureTrainConst.SSL_CERT: str(certificate)}
@@ -123,7 +145,7 @@ def test_nvflares_server_signs_and_verifies_with_both(root: Path, monkeypatch: p
 
 def test_a_server_without_a_key_signs_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undone_after(monkeypatch)
-    sign_with_renewed_key(TrustWatch(State(root).server))
+    sign_with_renewed_key(State(root).server)
     assert CredKeeper().get_id_asserter(FLContext()) is None
     server = SimpleNamespace(_get_id_asserter=lambda: None)
     with pytest.raises(CertificateError):

@@ -38,7 +38,7 @@ def trust_as_server(watch: TrustWatch, complaints: Complaints) -> None:
     refuse_strangers(watch.holder, complaints.refused)
     serve_with_files()
     serve_rosters(watch)
-    sign_with_renewed_key(watch)
+    sign_with_renewed_key(watch.workspace)
     bind_sessions(watch)
     trust_every_root()
     let_connections_finish()
