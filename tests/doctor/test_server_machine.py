@@ -150,3 +150,15 @@ def test_no_session_is_tried_where_tls_is_not_in_order(world: World) -> None:
 
     with world.serving(certificate=world.server_certificate(begun=timedelta(days=1))):
         assert codes(world.findings(PERSON, ask_server=ask)) == {"D0307"}
+
+
+def test_of_several_people_the_first_opens_a_session(world: World) -> None:
+    asked: list[str] = []
+
+    def ask(_workspace: Path, person: str) -> ServerState:
+        asked.append(person)
+        return ServerState(NOW, NOW, __version__)
+
+    with world.serving():
+        assert codes(world.findings("", ask_server=ask)) == set()
+    assert asked == [PERSON]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -200,6 +201,16 @@ def test_the_own_side_is_told_apart_where_key_and_certificate_do_not_fit(world: 
     assert codes(findings) == {"D0601"}
     (tls,) = [each for each in findings if each.code.startswith("D03")]
     assert tls.code == "D0315"
+
+
+def test_before_anything_is_made_the_way_to_the_server_can_be_tried(world: World) -> None:
+    shutil.rmtree(world.startup.parent)
+    with world.serving():
+        findings = world.findings()
+    assert codes(findings) == {"D0601", "D0702", "D0399", "D0803"}
+    assert {"D0100", "D0200"} & {each.code for each in findings} == {"D0200"}
+    (tls,) = [each for each in findings if each.code == "D0399"]
+    assert "the authority's certificate cannot be read" in tls.message
 
 
 def test_an_own_certificate_that_has_expired_is_refused_by_the_server_and_told_as_our_own(world: World) -> None:

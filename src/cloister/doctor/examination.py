@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloister.certificates import Identity
 from cloister.doctor.codes import Level, Topic
@@ -56,6 +56,8 @@ def examine(here: Here, wanted: tuple[Identity, ...], busy: Busy) -> Iterator[Se
         if patient.own is not None:
             told = _findings(participant_probes(here, patient.own, machine.target() if reachable else None), busy)
         yield Section(patient.identity.name, patient.identity.kind, told)
+        if patient.identity.kind == "person":  # a session takes seconds, and asks the same of the same server
+            here = replace(here, ask_server=None)
 
 
 def _read(here: Here, identity: Identity) -> Patient:

@@ -103,6 +103,10 @@ def _through(here: Here, own: Own, target: Target, proxy: Proxy) -> Iterator[Fin
 
 
 def _tls(here: Here, own: Own, target: Target) -> Iterator[Finding]:
+    if not own.kit.roots:
+        why = "the authority's certificate cannot be read, by which the server's is known"
+        yield unchecked(Topic.TLS, "mutual TLS with the server", why, "join first, or mend `rootCA.pem`")
+        return
     yield from judge_handshake(_shake(own, target), _expected(here, own, target))
 
 
