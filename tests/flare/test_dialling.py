@@ -46,7 +46,7 @@ def test_a_participant_whose_own_files_do_not_fit_says_so_and_dials_nobody(tmp_p
     key.unlink()
     PrivateKey.generate().write(key)
     with pytest.raises(CertificateError, match="does not belong to the key"):
-        channel_credentials(params)
+        channel_credentials(params, print)
 
 
 def test_where_nothing_listens_nvflare_tries_again_and_nobody_is_troubled(

@@ -63,7 +63,7 @@ def dial_carefully(trouble: Trouble) -> None:
 
     def credentials(params: dict[Any, Any]) -> Any:
         try:
-            return channel_credentials(params)
+            return channel_credentials(params, trouble)
         except CloisterError as error:
             trouble(str(error))
             raise CommError(CommError.ERROR, str(error)) from error
@@ -71,8 +71,12 @@ def dial_carefully(trouble: Trouble) -> None:
     grpc_driver.get_grpc_client_credentials = credentials
 
 
-def channel_credentials(params: dict[Any, Any]) -> Any:
-    """GRPC's credentials for the server at the place that ``params`` name.
+def channel_credentials(params: dict[Any, Any], trouble: Trouble) -> Any:
+    """What gRPC shows and believes at the place that ``params`` name.
+
+    Args:
+        params: NVFlare's, of the connection.
+        trouble: told where this participant's own certificate does not count, which only the server can decide.
 
     Raises:
         CloisterError: where its certificate is not the server's, or this participant's own files are not in order.
@@ -84,6 +88,10 @@ def channel_credentials(params: dict[Any, Any]) -> Any:
         raise CertificateError("the certificate here does not belong to the key beside it", hint="cloister doctor")
     host, port = str(params[DriverParams.HOST.value]), int(params[DriverParams.PORT.value])
     shown, watch = certificate_at(host, port, files), TrustWatch(files.workspace)
+    try:
+        watch.holder(own.certificate)
+    except CertificateError as error:  # one that has ended the server's gRPC refuses without a word
+        trouble(f"the certificate here does not count: {error}")
     credentials = _credentials(own, shown)
     doubt = doubt_about(shown, watch)
     # The server's renewed certificate may be in a roster that has not come here.
