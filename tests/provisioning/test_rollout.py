@@ -244,11 +244,14 @@ def test_where_somebody_has_joined_nobody_elses_key_is_made(
     assert contents(state) == before
 
 
-def test_an_authority_apart_makes_nobodys_key(state: Path, roster: Federation, now: datetime) -> None:
-    for folder in ("server", "sites"):
+@pytest.mark.parametrize("absent", [("server", "sites", "people"), ("server",), ("sites",), ("people",)])
+def test_an_authority_makes_no_key_for_whoever_has_one_elsewhere(
+    state: Path, roster: Federation, now: datetime, absent: tuple[str, ...]
+) -> None:
+    for folder in absent:
         shutil.rmtree(state / folder)
     before = contents(state)
-    with pytest.raises(ProvisioningError, match="has its key on another machine"):
+    with pytest.raises(ProvisioningError, match="its key is on another machine"):
         provision(roster, state, now)
     assert contents(state) == before
 

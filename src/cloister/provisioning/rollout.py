@@ -102,23 +102,24 @@ def hand_out(authority: Authority, federation: Federation, state: Path, now: dat
 
 
 def _check_everybody_belongs_here(everybody: tuple[Identity, ...], state: Path) -> None:
-    """See that keys of everybody are to lie here: not where somebody has joined, nor where an authority is by itself.
+    """See that everybody's keys are to lie here: not where somebody has joined, nor where others have elsewhere.
 
     Raises:
         ProvisioningError: where others have keys of their own elsewhere; theirs would be superseded.
     """
-    startups = {identity: startup_folder(state, identity) for identity in everybody}
-    server = next(identity for identity in everybody if identity.kind == "server")
+    workspaces = {identity: startup_folder(state, identity).parent for identity in everybody}
+    absent = [identity for identity, workspace in workspaces.items() if not workspace.exists()]
     hint = "each makes their own key on their own machine: docs/three-machines.md"
     if not (state / AUTHORITY_FOLDER / CERTIFICATE_FILE).exists():
-        joined = [each.name for each, startup in startups.items() if roster_file(startup.parent).exists()]
-        if joined and not all(startup.exists() for startup in startups.values()):
+        joined = [identity.name for identity, workspace in workspaces.items() if roster_file(workspace).exists()]
+        if joined and absent:
             message = f"`{joined[0]}` has joined a federation here, and its authority is on another machine"
             raise ProvisioningError(message, hint=hint)
-    elif not startups[server].exists():
-        known = Authority.open(state / AUTHORITY_FOLDER).issued()
-        if any(certificate.subject == profile.subject(server) for certificate in known):
-            raise ProvisioningError(f"`{server.name}` has its key on another machine", hint=hint)
+    elif absent:
+        known = {certificate.subject for certificate in Authority.open(state / AUTHORITY_FOLDER).issued()}
+        if elsewhere := [each for each in absent if profile.subject(each) in known]:
+            message = f"`{elsewhere[0].name}` has a certificate and no folder here: its key is on another machine"
+            raise ProvisioningError(message, hint=f"{hint}; where it was here and is lost, make its folder again")
 
 
 def _authority(federation: Federation, folder: Path, now: datetime) -> Authority:
