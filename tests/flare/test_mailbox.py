@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,22 @@ def test_a_renewal_goes_there_and_back_and_is_asked_for_once(root: Path, mailbox
     assert not is_requested(alpha.workspace)
     assert not exchange_letters("alpha", alpha, asking)
     assert own_certificate(alpha, "alpha") == after
+
+
+def test_an_answer_from_before_is_no_answer_to_the_next_request(
+    root: Path, mailbox: Mailbox, alpha: TrustWatch
+) -> None:
+    """The certificate that a site has came by another way than the one which lies in the mailbox, for the same key."""
+    put_grant(mailbox.folder, "alpha", renewed(root, "alpha"))
+    time.sleep(1.1)  # a certificate begins at a second
+    by_kit = renewed(root, "alpha")
+    mailbox.bring_roster(new_roster(root))
+    asking = exchange(root, mailbox, "alpha")
+    exchange_letters("alpha", alpha, lambda body: {**asking(body), "grant": None})
+    (alpha.workspace / "startup" / "client.crt").write_bytes(by_kit)
+    request_renewal(alpha.workspace, entry(root, "alpha"), datetime.now(UTC))
+    assert not exchange_letters("alpha", alpha, asking)
+    assert list(requests_in(mailbox.folder)) == ["alpha"]
 
 
 def test_the_same_goes_for_people(root: Path, mailbox: Mailbox) -> None:

@@ -23,6 +23,7 @@ from cloister.certificates import identities, profile
 from cloister.documents import load
 from cloister.errors import DeniedError, FederationError
 from cloister.flare.complaints import POINT
+from cloister.flare.port import is_free
 from cloister.flare.session import PersonSession
 from cloister.provisioning.renewal import request_renewal
 from cloister.provisioning.rotation import announce, finish, switch
@@ -30,7 +31,7 @@ from cloister.repository import load_repository
 from cloister.roster import ROSTER, Federation
 from cloister.trust import take_up, trust_in_force
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, change_document, make_federation
-from tests.flare.live import Live, ended, in_round
+from tests.flare.live import Live, ended, in_round, kill_tree
 from tests.flare.offline_authority import OfflineAuthority, wait
 
 pytestmark = [pytest.mark.flare, pytest.mark.slow]
@@ -124,8 +125,11 @@ def test_a_running_job_survives_new_keys_of_its_site_and_of_the_server(
         session.fetch(job_id, live.local.state.result(job_id))
     assert set(live.sites_of_result(job_id)) == set(SITES)
     assert authority.refused == {}
-    live.process_of("cloister.flare.start", "server").kill()
+    kill_tree(live.process_of("cloister.flare.start", "server"))
+    port = live.local.remembered_port()
+    wait(lambda: port is not None and is_free(port), "the end of the server")
     assert live.local.start([]) == [SERVER]
+    assert live.local.remembered_port() == port
     live.local.wait_until_listening(60)
     with live.session() as session:  # the sites' tokens are signed with the key before the last
         wait(lambda: sorted(session.connected_sites()) == sorted(SITES), "the sites")
@@ -155,7 +159,8 @@ def test_an_authority_hands_over_while_everything_runs(running: tuple[Live, Offl
         assert live.wait(session, job_id, ended).completed
         session.fetch(job_id, live.local.state.result(job_id))
     assert set(live.sites_of_result(job_id)) == set(SITES)
-    live.cli("policy", "sign")  # what an officer signed with a certificate of the first authority ends with it
+    # What an officer signed with a certificate of the first authority ends with that one.
+    live.cli("policy", "sign", "baseline", *SITES)
     with live.session(CARRIER) as carrier:
         finish(authority.authority, authority.federation, datetime.now(UTC))
         brought(carrier, authority.latest())

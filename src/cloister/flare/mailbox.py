@@ -26,12 +26,13 @@ from nvflare.fuel.f3.message import Message
 
 from cloister import __version__
 from cloister.certificates import Identity, pem
+from cloister.envelope import unseal
 from cloister.errors import CloisterError, DeniedError, FederationError
 from cloister.flare.connections import CERTIFICATE
 from cloister.flare.roster_service import rosters_newer_than
 from cloister.flare.traffic import COLLECT, DEPOSIT, MAILBOX, SYNC
 from cloister.flare.trust_watch import TrustWatch
-from cloister.provisioning.renewal import read_renewal
+from cloister.provisioning.renewal import KIND, read_renewal
 from cloister.roster import Role
 from cloister.trust import take_up
 from cloister.trust.judge import judge_pem
@@ -90,8 +91,10 @@ class Mailbox:
         renewal = read_renewal(content, self._watch.trust(), now)
         if renewal.identity != who:
             raise DeniedError("the request for renewal is another's")
-        asked_for = x509.load_pem_x509_csr(renewal.csr_pem).public_key()
-        if grant is None or grant.public_key() != asked_for:
+        asked_for, present = x509.load_pem_x509_csr(renewal.csr_pem).public_key(), unseal(KIND, content).certificate
+        # One that is older than the certificate which they have answered an earlier request, with the same key.
+        later = grant is not None and grant.not_valid_before_utc > present.not_valid_before_utc
+        if grant is None or not later or grant.public_key() != asked_for:
             put_request(self.folder, who.name, content)
 
     def _grant(self, who: Identity, have: str, now: datetime) -> x509.Certificate | None:
