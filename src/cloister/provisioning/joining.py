@@ -93,13 +93,11 @@ def _check_key(startup: Path, identity: Identity, kit: KitArchive) -> None:
 
 
 def _write_documents(root: Path, kit: KitArchive, trust: Trust) -> tuple[str, ...]:
-    wanted = {ROSTER: roster_text(trust.federation)}
-    wanted |= {name: kit.files[name] for name in DOCUMENTS if name in kit.files}
-    written = []
+    wanted = {} if (root / ROSTER).exists() else {ROSTER: roster_text(trust.federation)}
+    brought = {name: kit.files[name] for name in DOCUMENTS if name in kit.files}
+    if not any((root / name).exists() for name in brought):  # a policy of theirs and a signature of ours fit nobody
+        wanted |= brought
     for name, content in wanted.items():
-        path = root / name
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, content, mode=0o644)
-            written.append(name)
-    return tuple(written)
+        (root / name).parent.mkdir(exist_ok=True)
+        write_atomically(root / name, content, mode=0o644)
+    return tuple(wanted)
