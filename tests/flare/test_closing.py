@@ -124,6 +124,21 @@ def test_whoever_has_dialled_anew_stays_logged_in_as_the_earlier_certificate_end
     assert server.registered == {"1": "alpha"}
 
 
+def test_one_that_cannot_be_logged_out_is_no_obstacle_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [Line(f"revoked-{number}", f"revoked-{number}") for number in range(3)]
+    server = Server(lines, {line.name: line.name for line in lines})
+    logout = server.logout_client
+
+    def logout_but_one(token: str) -> None:
+        if token == "revoked-1":
+            raise RuntimeError("NVFlare stumbles")
+        logout(token)
+
+    server.logout_client = logout_but_one  # type: ignore[method-assign]
+    assert len(close_strangers(server, holder, lambda _found: None)) == 3
+    assert server.registered == {"revoked-1": "revoked-1"}
+
+
 def test_the_watch_goes_on_after_a_look_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloister.flare.closing.EVERY_SECONDS", 0.01)
     server, looked = Server([Line("revoked", "revoked")]), []

@@ -72,15 +72,18 @@ def close_strangers(server: Any, holder: Holder, told: Callable[[PutOut], None])
             told(closed[-1])
             connection.conn.close()
     for name in {each.name for each in closed} - known:  # who has another connection that stands stays logged in
-        _log_out(server, name)
+        try:
+            _log_out(server, name)
+        except Exception:  # noqa: BLE001 - the connection is closed; the next name is no less important
+            _log.exception("`%s` could not be logged out", name)
     return closed
 
 
 def _log_out(server: Any, name: str) -> None:
     for token in [token for token, client in list(server.client_manager.get_clients().items()) if client.name == name]:
         server.logout_client(token)
-    sessions: Any = server.admin_server.sess_mgr
-    for session in sessions.get_sessions():
+    sessions: Any = server.admin_server.sess_mgr if server.admin_server else None  # there is none at the very beginning
+    for session in sessions.get_sessions() if sessions else ():
         if session.user_name == name:
             sessions.end_session_by_id(session.sess_id)
 

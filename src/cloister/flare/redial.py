@@ -55,14 +55,15 @@ def _close_when_quiet(connection: Any) -> None:
     while time.monotonic() < min(quiet_since + _QUIET_SECONDS, begun + _MOST_SECONDS):
         time.sleep(_STEP_SECONDS)
         now = _traffic(connection)
-        if now != seen:
+        if now != seen or now[-1]:
             seen, quiet_since = now, time.monotonic()
     connection.conn.close()
 
 
-def _traffic(connection: Any) -> tuple[float, int]:
-    """What changes as frames come and go."""
-    return connection.last_activity, connection.sequence
+def _traffic(connection: Any) -> tuple[float, int, int]:
+    """What changes as frames come and go: when the last came, how many were sent, and how many wait to be."""
+    waiting = getattr(getattr(connection.conn, "oq", None), "q", None)
+    return connection.last_activity, connection.sequence, waiting.qsize() if waiting else 0
 
 
 def redial(cell: CoreCell) -> bool:
