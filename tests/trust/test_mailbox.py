@@ -15,6 +15,7 @@ from cloister.provisioning import Authority
 from cloister.roster import Federation
 from cloister.trust.mailbox import (
     MAXIMUM_LETTER_BYTES,
+    drop_grant,
     drop_request,
     grant_for,
     grants_in,
@@ -56,6 +57,9 @@ def test_a_request_waits_until_it_is_answered(folder: Path) -> None:
     assert grant_for(folder, "alpha") == b"certificate"
     assert grant_for(folder, "beta") is None
     assert grants_in(folder) == {"alpha": b"certificate"}
+    drop_grant(folder, "alpha")
+    drop_grant(folder, "alpha")
+    assert grant_for(folder, "alpha") is None
     drop_request(folder, "ada@research.example")
     drop_request(folder, "ada@research.example")
     assert requests_in(folder) == {}

@@ -10,7 +10,7 @@ from cloister.cli.options import FolderOption, JsonOption, PersonOption, federat
 from cloister.errors import DeniedError
 from cloister.flare.session import connect
 from cloister.provisioning.authority import AUTHORITY_FOLDER
-from cloister.trust.mailbox import FOLDER, grants_in, rosters_after
+from cloister.trust.mailbox import FOLDER, drop_grant, grants_in, rosters_after
 
 
 def deposit(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
@@ -24,6 +24,8 @@ def deposit(person: PersonOption, folder: FolderOption = Path(), as_json: JsonOp
     rosters, grants = rosters_after(mailbox, 0), grants_in(mailbox)
     with connect(local.state.person(person), person) as session:
         taken = session.deposit(rosters, grants)
+    for name in taken["grants"]:  # once is enough: later it would have ended, and be refused
+        drop_grant(mailbox, name)
     left = ", ".join(sorted(taken["grants"])) or "none"
     out.say(f"version {taken['roster']} of the roster is in force at the server; certificates left there: {left}")
     out.result({"taken": taken, "grants": sorted(grants)})

@@ -93,6 +93,11 @@ def put_grant(folder: Path, name: str, content: bytes) -> None:
     drop_request(folder, name)
 
 
+def drop_grant(folder: Path, name: str) -> None:
+    """Take away the certificate for ``name``, if there is one: it is where its holder gets it, or has it."""
+    _place(folder, _GRANTS, name, ".pem").unlink(missing_ok=True)
+
+
 def grant_for(folder: Path, name: str) -> bytes | None:
     """The latest certificate that was left for ``name``; None where none was."""
     return _read(_place(folder, _GRANTS, name, ".pem"), MAXIMUM_LETTER_BYTES)
