@@ -156,15 +156,12 @@ def _pins(
     gone: set[int],
     now: datetime,
 ) -> dict[str, frozenset[str]]:
-    anchors = Anchors(authority.roots)
-    living = [each for each in known if each.serial_number not in gone and now <= each.not_valid_after_utc]
-    counting = [each for each in living if anchors.issuer_of(each) is not None]
-    pins = {
-        identity.name: frozenset(
-            pem.fingerprint(each)
-            for each in counting
-            if each.subject == profile.subject(identity) and not profile.departures(each, identity)
-        )
-        for identity in identities(federation)
-    }
-    return {name: found for name, found in pins.items() if found}
+    anchors, pins = Anchors(authority.roots), dict[str, set[str]]()
+    entries = {profile.subject(identity): identity for identity in identities(federation)}
+    for each in known:
+        identity = entries.get(each.subject)
+        if identity is None or each.serial_number in gone or now > each.not_valid_after_utc:
+            continue
+        if anchors.issuer_of(each) is not None and not profile.departures(each, identity):
+            pins.setdefault(identity.name, set()).add(pem.fingerprint(each))
+    return {name: frozenset(found) for name, found in pins.items()}
