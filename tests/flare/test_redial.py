@@ -123,7 +123,8 @@ def test_a_certificate_that_does_not_fit_its_key_is_not_shown(root: Path, troubl
 def test_the_earlier_connection_stays_where_no_other_can_be_made(
     root: Path, trouble: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redial, "_DIAL_SECONDS", 2.0)
+    dial = redial.redial
+    monkeypatch.setattr(redial, "redial", lambda cell: dial(cell, 2.0))
     with connected(root) as (server, alpha):
         before = shown_by(server, "alpha")
         (State(root).site("alpha") / "startup" / "client.crt").write_bytes(renewed(root, "alpha"))  # in no roster yet
@@ -162,6 +163,25 @@ def test_a_revoked_server_is_left_within_a_look(root: Path, trouble: list[str]) 
         until(lambda: trouble)
     assert "stolen" in told[0]
     assert "the server is not believed" in trouble[-1] and "stolen" in trouble[-1]
+
+
+def test_a_server_that_was_renewed_is_dialled_anew_as_its_earlier_certificate_ends(
+    root: Path, trouble: list[str]
+) -> None:
+    told: list[str] = []
+    state = State(root)
+    with connected(root) as (server, alpha):
+        first, latest = dialling.latest[0].server, renewed(root, "coordinator")
+        now, keep = datetime.now(UTC), pem.fingerprint(pem.parse_certificate(latest, "latest"))
+        revoke(Authority.open(state.folder / "authority"), "coordinator", "renewed", now, superseded=True, keep=keep)
+        content = new_roster(root)
+        for workspace in (state.server, state.site("alpha")):
+            take_up(workspace, content)
+        (state.server / "startup" / "server.crt").write_bytes(latest)
+        assert not leave_stranger(alpha, TrustWatch(state.site("alpha")), told.append)
+        assert dialling.latest[0].server == latest != first
+        assert server.agents.get("alpha") and alpha.agents.get(FQCN.ROOT_SERVER)
+    assert told == []
 
 
 def test_a_process_that_ends_dials_no_more_and_ends(root: Path, trouble: list[str]) -> None:

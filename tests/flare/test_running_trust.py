@@ -181,17 +181,17 @@ def test_certificates_of_minutes_are_renewed_in_time_and_whoever_does_not_renew_
 ) -> None:
     """Nobody answers one of the sites, which comes back with a new kit."""
     live, authority = running
-    short = {name: authority.issue(name, datetime.now(UTC), timedelta(minutes=3)) for name in MACHINES}
+    short = {name: authority.issue(name, datetime.now(UTC), timedelta(minutes=3)) for name in SITES}
     with live.session(CARRIER) as carrier:
         brought(carrier, authority.publish())
     for name, certificate in short.items():
         authority.lay_down(name, certificate)
-    end = max(authority.certificate_of(name).not_valid_after_utc for name in MACHINES)
+    end = max(authority.certificate_of(name).not_valid_after_utc for name in SITES)
     authority.held_back.add("gamma")
     with live.session() as session:
         job_id = submitted(live, session)
         with carried(live, authority):
-            renewed = (SERVER, "alpha", "beta")
+            renewed = ("alpha", "beta")
             wait(lambda: all(authority.certificate_of(each).not_valid_after_utc > end for each in renewed), "renewals")
         assert live.wait(session, job_id, ended).completed
         left = (end - datetime.now(UTC)).total_seconds()

@@ -25,12 +25,14 @@ from nvflare.fuel.f3.sfm.sfm_endpoint import SfmEndpoint
 from cloister.errors import CertificateError
 from cloister.flare import dialling
 from cloister.flare.server_credentials import CredentialFiles
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import TrustWatch
 
 _EVERY_SECONDS = 2.0
 _QUIET_SECONDS = 5.0
 _MOST_SECONDS = 120.0
 _DIAL_SECONDS = 30.0
+_DIAL_AGAIN_SECONDS = 10.0
 _STEP_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ def let_connections_finish() -> None:
         for each in earlier:
             threading.Thread(target=_close_when_quiet, args=(each,), daemon=True, name="close-when-quiet").start()
 
-    SfmEndpoint.add_connection = add_connection
+    substitute(SfmEndpoint, "add_connection", add_connection)
 
 
 def _close_when_quiet(connection: Any) -> None:
@@ -66,8 +68,12 @@ def _traffic(connection: Any) -> tuple[float, int, int]:
     return connection.last_activity, connection.sequence, waiting.qsize() if waiting else 0
 
 
-def redial(cell: CoreCell) -> bool:
+def redial(cell: CoreCell, seconds: float = _DIAL_SECONDS) -> bool:
     """Connect ``cell``, a participant's process, to the server anew and let go of its earlier connection.
+
+    Args:
+        cell: NVFlare's.
+        seconds: for how long that is tried.
 
     Returns:
         Whether that was possible; otherwise the earlier connection is as it was.
@@ -78,7 +84,7 @@ def redial(cell: CoreCell) -> bool:
     latest = cell.connector_manager.get_external_connector(cell.root_url, False)
     if latest is None:
         return False
-    deadline = time.monotonic() + _DIAL_SECONDS
+    deadline = time.monotonic() + seconds
     while not _leads(manager, latest.handle):
         if time.monotonic() > deadline or _is_ending(cell):
             _log.warning("the server could not be dialled anew; the earlier connection stays")
@@ -130,7 +136,7 @@ def keep_connected(watch: TrustWatch, trouble: Callable[[str], None]) -> None:
         start(cell)
         threading.Thread(target=_watch, args=(cell, watch, trouble), daemon=True, name="keep-connected").start()
 
-    CoreCell.start = start_and_watch
+    substitute(CoreCell, "start", start_and_watch)
 
 
 def _watch(cell: Any, watch: TrustWatch, trouble: Callable[[str], None]) -> None:
@@ -170,7 +176,8 @@ def look(cell: Any, files: CredentialFiles, shown: bytes) -> bytes:
 def leave_stranger(cell: Any, watch: TrustWatch, trouble: Callable[[str], None]) -> bool:
     """Close the connection to a server whose certificate is not the server's any more; whether it was closed.
 
-    NVFlare dials again at once, and then the certificate that is shown is judged (`cloister.flare.dialling`).
+    A server that was renewed since shows another one to whoever dials anew, and nothing on its way is lost by that.
+    Otherwise NVFlare dials again at once, and what is shown then is judged (`cloister.flare.dialling`).
     """
     connections = _connections(cell.communicator.conn_manager)
     if not dialling.latest or not connections:
@@ -178,6 +185,8 @@ def leave_stranger(cell: Any, watch: TrustWatch, trouble: Callable[[str], None])
     try:
         dialling.check_server(dialling.latest[0].server, watch.holder)
     except CertificateError as error:
+        if redial(cell, _DIAL_AGAIN_SECONDS):
+            return False
         trouble(str(error))
         for connection in connections:
             connection.conn.close()
