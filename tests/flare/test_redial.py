@@ -94,7 +94,9 @@ def test_a_renewed_certificate_is_shown_and_nothing_on_its_way_is_lost(root: Pat
         shown = dialling.latest[0].own
         for _ in range(3):
             certificate = renewed(root, "alpha")
-            take_up(State(root).server, new_roster(root))
+            content = new_roster(root)
+            for workspace in (State(root).server, State(root).site("alpha")):
+                take_up(workspace, content)
             (startup / "client.crt").write_bytes(certificate)
             shown = look(alpha, files_of(root), shown)
             assert shown == certificate
