@@ -20,6 +20,7 @@ from nvflare.fuel.f3.drivers.driver_params import DriverParams
 from nvflare.fuel.f3.drivers.grpc_driver import GrpcDriver, Servicer, StreamConnection
 from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message, MessageReceiver
+from nvflare.fuel.f3.sfm.conn_manager import ConnManager
 from nvflare.fuel.f3.sfm.sfm_endpoint import SfmEndpoint
 from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.hci.server.login import LoginModule
@@ -33,7 +34,8 @@ from cloister.flare.port import free_port
 
 APP = 7
 _SECONDS = 15.0
-_CHANGED = (
+CHANGED: tuple[tuple[Any, str], ...] = (
+    (ConnManager, "process_frame_task"),
     (CoreCell, "start"),
     (CoreCell, "_process_received_msg"),
     (CredKeeper, "get_id_asserter"),
@@ -58,7 +60,7 @@ _CHANGED = (
 
 def undone_after(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have whatever a test changes of NVFlare undone at its end."""
-    for target, name in _CHANGED:
+    for target, name in CHANGED:
         monkeypatch.setattr(target, name, getattr(target, name))
 
 

@@ -20,6 +20,9 @@ from typing import Any
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.drivers.driver_params import DriverParams
+from nvflare.fuel.f3.sfm.conn_manager import ConnManager
+from nvflare.fuel.f3.sfm.constants import Types
+from nvflare.fuel.f3.sfm.prefix import Prefix
 from nvflare.fuel.f3.sfm.sfm_endpoint import SfmEndpoint
 
 from cloister.errors import CertificateError
@@ -34,6 +37,7 @@ _MOST_SECONDS = 120.0
 _DIAL_SECONDS = 30.0
 _DIAL_AGAIN_SECONDS = 10.0
 _STEP_SECONDS = 0.2
+_INTRODUCTION_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +53,26 @@ def let_connections_finish() -> None:
             threading.Thread(target=_close_when_quiet, args=(each,), daemon=True, name="close-when-quiet").start()
 
     substitute(SfmEndpoint, "add_connection", add_connection)
+    process = ConnManager.process_frame_task
+
+    def process_once_introduced(manager: Any, connection: Any, frame: Any) -> None:
+        _wait_for_introduction(connection, frame)
+        process(manager, connection, frame)
+
+    substitute(ConnManager, "process_frame_task", process_once_introduced)
+
+
+def _wait_for_introduction(connection: Any, frame: Any) -> None:
+    """Wait a moment where a message overtakes the handshake of its connection.
+
+    NVFlare answers a handshake before it has noted whose it is, and looks at each frame in a thread of its own. What
+    the other end sends in that instant, over a second connection at once, would be lost.
+    """
+    deadline = time.monotonic() + _INTRODUCTION_SECONDS
+    while connection.sfm_endpoint is None and time.monotonic() < deadline:
+        if Prefix.from_bytes(frame).type != Types.DATA:
+            return
+        time.sleep(0.005)
 
 
 def _close_when_quiet(connection: Any) -> None:
