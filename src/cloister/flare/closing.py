@@ -24,6 +24,7 @@ from nvflare.fuel.hci.server.login import LoginModule
 
 from cloister.errors import CertificateError
 from cloister.flare.connections import CERTIFICATE, SENDER
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Holder, TrustWatch
 
 EVERY_SECONDS = 2.0
@@ -123,7 +124,7 @@ def bind_sessions(watch: TrustWatch) -> None:
         conn.append_error("the session is another person's, or of another role")
         return False
 
-    LoginModule.pre_command = pre_command
+    substitute(LoginModule, "pre_command", pre_command)
 
 
 def fits(session: Any, request: Any, watch: TrustWatch) -> bool:

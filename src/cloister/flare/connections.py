@@ -23,6 +23,7 @@ from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.drivers.grpc_driver import GrpcDriver, Servicer, StreamConnection
 
 from cloister.errors import CertificateError
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Holder
 
 CERTIFICATE = "cloister_certificate"
@@ -65,9 +66,9 @@ def keep_certificates() -> None:
         prepare(driver)
         driver.max_workers = _MOST_CONNECTIONS
 
-    StreamConnection.__init__ = begin_with_certificate
-    CoreCell._process_received_msg = receive_with_certificate
-    GrpcDriver.__init__ = prepare_for_many
+    substitute(StreamConnection, "__init__", begin_with_certificate)
+    substitute(CoreCell, "_process_received_msg", receive_with_certificate)
+    substitute(GrpcDriver, "__init__", prepare_for_many)
 
 
 def certificate_of(context: Any) -> bytes:
@@ -91,7 +92,7 @@ def refuse_strangers(holder: Holder, refused: Refused) -> None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, reason)
         yield from serve(servicer, request_iterator, context)
 
-    Servicer.Stream = serve_known
+    substitute(Servicer, "Stream", serve_known)
 
 
 def refusal_of(context: Any, holder: Holder) -> str:
@@ -134,7 +135,7 @@ def hear_refusals(heard: Callable[[str], None]) -> None:
     def read_and_tell(connection: Any, frames: Any) -> None:
         read(connection, told(frames))
 
-    StreamConnection.read_loop = read_and_tell
+    substitute(StreamConnection, "read_loop", read_and_tell)
 
 
 def _ending(error: Any) -> tuple[Any, str]:

@@ -27,6 +27,7 @@ from cloister.certificates import pem
 from cloister.errors import CertificateError, CloisterError
 from cloister.flare.roster_service import fetch_rosters
 from cloister.flare.server_credentials import CredentialFiles, Credentials
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Holder, TrustWatch
 
 _SECONDS = 10.0
@@ -68,7 +69,7 @@ def dial_carefully(trouble: Trouble) -> None:
             trouble(str(error))
             raise CommError(CommError.ERROR, str(error)) from error
 
-    grpc_driver.get_grpc_client_credentials = credentials
+    substitute(grpc_driver, "get_grpc_client_credentials", credentials)
 
 
 def channel_credentials(params: dict[Any, Any], trouble: Trouble) -> Any:

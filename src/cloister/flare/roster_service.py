@@ -20,6 +20,7 @@ from nvflare.fuel.f3.drivers import grpc_driver
 from cloister.envelope import MAXIMUM_BYTES as MAXIMUM_ROSTER_BYTES
 from cloister.files import read_regular
 from cloister.flare.connections import refusal_of
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import TrustWatch
 from cloister.trust import roster_file, take_up
 from cloister.trust.mailbox import FOLDER, newest_version, rosters_after
@@ -62,7 +63,7 @@ def serve_rosters(watch: TrustWatch) -> None:
         add(servicer, server)
         server.add_generic_rpc_handlers((_Rosters(watch),))
 
-    grpc_driver.add_StreamerServicer_to_server = add_both
+    substitute(grpc_driver, "add_StreamerServicer_to_server", add_both)
 
 
 class _Rosters(grpc.GenericRpcHandler):

@@ -23,6 +23,7 @@ from nvflare.fuel.f3.drivers.driver_params import DriverParams
 from cloister.certificates import pem
 from cloister.certificates.keys import is_loose
 from cloister.errors import ProvisioningError
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class CredentialFiles:
 
 def serve_with_files() -> None:
     """Have NVFlare's server that is started from here read its files again as they change."""
-    grpc_driver.get_grpc_server_credentials = server_credentials
+    substitute(grpc_driver, "get_grpc_server_credentials", server_credentials)
 
 
 def server_credentials(params: dict[Any, Any]) -> Any:

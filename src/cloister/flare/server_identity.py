@@ -30,6 +30,7 @@ from nvflare.private.fed.utils.identity_utils import IdentityAsserter, TokenVeri
 from cloister.certificates import pem
 from cloister.errors import CertificateError
 from cloister.files import private_folder, write_atomically
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Stamp, stamp_of
 from cloister.trust.in_force import FOLDER
 
@@ -123,7 +124,7 @@ def sign_with_renewed_key(workspace: Path) -> None:
             own = identity(keeper, fl_ctx)
             return own.asserter() if own else None
 
-    CredKeeper.get_id_asserter = get_id_asserter
+    substitute(CredKeeper, "get_id_asserter", get_id_asserter)
     _use_for_messages(found)
 
 
@@ -150,9 +151,9 @@ def _use_for_messages(found: list[ServerIdentity]) -> None:
         asserter = found[0].known_to(str(message.get_header(MessageHeaderKey.DESTINATION)))
         add_authentication_headers(message, name, token, _signature_of(asserter, name + token))
 
-    FederatedServer.client_challenge = client_challenge
-    FederatedServer._add_auth_headers = add_auth_headers
-    TokenVerifier.verify = verify_token
+    substitute(FederatedServer, "client_challenge", client_challenge)
+    substitute(FederatedServer, "_add_auth_headers", add_auth_headers)
+    substitute(TokenVerifier, "verify", verify_token)
 
 
 def _signature_of(asserter: Any, content: str) -> str:

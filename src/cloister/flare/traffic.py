@@ -42,6 +42,7 @@ from nvflare.private.stream_runner import TOPIC_STREAM_ABORT, TOPIC_STREAM_REQUE
 from cloister.certificates.identity import Identity
 from cloister.errors import CertificateError
 from cloister.flare.connections import CERTIFICATE, SENDER
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import Holder
 
 _log = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ def restrict_traffic(rule: Rule) -> None:
         cell.add_incoming_filter("*", "*", keep)
         start(cell)
 
-    CoreCell.start = start_with_rule
+    substitute(CoreCell, "start", start_with_rule)
 
 
 def _belongs(name: str, family: str) -> bool:

@@ -21,6 +21,7 @@ from nvflare.private.fed.utils.identity_utils import IdentityVerifier, InvalidAs
 from cloister.certificates import pem
 from cloister.certificates.anchors import read_roots
 from cloister.errors import CertificateError, CloisterError
+from cloister.flare.substitute import substitute
 from cloister.flare.trust_watch import TrustWatch
 
 _verify_folder = lighter.verify_folder_signature_and_get_signers
@@ -29,10 +30,10 @@ _verify_name = IdentityVerifier.verify_common_name
 
 def trust_every_root() -> None:
     """Have NVFlare's processes that are started from here know every trusted root, and the roster."""
-    lighter.verify_folder_signature_and_get_signers = verify_folder
-    app_deployer.verify_folder_signature_and_get_signers = verify_folder
-    IdentityVerifier.__init__ = _begin
-    IdentityVerifier.verify_common_name = _verify_by_roster
+    substitute(lighter, "verify_folder_signature_and_get_signers", verify_folder)
+    substitute(app_deployer, "verify_folder_signature_and_get_signers", verify_folder)
+    substitute(IdentityVerifier, "__init__", _begin)
+    substitute(IdentityVerifier, "verify_common_name", _verify_by_roster)
 
 
 def verify_folder(
