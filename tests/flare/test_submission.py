@@ -6,14 +6,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from cloister.flare.state import State
 from cloister.flare.submission import refusal_of
+from cloister.flare.submitted_job import refusal_of_job
 from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import files_of_folder, job_folder, job_of, provisioned, zip_of
+from tests.zip_bombs import bomb, peak_of
 
 _META = {"name": "j", "deploy_map": {"a": ["server", "alpha"]}}
 
@@ -125,6 +128,16 @@ def test_an_archive_that_would_become_large_is_refused_before_it_is_read(tmp_pat
     archive = _archive(tmp_path, meta_json=b" " * 20_000_000 + json.dumps(_META).encode())
     assert archive.stat().st_size < 100_000
     assert _validated(archive, "ours") == "(False, 'the job is larger than a job may be', {})\n"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_an_archive_that_lies_about_its_size_takes_no_memory(tmp_path: Path, method: int) -> None:
+    """`zipfile` inflates as much as an entry holds, and cuts it to what that declares afterwards."""
+    archive = bomb("j/site_app/config/job.yaml", method)
+    said: list[str] = []
+    peak = peak_of(lambda: said.append(refusal_of(archive) or refusal_of_job(tmp_path, "j", archive, "ada")))
+    assert peak < 8 << 20
+    assert said[0].startswith(("the job is compressed in a way that jobs are not", "the check of the job failed"))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from cloister.certificates import PrivateKey, pem
 from cloister.errors import ProvisioningError, UsageError
 from cloister.provisioning import Authority, inspect, provision
+from cloister.provisioning.granting import grant
 from cloister.provisioning.kit import Fault
 from cloister.provisioning.revoking import live_certificates, revoke, revoked
 from cloister.roster import Federation
@@ -89,12 +90,43 @@ def test_the_record_is_json_that_people_can_read(authority: Authority, now: date
     }
 
 
-def test_whoever_was_revoked_is_shown_so_and_provisioned_anew(
+def test_whoever_was_revoked_is_shown_so_and_stays_out_until_there_is_another_key(
     authority: Authority, roster: Federation, now: datetime
 ) -> None:
+    """`cloister run` provisions before every job, and must not undo what somebody decided."""
     state = authority.folder.parent
     revoke(authority, SITE, "a stolen disk", now)
-    problems = {each.name: each.problems for each in inspect(state, roster, now) if each.problems}
-    assert problems == {SITE: (Fault.REVOKED,)}
+    for _ in range(2):
+        made = provision(roster, state, now)
+        assert [each.identity.name for each in made if each.revoked] == [SITE]
+        assert [each.identity.name for each in made if each.created] == []
+        assert {each.name: each.problems for each in inspect(state, roster, now) if each.problems} == {
+            SITE: (Fault.REVOKED,)
+        }
+    (state / "sites" / SITE / "startup" / "client.key").unlink()
     assert [each.identity.name for each in provision(roster, state, now) if each.created] == [SITE]
     assert [each.problems for each in inspect(state, roster, now)] == [()] * 4
+
+
+def test_a_revoked_key_is_certified_for_nobody(authority: Authority, roster: Federation, now: datetime) -> None:
+    site = identity(roster, SITE)
+    key = PrivateKey.load(authority.folder.parent / "sites" / SITE / "startup" / "client.key")
+    csr = key.request(site)
+    revoke(authority, SITE, "a stolen disk", now)
+    for later in (now, now + timedelta(days=800)):
+        with pytest.raises(ProvisioningError, match=f"the key of `{SITE}` was revoked") as refused:
+            grant(authority, roster, csr, (), later)
+        assert "init hospital-north --replace" in refused.value.hint
+    person = identity(roster, PERSON)
+    with pytest.raises(ProvisioningError, match="was revoked"):
+        authority.sign(key.request(person), person, timedelta(days=9), now)
+
+
+def test_a_key_whose_earlier_certificates_alone_were_taken_back_goes_on(
+    authority: Authority, roster: Federation, now: datetime
+) -> None:
+    site = identity(roster, SITE)
+    csr = PrivateKey.load(authority.folder.parent / "sites" / SITE / "startup" / "client.key").request(site)
+    kept = pem.fingerprint(pem.parse_certificate(authority.sign(csr, site, timedelta(days=9), now), "it"))
+    assert len(revoke(authority, SITE, "moved", now, superseded=True, keep=kept)) == 1
+    assert authority.sign(csr, site, timedelta(days=9), now)

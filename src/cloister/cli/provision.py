@@ -27,9 +27,8 @@ def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> Non
     issued = make_identities(repo.federation.value, local.state.folder, datetime.now(UTC))
     table = Table("name", "kind", "valid until", "", box=None, pad_edge=False)
     for entry in issued:
-        table.add_row(
-            entry.identity.name, entry.identity.kind, f"{entry.not_after:%Y-%m-%d}", "made" if entry.created else "kept"
-        )
+        became = "made" if entry.created else "revoked" if entry.revoked else "kept"
+        table.add_row(entry.identity.name, entry.identity.kind, f"{entry.not_after:%Y-%m-%d}", became)
     out.say(table)
     gone = [path.relative_to(local.root).as_posix() for path in retired(repo.federation.value, local.state.folder)]
     for path in gone:
@@ -41,6 +40,7 @@ def provision(folder: FolderOption = Path(), as_json: JsonOption = False) -> Non
             "not_after": entry.not_after.isoformat(),
             "fingerprint": entry.fingerprint,
             "created": entry.created,
+            "revoked": entry.revoked,
         }
         for entry in issued
     ]

@@ -31,7 +31,7 @@ def files_of(app_data: bytes) -> dict[str, bytes]:
                 if entry.filename in files:
                     raise DeniedError("the job carries two files of one name")
                 if not entry.is_dir():
-                    files[entry.filename] = _content_of(archive, entry, left)
+                    files[entry.filename] = content_of(archive, entry, left)
                     left -= len(files[entry.filename])
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise DeniedError("the job is not a ZIP archive that can be read") from error
@@ -50,7 +50,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise DeniedError("the job carries a folder beside `config`", hint="jobs carry a document and no code")
 
 
-def _content_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, maximum: int) -> bytes:
+def content_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, maximum: int) -> bytes:
     """Content of an entry; never inflates more than ``maximum`` bytes, whatever size the archive declares."""
     with archive.open(entry) as stream:
         content = stream.read(maximum + 1)

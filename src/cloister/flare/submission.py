@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from nvflare.fuel.hci.conn import Connection
 from nvflare.fuel.hci.server.constants import ConnProps
@@ -79,7 +79,8 @@ def refusal_of(job_data: bytes | str) -> str:
             entries = archive.infolist()
     except (BadZipFile, NotImplementedError, ValueError, OSError):
         return "the job is not a ZIP archive that can be read"
-    # `zipfile` inflates no more of an entry than it declares.
+    if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
+        return "the job is compressed in a way that jobs are not"  # and that is inflated all at once
     if len(entries) > _MAXIMUM_ENTRIES or sum(entry.file_size for entry in entries) > _MAXIMUM_JOB_BYTES:
         return "the job is larger than a job may be"
     return ""

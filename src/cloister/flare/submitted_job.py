@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
 from cloister.errors import CloisterError, DeniedError
+from cloister.flare.app_archive import content_of
 from cloister.flare.app_check import MAXIMUM_APP_BYTES
 from cloister.flare.job_folder import SERVER_APP, SIGNATURE_FILES, SITE_APP, meta_of, read_app
 from cloister.governance.job_manifest import check_app, verify_manifest
@@ -111,9 +112,7 @@ def _files_in(name: str, job_data: bytes | str) -> dict[str, bytes]:
             path = entry.filename.removeprefix(f"{name}/")
             if path == entry.filename or path in files:
                 raise DeniedError("the job's archive holds a file outside the job's folder, or two of one name")
-            if entry.file_size > MAXIMUM_APP_BYTES:
-                raise DeniedError("the job is larger than a job may be")
-            files[path] = archive.read(entry)
+            files[path] = content_of(archive, entry, MAXIMUM_APP_BYTES)
     needed = {str(parent) for path in files for parent in PurePosixPath(f"{name}/{path}").parents}
     # NVFlare judges by folders, such as `custom`, whether anything is in them or not.
     if empty := sorted(folders - needed):

@@ -23,6 +23,7 @@ from cloister.certificates.lock import exclusively
 from cloister.certificates.request import verified_key
 from cloister.errors import ProvisioningError
 from cloister.files import private_folder, write_atomically
+from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
 
 AUTHORITY_FOLDER = "authority"
@@ -159,9 +160,13 @@ class Authority:
             The certificate in PEM form; it is recorded under `issued/` already.
 
         Raises:
-            ProvisioningError: if the request is refused, or the authority cannot sign now.
+            ProvisioningError: if the request is refused, its key was revoked, or the authority cannot sign now.
         """
         public_key = verified_key(csr_pem, identity)
+        if self.has_taken_back(public_key):
+            hint = f"only a new key may be certified: cloister {identity.kind} init {identity.name} --replace"
+            message = f"the key of `{identity.name}` was revoked, and is never certified again"
+            raise ProvisioningError(message, hint=hint)
         certificate = self.key_of(self.certificate).certify(
             profile.leaf_builder(identity, public_key, self.certificate, lifetime, now)
         )
@@ -171,6 +176,18 @@ class Authority:
             pem.remove_drafts(issued / "*.pem")
             pem.write_once(issued / f"{certificate.serial_number:040x}.pem", content)
         return content
+
+    def has_taken_back(self, key: object) -> bool:
+        """Whether a certificate for ``key`` was revoked, and not because its holder had another one.
+
+        Whoever came by a key has its request, approvals and proof from an old kit as well, and could send them again.
+
+        Raises:
+            ProvisioningError: where a record cannot be read.
+        """
+        taken_back = [each for each in revoked(self.folder) if not each.superseded]
+        paths = [self.folder / ISSUED_FOLDER / f"{each.serial:040x}.pem" for each in taken_back]
+        return any(pem.read_certificate(path).public_key() == key for path in paths)
 
     def issued(self) -> tuple[x509.Certificate, ...]:
         """Every certificate that it has recorded, in the order of their serial numbers."""

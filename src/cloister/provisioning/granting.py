@@ -11,16 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloister.certificates import Identity, identities, lifetime
-from cloister.certificates.request import requested_name
+from cloister.certificates import Identity, identities, lifetime, pem, profile
+from cloister.certificates.request import parse_request, requested_name
 from cloister.errors import CloisterError, ProvisioningError
 from cloister.provisioning.approval import check_approved
 from cloister.provisioning.authority import Authority
 from cloister.provisioning.kit_archive import CERTIFICATE, ROSTER_IN_KIT, make_archive
 from cloister.provisioning.publication import latest_roster, publish, publish_if_needed
-from cloister.provisioning.renewal import read_renewal
+from cloister.provisioning.renewal import Renewal, is_due, read_renewal
+from cloister.provisioning.revoking import live_certificates
 from cloister.roster import Federation
 from cloister.trust import Trust, read_roster
+
+MOST_LIVING = 12
+"""How many certificates of a name may not have ended for a renewal to be signed; two or three are usual."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,31 @@ def grant_renewals(
             renewal = read_renewal(content, trust, now)
             if renewal.identity.name != name:
                 raise ProvisioningError(f"the request of `{renewal.identity.name}` was left as that of `{name}`")
-            lasting = lifetime(federation, renewal.identity)
-            granted[name] = authority.sign(renewal.csr_pem, renewal.identity, lasting, now)
+            granted[name] = _renewed(authority, federation, renewal, now)
         except CloisterError as error:
             refused[name] = error
     return granted, refused
+
+
+def _renewed(authority: Authority, federation: Federation, renewal: Renewal, now: datetime) -> bytes:
+    """The certificate that answers ``renewal``: a request that was answered already gets the same answer again.
+
+    Each certificate stands in the roster until it ends, and a roster that is too large could not be published any more,
+    not even to revoke somebody.
+    """
+    key = parse_request(renewal.csr_pem).public_key()
+    living = live_certificates(authority, renewal.identity.name, now)
+    for each in reversed(living):
+        signed_at = each.not_valid_before_utc + profile.CLOCK_SKEW
+        answers = each.public_key() == key and signed_at > renewal.requested_at and not is_due(each, now)
+        by_it = profile.is_issued_by(each, authority.certificate)
+        if answers and by_it and not profile.departures(each, renewal.identity):
+            return pem.certificate_pem(each)
+    if len(living) >= MOST_LIVING:
+        hint = f"take back what is not used: cloister authority revoke {renewal.identity.name} --keep-newest --reason …"
+        message = f"`{renewal.identity.name}` has {len(living)} certificates that have not ended, and gets no more"
+        raise ProvisioningError(message, hint=hint)
+    return authority.sign(renewal.csr_pem, renewal.identity, lifetime(federation, renewal.identity), now)
 
 
 def trust_of(authority: Authority, federation: Federation, now: datetime) -> Trust:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from cryptography import x509
 
@@ -141,6 +141,9 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
             for entry in entries:
                 if entry.filename not in _KNOWN or entry.filename in files:
                     raise ProvisioningError("the kit holds a file that no kit does, or one twice")
+                # Nothing in a kit is compressed, and `zipfile` inflates all of an entry, whatever size that declares.
+                if entry.compress_type != ZIP_STORED or entry.compress_size != entry.file_size:
+                    raise ProvisioningError("the kit holds a compressed file, and no kit does")
                 files[entry.filename] = archive.read(entry)
     except (BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError, EOFError) as error:
         raise ProvisioningError("the kit is not a ZIP archive that can be read") from error

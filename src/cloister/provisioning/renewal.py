@@ -44,10 +44,12 @@ class Renewal:
     Attributes:
         identity: who asks: the roster's entry of whoever signed it.
         csr_pem: the certificate signing request in PEM form.
+        requested_at: aware time by the clock of whoever asks.
     """
 
     identity: Identity
     csr_pem: bytes
+    requested_at: datetime
 
 
 def is_due(certificate: x509.Certificate, now: datetime) -> bool:
@@ -151,13 +153,16 @@ def read_renewal(content: bytes, trust: Trust, now: datetime) -> Renewal:
     envelope = unseal(KIND, content)
     identity = judge(envelope.certificate, trust, now)
     stated = envelope.value()
-    if stated.keys() != _KEYS or not isinstance(stated["csr"], str):
+    if stated.keys() != _KEYS or not isinstance(stated["csr"], str) or type(stated["requested_at"]) is not int:
         raise SignatureError("the request for renewal does not say what one says")
     if (stated["federation"], stated["name"]) != (trust.federation.federation, identity.name):
         raise SignatureError(f"`{identity.name}` asks for a renewal in another name or federation")
     csr = stated["csr"].encode()
     verified_key(csr, identity)
-    return Renewal(identity, csr)
+    try:
+        return Renewal(identity, csr, datetime.fromtimestamp(stated["requested_at"], UTC))
+    except (ValueError, OverflowError, OSError) as error:
+        raise SignatureError("the request for renewal was made at no time that there is") from error
 
 
 def is_renewal(content: bytes) -> bool:

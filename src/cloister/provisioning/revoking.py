@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -14,7 +15,9 @@ from cloister.certificates import pem
 from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError, UsageError
 from cloister.files import canonical_json, private_folder, write_once
-from cloister.provisioning.authority import Authority
+
+if TYPE_CHECKING:
+    from cloister.provisioning.authority import Authority
 
 REVOKED_FOLDER = "revoked"
 MAXIMUM_REASON_CHARACTERS = 200

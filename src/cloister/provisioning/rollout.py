@@ -3,7 +3,8 @@
 
 1. A key is made where there is none and never replaced.
 2. A certificate that is right stays. One that is missing, wrong, of another authority, unlike the roster, or in the
-   last tenth of its life is replaced by a new one for the same key.
+   last tenth of its life is replaced by a new one for the same key, unless the key was revoked: whoever was put out
+   stays out until there is another key.
 3. Everybody has the roster that the authority signed, in which all these certificates stand.
 4. Each file appears whole or not at all, and only after all that it rests on; so an interrupted call is finished by
    the next one.
@@ -49,6 +50,7 @@ class Issued:
         not_after: aware time of its end.
         fingerprint: SHA-256, 64 lower-case hexadecimal digits.
         created: whether it was signed just now, and not found right.
+        revoked: whether it stays although it was revoked, because there is no other key.
     """
 
     identity: Identity
@@ -56,6 +58,7 @@ class Issued:
     not_after: datetime
     fingerprint: str
     created: bool
+    revoked: bool = False
 
 
 def provision(federation: Federation, state: Path, now: datetime) -> tuple[Issued, ...]:
@@ -163,6 +166,8 @@ class _Renewal:
         if certificate is not None and not needs_certificate(kit, identity, anchors, self.now):
             return _issued(identity, kit.paths.certificate, certificate, created=False)
         key = made or own_key(self.state, identity)
+        if certificate is not None and self.authority.has_taken_back(key.public_key):
+            return replace(_issued(identity, kit.paths.certificate, certificate, created=False), revoked=True)
         lasting = lifetime(self.federation, identity)
         content = self.authority.sign(key.request(identity), identity, lasting, self.now)
         write_atomically(kit.paths.certificate, content)
