@@ -31,6 +31,14 @@ class Line:
     name: str
     process: str
     closed: bool = False
+    cancelled: bool = False
+
+    @property
+    def context(self) -> Any:
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
     @property
     def conn(self) -> Any:
@@ -104,6 +112,7 @@ def test_whoever_is_nobody_is_put_out_and_everybody_else_stays() -> None:
     closed = close_strangers(server, holder, told.append)
     assert [line.process for line in lines if line.closed] == ["revoked", "revoked.job", "_admin_1", ""]
     assert closed == told
+    assert [line.cancelled for line in lines] == [line.closed for line in lines]
     assert told[0] == PutOut("revoked", "revoked", "`revoked` was revoked")
     assert server.registered == {"1": "alpha"}
     assert [each.sess_id for each in server.sessions] == ["ada"]

@@ -55,6 +55,15 @@ def test_a_refused_connection_is_one_sentence_whatever_its_port(clock: list[floa
     assert audit.reasons == ["refused a connection from ipv4:192.0.2.1: it was revoked"]
 
 
+def test_a_sentence_is_the_same_at_another_time(clock: list[float]) -> None:
+    audit = Audit()
+    complaints = Complaints(audit)
+    for second in range(10, 60):
+        complaints.say(f"alpha expired on 2026-11-27 11:17:50 UTC, and it is 2026-11-27 11:18:{second} UTC")
+    complaints.say("alpha is not valid before 2026-11-27 12:00 UTC")
+    assert len(audit.reasons) == 2
+
+
 def test_what_is_only_noted_is_not_recorded(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     audit = Audit()
     Complaints(audit).note("the mailbox is full")

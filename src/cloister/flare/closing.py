@@ -71,13 +71,21 @@ def close_strangers(server: Any, holder: Holder, told: Callable[[PutOut], None])
             name = str(connection.conn.get_conn_properties().get("peer_cn") or "")
             closed.append(PutOut(name, process, str(error)))
             told(closed[-1])
-            connection.conn.close()
+            _end(connection.conn)
     for name in {each.name for each in closed} - known:  # who has another connection that stands stays logged in
         try:
             _log_out(server, name)
         except Exception:  # noqa: BLE001 - the connection is closed; the next name is no less important
             _log.exception("`%s` could not be logged out", name)
     return closed
+
+
+def _end(connection: Any) -> None:
+    """Close ``connection`` at once; NVFlare's own way alone ends the call as the other end sends something next."""
+    context = getattr(connection, "context", None)
+    if context is not None:
+        context.cancel()
+    connection.close()
 
 
 def _log_out(server: Any, name: str) -> None:

@@ -7,6 +7,7 @@ Somebody who is refused tries again within seconds, for as long as their process
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 
@@ -19,6 +20,9 @@ POINT = "connection"
 _SAY_AGAIN_SECONDS = 60.0
 _RECORD_AGAIN_SECONDS = 3600.0
 _MOST_REASONS = 1000
+
+# Some sentences say what time it is, and are the same sentence all the same.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ class Complaints:
 
 
 def _due(last: dict[str, float], sentence: str, seconds: float) -> bool:
-    now = time.monotonic()
+    now, sentence = time.monotonic(), _MOMENT.sub("", sentence)
     if sentence in last and now - last[sentence] < seconds:
         return False
     if len(last) >= _MOST_REASONS:
