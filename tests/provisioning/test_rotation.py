@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,17 @@ def test_a_revoked_or_ended_certificate_is_no_reason_to_wait(
     assert not_renewed(switched, roster, now) == EVERYBODY
     assert not_renewed(switched, roster, now + timedelta(days=181)) == (SERVER, SITE)
     assert not_renewed(switched, roster, now + timedelta(days=366)) == ()
+
+
+@pytest.mark.parametrize("step", [announce, switch, finish])
+def test_a_step_that_another_command_overtook_trusts_nobody_again(
+    authority: Authority, roster: Federation, now: datetime, step: Step
+) -> None:
+    """Two terminals: what the slower one read is no longer so, and it may not write it back."""
+    slower = announce(authority, roster, now)
+    switched = switch(slower, roster, now)
+    faster = finish(switched, roster, now, anyway=True)
+    late = partial(finish, switched, anyway=True) if step is finish else partial(step, slower)
+    with pytest.raises(ProvisioningError, match="another command has changed which authority counts"):
+        late(federation=roster, now=now)
+    assert Authority.open(authority.folder).roots == faster.roots

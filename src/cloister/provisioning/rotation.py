@@ -20,7 +20,7 @@ from cloister.certificates import profile
 from cloister.certificates.identity import identities
 from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError
-from cloister.provisioning.authority import Authority, Generations, make_generation, write_generations
+from cloister.provisioning.authority import Authority, Generations, make_generation, read_generations, write_generations
 from cloister.provisioning.publication import publish
 from cloister.provisioning.revoking import live_certificates
 from cloister.roster import Federation
@@ -37,6 +37,7 @@ def announce(authority: Authority, federation: Federation, now: datetime) -> Aut
     if len(standing.trusted) > 1 and standing.signing != min(standing.trusted):
         raise ProvisioningError("the authority is handing over already", hint="finish that first")
     with exclusively(authority.folder):
+        _check_still(authority)
         following = max(standing.trusted) + (1 if len(standing.trusted) == 1 else 0)
         make_generation(authority.folder, federation, now, following)
         write_generations(authority.folder, Generations((standing.signing, following), standing.signing))
@@ -55,6 +56,7 @@ def switch(authority: Authority, federation: Federation, now: datetime) -> Autho
         hint = "announce the next authority first, and wait until everybody has the new roster"
         raise ProvisioningError("the authority is not handing over", hint=hint)
     with exclusively(authority.folder):
+        _check_still(authority)
         write_generations(authority.folder, Generations(standing.trusted, max(standing.trusted)))
     return _published(authority, federation, now)
 
@@ -82,6 +84,7 @@ def finish(authority: Authority, federation: Federation, now: datetime, *, anywa
         hint = "wait until they have renewed, or finish anyway: they then need a new kit by hand"
         raise ProvisioningError(f"{shown} would be locked out: no certificate by the new authority yet", hint=hint)
     with exclusively(authority.folder):
+        _check_still(authority)
         write_generations(authority.folder, Generations((standing.signing,), standing.signing))
     return _published(authority, federation, now)
 
@@ -97,6 +100,17 @@ def not_renewed(authority: Authority, federation: Federation, now: datetime) -> 
 
 def _any_by(root: x509.Certificate, certificates: tuple[x509.Certificate, ...]) -> bool:
     return any(profile.is_issued_by(each, root) for each in certificates)
+
+
+def _check_still(authority: Authority) -> None:
+    """See that nobody took a step meanwhile: a root that is trusted no more would be again; the caller holds the lock.
+
+    Raises:
+        ProvisioningError: where somebody did.
+    """
+    if read_generations(authority.folder) != authority.generations:
+        hint = "see how it stands, then do it again: cloister authority list"
+        raise ProvisioningError("another command has changed which authority counts meanwhile", hint=hint)
 
 
 def _published(authority: Authority, federation: Federation, now: datetime) -> Authority:
