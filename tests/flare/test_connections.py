@@ -10,6 +10,7 @@ import pytest
 from nvflare.fuel.f3.communicator import Mode
 
 from cloister.errors import CertificateError
+from cloister.flare.closing import _end as end_at_once
 from cloister.flare.connections import (
     CERTIFICATE,
     hear_refusals,
@@ -74,6 +75,22 @@ def test_a_revoked_certificate_gets_no_connection_and_is_told_why(root: Path, re
     peer, reason = refused[0]
     assert peer.startswith(("ipv4:127.0.0.1:", "ipv6:")) and "stolen" in reason
     assert len(told) == 1  # once a minute
+
+
+def test_a_connection_that_is_put_out_ends_though_nothing_more_is_sent(
+    root: Path, refused: list[tuple[str, str]]
+) -> None:
+    """A site whose message was dropped waits half a minute for the answer, and sends nothing meanwhile."""
+    url, state = any_url(), State(root)
+    with (
+        end("server", state.server, url, Mode.PASSIVE) as server,
+        end("alpha", state.site("alpha"), url, Mode.ACTIVE) as alpha,
+    ):
+        until(lambda: server.connections_to("alpha") and alpha.connections_to("server"))
+        (there,), (here,) = server.connections_to("alpha"), alpha.connections_to("server")
+        end_at_once(there.conn)
+        until(lambda: there.get_name() not in server.manager.sfm_conns, 5)
+        until(lambda: here.get_name() not in alpha.manager.sfm_conns, 5)
 
 
 class Context:
