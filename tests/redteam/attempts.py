@@ -626,6 +626,38 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
             ("no such command",),
         ),
     ),
+    "Kits, requests, rosters and letters": (
+        Attempt(
+            "kit-that-inflates",
+            "a kit of a few hundred bytes that inflates without end before its signature is looked at",
+            "kit: nothing in it is compressed",
+            ("the kit holds a compressed file",),
+        ),
+        Attempt(
+            "revoked-key-again",
+            "the request of a key that was revoked, sent again, and provisioning after a revocation",
+            "authority: a revoked key is never certified again",
+            ("was revoked",),
+        ),
+        Attempt(
+            "renewal-sent-again",
+            "a signed request for renewal sent again every hour, and as another's",
+            "authority: one answer for one request",
+            ("1 certificate", "was left as that of"),
+        ),
+        Attempt(
+            "old-or-foreign-roster",
+            "an older roster laid before a site, and one by an authority of the same name",
+            "roster in force",
+            ("no newer roster", "not trusted here"),
+        ),
+        Attempt(
+            "grant-of-anothers-certificate",
+            "another's certificate, or one that no roster lists, as the answer to a site's request",
+            "judgement by the roster in force",
+            ("is not that of", "issued"),
+        ),
+    ),
     "In a running federation": (
         Attempt(
             "administrative-commands",
