@@ -6,6 +6,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cloister.certificates import Identity, PrivateKey, pem
@@ -51,7 +52,7 @@ def entry(federation: Federation, name: str) -> Identity:
 @TRIES("kit-that-inflates")
 def _(scene: Scene) -> list[str]:
     return [
-        told(lambda method=method: read_archive(bomb(MANIFEST, method), "0" * 64))
+        told(partial(read_archive, bomb(MANIFEST, method), "0" * 64))
         for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
     ]
 
@@ -98,6 +99,6 @@ def _(scene: Scene) -> list[str]:
     stray = authority.sign(PrivateKey.generate().request(site), site, timedelta(days=9), now)
     workspace = startup_folder(state, site).parent
     before = pem.read_certificate(workspace / "startup" / "client.crt")
-    said = [told(lambda each=each: install_certificate(workspace, site, each, now)) for each in (others, stray)]
+    said = [told(partial(install_certificate, workspace, site, each, now)) for each in (others, stray)]
     assert pem.read_certificate(workspace / "startup" / "client.crt") == before
     return said
