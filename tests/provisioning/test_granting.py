@@ -87,3 +87,13 @@ def test_a_request_made_at_no_time_is_refused(roster: Federation, state: Path, n
     trust = trust_in_force(state / "sites" / SITE)
     with pytest.raises(SignatureError, match=r"no time that there is|does not say what one says"):
         read_renewal(asked(state, at, roster), trust, now)
+
+
+def test_what_was_revoked_counts_before_the_roster_says_it(
+    authority: Authority, roster: Federation, state: Path, now: datetime
+) -> None:
+    """`revoke` may be killed between its record and its roster; whoever has the key then asks for the next one."""
+    request = request_renewal(state / "sites" / SITE, identity(roster, SITE), now, new_key=True)
+    revoke(authority, SITE, "a stolen disk", now)
+    granted, refused = grant_renewals(authority, roster, {SITE: request}, now)
+    assert granted == {} and "was revoked" in str(refused[SITE])

@@ -17,7 +17,7 @@ from cloister.errors import CloisterError, ProvisioningError
 from cloister.provisioning.approval import check_approved
 from cloister.provisioning.authority import Authority
 from cloister.provisioning.kit_archive import CERTIFICATE, ROSTER_IN_KIT, make_archive
-from cloister.provisioning.publication import latest_roster, publish, publish_if_needed
+from cloister.provisioning.publication import publish, publish_if_needed
 from cloister.provisioning.renewal import Renewal, is_due, read_renewal
 from cloister.provisioning.revoking import live_certificates
 from cloister.roster import Federation
@@ -142,7 +142,4 @@ def _renewed(authority: Authority, federation: Federation, renewal: Renewal, now
 
 def trust_of(authority: Authority, federation: Federation, now: datetime) -> Trust:
     """The roster as the authority states it, published anew where it no longer says what is true."""
-    found = latest_roster(authority)
-    if found is not None and found[1].federation == federation:
-        return found[1]
     return read_roster(publish_if_needed(authority, federation, now), authority.roots)
