@@ -13,7 +13,7 @@ import pytest
 
 from cloister.deploy.compose import compose_files
 from cloister.deploy.reading import read_service
-from cloister.errors import ProvisioningError
+from cloister.errors import ProvisioningError, UsageError
 from tests.deploy.folder import AT, PORT, deployable, services
 
 COMPOSE, HADOLINT = (Path(sys.executable).with_name(name) for name in ("docker-compose", "hadolint"))
@@ -116,6 +116,13 @@ def test_a_path_stays_what_it_is(tmp_path: Path) -> None:
     # Compose writes `$$` where its own reader would otherwise see a variable.
     sources = [volume["source"].replace("$$", "$") for volume in made["services"]["alpha"]["volumes"]]
     assert f"{AT}/{path}" in sources
+
+
+@pytest.mark.parametrize("folder", ["srv/federation", "", "/srv/a\nb"])
+def test_the_federations_folder_is_written_out(tmp_path: Path, folder: str) -> None:
+    service = read_service(deployable(tmp_path / "federation"), "alpha")
+    with pytest.raises(UsageError, match="no absolute path"):
+        compose_files(service, folder, version="0.1.0", passphrase=False)
 
 
 @needs_compose

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from cloister.deploy.image import ENTRYPOINT_FOLDER, UID, dockerfile, seccomp_profile
 from cloister.deploy.service import Service
+from cloister.errors import UsageError
 
 PASSPHRASE_FILE = "/run/secrets/cloister-passphrase"  # noqa: S105 - where it is, not what it is
 
@@ -37,7 +38,10 @@ def compose_files(service: Service, folder: str, *, version: str, passphrase: bo
 
     Raises:
         ProvisioningError: where the server's host means something else inside a container.
+        UsageError: where ``folder`` is not absolute: Compose would look for it beside its file.
     """
+    if not folder.startswith("/") or not folder.isprintable():
+        raise UsageError(f"`{folder}` is no absolute path that Compose can name", hint="write it out from `/`")
     service.check_can_be_dialled()
     files = {
         "compose.yaml": _compose(service, PurePosixPath(folder), version, passphrase=passphrase),
