@@ -133,6 +133,19 @@ def test_whoever_has_dialled_anew_stays_logged_in_as_the_earlier_certificate_end
     assert server.registered == {"1": "alpha"}
 
 
+def test_one_that_cannot_be_closed_is_no_obstacle_to_the_next() -> None:
+    lines = [Line(f"revoked-{number}", f"revoked-{number}") for number in range(3)]
+    server = Server(lines, {line.name: line.name for line in lines})
+
+    def tell_but_one(found: PutOut) -> None:
+        if found.name == "revoked-0":
+            raise OSError("the disk is full")
+
+    close_strangers(server, holder, tell_but_one)
+    assert [line.closed for line in lines] == [False, True, True]
+    assert server.registered == {}
+
+
 def test_one_that_cannot_be_logged_out_is_no_obstacle_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [Line(f"revoked-{number}", f"revoked-{number}") for number in range(3)]
     server = Server(lines, {line.name: line.name for line in lines})

@@ -70,8 +70,11 @@ def close_strangers(server: Any, holder: Holder, told: Callable[[PutOut], None])
         except CertificateError as error:
             name = str(connection.conn.get_conn_properties().get("peer_cn") or "")
             closed.append(PutOut(name, process, str(error)))
-            told(closed[-1])
-            _end(connection.conn)
+            try:
+                told(closed[-1])
+                _end(connection.conn)
+            except Exception:  # noqa: BLE001 - it is tried again in two seconds; the next one is no less important
+                _log.exception("the connection of `%s` could not be closed", process or name)
     for name in {each.name for each in closed} - known:  # who has another connection that stands stays logged in
         try:
             _log_out(server, name)
