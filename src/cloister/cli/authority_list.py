@@ -14,7 +14,7 @@ from cloister.cli.authority_here import AuthorityHere
 from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.provisioning.publication import latest_roster
 from cloister.provisioning.renewal import is_overdue
-from cloister.provisioning.revoking import live_certificates, revoked
+from cloister.provisioning.revoking import living_by_name, revoked
 from cloister.provisioning.rotation import not_renewed
 from cloister.trust.mailbox import requests_in
 
@@ -24,9 +24,9 @@ def list_issued(folder: FolderOption = Path(), as_json: JsonOption = False) -> N
     del as_json
     here, now, out = AuthorityHere.at(folder), datetime.now(UTC), output()
     rows: list[dict[str, Any]] = []
-    waiting = requests_in(here.mailbox)
+    waiting, everybodys = requests_in(here.mailbox), living_by_name(here.authority, now)
     for identity in identities(here.federation):
-        living = live_certificates(here.authority, identity.name, now)
+        living = everybodys.get(identity.name, ())
         newest = living[-1] if living else None
         rows.append(
             {

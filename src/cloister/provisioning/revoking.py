@@ -81,13 +81,17 @@ def revoke(
 
 def live_certificates(authority: Authority, name: str, now: datetime) -> tuple[x509.Certificate, ...]:
     """The certificates of ``name`` that have neither ended nor been revoked, oldest first."""
+    return living_by_name(authority, now).get(name, ())
+
+
+def living_by_name(authority: Authority, now: datetime) -> dict[str, tuple[x509.Certificate, ...]]:
+    """Everybody's certificates that have neither ended nor been revoked, by name, oldest first."""
     gone = {each.serial for each in revoked(authority.folder)}
-    found = [
-        each
-        for each in authority.issued()
-        if _name_of(each) == name and each.serial_number not in gone and now <= each.not_valid_after_utc
-    ]
-    return tuple(sorted(found, key=lambda each: each.not_valid_before_utc))
+    found: dict[str, list[x509.Certificate]] = {}
+    for each in sorted(authority.issued(), key=lambda each: each.not_valid_before_utc):
+        if each.serial_number not in gone and now <= each.not_valid_after_utc:
+            found.setdefault(_name_of(each), []).append(each)
+    return {name: tuple(certificates) for name, certificates in found.items()}
 
 
 def revoked(folder: Path) -> tuple[Revoked, ...]:

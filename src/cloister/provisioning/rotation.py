@@ -22,7 +22,7 @@ from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError
 from cloister.provisioning.authority import Authority, Generations, make_generation, read_generations, write_generations
 from cloister.provisioning.publication import publish
-from cloister.provisioning.revoking import live_certificates
+from cloister.provisioning.revoking import living_by_name
 from cloister.roster import Federation
 
 
@@ -91,10 +91,11 @@ def finish(authority: Authority, federation: Federation, now: datetime, *, anywa
 
 def not_renewed(authority: Authority, federation: Federation, now: datetime) -> tuple[str, ...]:
     """Names of those who have a certificate, and none by the generation that signs now."""
+    everybodys = living_by_name(authority, now)
     return tuple(
         identity.name
         for identity in identities(federation)
-        if (living := live_certificates(authority, identity.name, now)) and not _any_by(authority.certificate, living)
+        if (living := everybodys.get(identity.name)) and not _any_by(authority.certificate, living)
     )
 
 
