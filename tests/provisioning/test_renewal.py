@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from cloister.certificates import PrivateKey, pem, read_certificate
 from cloister.envelope import seal, unseal
 from cloister.errors import CertificateError, CloisterError, ProvisioningError
+from cloister.file_lock import locked
 from cloister.files import canonical_json
+from cloister.provisioning import renewal
 from cloister.provisioning.granting import grant_renewals, trust_of
 from cloister.provisioning.publication import publish
 from cloister.provisioning.renewal import (
@@ -214,3 +217,20 @@ def test_a_changed_request_is_refused(place: Path, site: Machine, roster: Federa
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"payloadType": 1}', b"[" * 5000])
 def test_what_is_no_request_for_renewal(content: bytes) -> None:
     assert not is_renewal(content)
+
+
+def test_one_process_at_a_time_decides_and_writes(
+    place: Path, site: Machine, roster: Federation, later: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The running site and `cloister renew` at once: a certificate of one answer beside the key of another is neither."""
+    certificate = granted(place, roster, request_renewal(site.workspace, site.identity, later, new_key=True), later)
+    decide, held = renewal._is_newer, []
+
+    def watched(new: x509.Certificate, path: Path, workspace: Path, now: datetime) -> bool:
+        with pytest.raises(TimeoutError), locked(workspace / "renewal" / ".lock", 0):
+            pass
+        held.append(True)
+        return decide(new, path, workspace, now)
+
+    monkeypatch.setattr(renewal, "_is_newer", watched)
+    assert install_certificate(site.workspace, site.identity, certificate, later) and held == [True]

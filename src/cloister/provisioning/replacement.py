@@ -33,15 +33,20 @@ def replace_files(workspace: Path, files: Mapping[str, bytes]) -> None:
         ProvisioningError: where something cannot be written. The old files count then, or `settle` brings the new ones.
     """
     with exclusively(workspace / FOLDER):
-        folder = workspace / FOLDER
-        _settle(workspace)
-        draft = Path(tempfile.mkdtemp(dir=folder, prefix=f".{_READY}."))
-        for name, content in files.items():
-            write_atomically(draft / name, content)
-        sync_folder(draft)
-        draft.rename(folder / _READY)
-        sync_folder(folder)
-        _settle(workspace)
+        replace_under_lock(workspace, files)
+
+
+def replace_under_lock(workspace: Path, files: Mapping[str, bytes]) -> None:
+    """The same, where the caller holds the lock of the folder."""
+    folder = workspace / FOLDER
+    _settle(workspace)
+    draft = Path(tempfile.mkdtemp(dir=folder, prefix=f".{_READY}."))
+    for name, content in files.items():
+        write_atomically(draft / name, content)
+    sync_folder(draft)
+    draft.rename(folder / _READY)
+    sync_folder(folder)
+    _settle(workspace)
 
 
 def settle(workspace: Path) -> bool:
