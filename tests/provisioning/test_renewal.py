@@ -222,7 +222,7 @@ def test_what_is_no_request_for_renewal(content: bytes) -> None:
 def test_one_process_at_a_time_decides_and_writes(
     place: Path, site: Machine, roster: Federation, later: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The running site and `cloister renew` at once: a certificate of one answer beside the key of another is neither."""
+    """The running site and `cloister renew` at once: one answer beside the key of another is neither."""
     certificate = granted(place, roster, request_renewal(site.workspace, site.identity, later, new_key=True), later)
     decide, held = renewal._is_newer, []
 
