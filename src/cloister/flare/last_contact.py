@@ -20,6 +20,7 @@ EVERY = timedelta(minutes=1)
 """How much older what is written may be than what was said: participants speak every ten seconds."""
 
 _MAXIMUM_BYTES = 4096
+_MOST_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def note_contact(workspace: Path, answer: dict[str, Any], now: datetime) -> None
     """
     try:
         before = LastContact.read(workspace)
-        found = LastContact(now, datetime.fromisoformat(str(answer["time"])).astimezone(UTC), str(answer["version"]))
+        found = LastContact(
+            now, datetime.fromisoformat(str(answer["time"])).astimezone(UTC), str(answer["version"])[:_MOST_CHARACTERS]
+        )
         if before is None or before.version != found.version or not timedelta() <= now - before.at < EVERY:
             found.write(workspace)
     except (OSError, ValueError, KeyError, OverflowError):  # what has come with the answer counts without a note
