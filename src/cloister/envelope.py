@@ -4,7 +4,7 @@
 The form is DSSE 1.0.2 (https://github.com/secure-systems-lab/dsse/blob/v1.0.2/protocol.md): the signature covers the
 payload's bytes together with its type, so that a statement of one kind never passes for another. The signature is
 RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes (RFC 8017, 8.1). The certificate travels beside the
-signature, as in sigstore's `cert`; it proves nothing by itself: `cloister.provisioning.signer` says whose it is.
+signature, as in sigstore's `cert`; it proves nothing by itself: `cloister.certificates.signer` says whose it is.
 """
 
 from __future__ import annotations

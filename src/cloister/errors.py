@@ -9,6 +9,7 @@ CloisterError                    exit 1
 │   └── CertificateError                  a certificate makes nobody of its holder under the roster in force
 ├── InvalidDocumentsError        exit 4   one or more documents do not hold what they should
 ├── ProvisioningError            exit 1   keys, certificates, kits
+│   └── RefusedRequestError               a request for a certificate that the authority never signs
 ├── RecordsError                 exit 1   a dataset cannot be read as its silo document says
 ├── SandboxError                 exit 1   the isolated trainer cannot be started
 ├── TrainerError                 exit 1   the trainer died, or answered with something it may not say
@@ -84,6 +85,10 @@ class CertificateError(DeniedError):
 
 class ProvisioningError(CloisterError):
     """Keys, certificates or a kit are missing, wrong or unsafe."""
+
+
+class RefusedRequestError(ProvisioningError):
+    """A request for a certificate is one that the authority never signs, whatever is mended where it runs."""
 
 
 class RecordsError(CloisterError):

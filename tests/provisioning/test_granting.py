@@ -10,7 +10,7 @@ import pytest
 
 from cloister.certificates import PrivateKey, pem
 from cloister.envelope import seal
-from cloister.errors import SignatureError
+from cloister.errors import ProvisioningError, RefusedRequestError, SignatureError
 from cloister.files import canonical_json
 from cloister.provisioning import Authority
 from cloister.provisioning.granting import MOST_LIVING, grant_renewals
@@ -97,3 +97,37 @@ def test_what_was_revoked_counts_before_the_roster_says_it(
     revoke(authority, SITE, "a stolen disk", now)
     granted, refused = grant_renewals(authority, roster, {SITE: request}, now)
     assert granted == {} and "was revoked" in str(refused[SITE])
+
+
+def test_without_the_authoritys_key_no_request_is_refused(
+    authority: Authority, roster: Federation, state: Path, now: datetime
+) -> None:
+    request = request_renewal(state / "sites" / SITE, identity(roster, SITE), now)
+    key = authority.folder / "authority.key"
+    key.rename(key.with_suffix(".away"))
+    with pytest.raises(ProvisioningError, match="is not here"):
+        grant_renewals(Authority.open(authority.folder), roster, {SITE: request}, now)
+
+
+def test_a_disk_that_is_full_refuses_nobody(
+    authority: Authority, roster: Federation, state: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_renewal(state / "sites" / SITE, identity(roster, SITE), now, new_key=True)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(ProvisioningError, match="cannot write"):
+        patch.setattr("cloister.certificates.pem.write_once", full)
+        grant_renewals(authority, roster, {SITE: request}, now)
+
+
+def test_a_revocation_that_comes_between_judging_and_signing_counts(
+    authority: Authority, roster: Federation, state: Path, now: datetime
+) -> None:
+    site = identity(roster, SITE)
+    request = request_renewal(state / "sites" / SITE, site, now, new_key=True)
+    renewal = read_renewal(request, trust_in_force(state / "sites" / SITE), now)
+    revoke(authority, SITE, "a stolen disk", now)
+    with pytest.raises(RefusedRequestError, match="asks was revoked"):
+        authority.sign(renewal.csr_pem, site, timedelta(days=1), now, asked_with=renewal.asked_with)

@@ -16,7 +16,7 @@ from cloister.provisioning.distribution import distribute, mailbox_of
 from cloister.provisioning.kit_archive import DOCUMENTS
 from cloister.provisioning.publication import latest_version, publish
 from cloister.repository import find_root
-from cloister.roster import ROSTER, Federation
+from cloister.roster import ROSTER, Federation, Role
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class AuthorityHere:
         distribute(self.authority, self.federation, self.state.folder, roster, grants)
         version = latest_version(self.authority.folder)
         if self.mailbox.parent == self.authority.folder:
-            out.say(f"version {version} of the roster is signed; bring it to the server: cloister authority deposit")
+            carrier = next((each.name for each in self.federation.people if each.role is Role.IT_ADMIN), "IT_ADMIN")
+            said = f"version {version} of the roster is signed; once the server runs, bring it there"
+            out.say(f"{said}: cloister authority deposit --as {carrier}")
         else:
             out.say(f"version {version} of the roster is signed, and is in the server's mailbox")

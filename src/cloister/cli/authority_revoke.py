@@ -39,5 +39,6 @@ def revoke(
     keep = pem.fingerprint(living[-1]) if keep_newest and living else ""
     taken = take_back(here.authority, name, reason, now, superseded=keep_newest, keep=keep)
     version = here.publish(out)
-    out.say(f"revoked {len(taken)} certificates of `{name}`" if taken else f"nothing of `{name}` was left to revoke")
+    number = "one certificate" if len(taken) == 1 else f"{len(taken)} certificates"
+    out.say(f"revoked {number} of `{name}`" if taken else f"nothing of `{name}` was left to revoke")
     out.result({"name": name, "revoked": [each.fingerprint for each in taken], "roster": version})

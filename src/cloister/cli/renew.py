@@ -13,6 +13,7 @@ from cloister.certificates import Identity, identities, read_certificate, startu
 from cloister.cli.options import FolderOption, JsonOption, federation_here, output
 from cloister.errors import CloisterError, UsageError
 from cloister.files import write_atomically
+from cloister.flare.letters import must_ask
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
 from cloister.provisioning.authority import AUTHORITY_FOLDER, CERTIFICATE_FILE, Authority
@@ -20,7 +21,8 @@ from cloister.provisioning.distribution import distribute, mailbox_of
 from cloister.provisioning.granting import grant_renewals
 from cloister.provisioning.kit import KitPaths
 from cloister.provisioning.publication import publish
-from cloister.provisioning.renewal import install_certificate, is_due, request_renewal
+from cloister.provisioning.renewal import install_certificate, request_renewal
+from cloister.trust import trust_in_force
 from cloister.trust.mailbox import grant_for, put_request
 
 
@@ -58,7 +60,9 @@ def renew(
 
 def _due(local: LocalFederation, identity: Identity, now: datetime) -> bool:
     path = KitPaths.of(startup_folder(local.state.folder, identity), identity).certificate
-    return path.exists() and is_due(read_certificate(path), now)
+    if not path.exists():
+        return False
+    return must_ask(read_certificate(path), trust_in_force(_workspace(local, identity)), now)
 
 
 def _workspace(local: LocalFederation, identity: Identity) -> Path:

@@ -235,7 +235,8 @@ def check_seen(paths: list[str]) -> None:
     """
     for path in paths:
         if any(PurePosixPath(path).is_relative_to(place) for place in _NOT_SHOWN):
-            raise UsageError(f"`{path}` lies in a folder for temporary files, which services do not see")
+            hint = "move it to a place that stays, such as /srv/cloister, or name where it will lie with --at"
+            raise UsageError(f"`{path}` lies in a folder for temporary files, which services do not see", hint=hint)
 
 
 def _credential(name: str, machine: Machine) -> str:

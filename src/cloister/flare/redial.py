@@ -164,11 +164,11 @@ def keep_connected(watch: TrustWatch, trouble: Callable[[str], None]) -> None:
 
 
 def _watch(cell: Any, watch: TrustWatch, trouble: Callable[[str], None]) -> None:
-    files = CredentialFiles.of(cell.endpoint.conn_props, DriverParams.CLIENT_KEY, DriverParams.CLIENT_CERT)
     shown = b""
     while not _is_ending(cell):
         time.sleep(_EVERY_SECONDS)
         try:
+            files = CredentialFiles.of(cell.endpoint.conn_props, DriverParams.CLIENT_KEY, DriverParams.CLIENT_CERT)
             if not shown and dialling.latest:
                 shown = dialling.latest[0].own
             elif shown:

@@ -21,7 +21,7 @@ from cloister.certificates import Identity, PrivateKey, pem, profile
 from cloister.certificates.anchors import Anchors
 from cloister.certificates.lock import exclusively
 from cloister.certificates.request import verified_key
-from cloister.errors import ProvisioningError
+from cloister.errors import ProvisioningError, RefusedRequestError
 from cloister.files import private_folder, write_atomically
 from cloister.provisioning.revoking import revoked
 from cloister.roster import Federation
@@ -147,7 +147,9 @@ class Authority:
             message = f"the authority in `{self.folder}` is not that of the federation `{federation.federation}`"
             raise ProvisioningError(message, hint=hint)
 
-    def sign(self, csr_pem: bytes, identity: Identity, lifetime: timedelta, now: datetime) -> bytes:
+    def sign(
+        self, csr_pem: bytes, identity: Identity, lifetime: timedelta, now: datetime, *, asked_with: int | None = None
+    ) -> bytes:
         """Certify the key in a request; every name, usage and role comes from ``identity``.
 
         Args:
@@ -155,23 +157,27 @@ class Authority:
             identity: the roster's entry.
             lifetime: how long the certificate lasts, cut at the authority's own end.
             now: aware time of signing.
+            asked_with: serial number of the certificate that a renewal was asked for with.
 
         Returns:
             The certificate in PEM form; it is recorded under `issued/` already.
 
         Raises:
-            ProvisioningError: if the request is refused, its key was revoked, or the authority cannot sign now.
+            RefusedRequestError: if the key, or the certificate that it was asked for with, was revoked.
+            ProvisioningError: if the request is refused, or the authority cannot sign now.
         """
         public_key = verified_key(csr_pem, identity)
-        if self.has_taken_back(public_key):
-            hint = f"only a new key may be certified: cloister {identity.kind} init {identity.name} --replace"
-            message = f"the key of `{identity.name}` was revoked, and is never certified again"
-            raise ProvisioningError(message, hint=hint)
         certificate = self.key_of(self.certificate).certify(
             profile.leaf_builder(identity, public_key, self.certificate, lifetime, now)
         )
         content = pem.certificate_pem(certificate)
-        with exclusively(self.folder):
+        with exclusively(self.folder):  # a revocation is recorded under the same lock: before this, or after
+            if self.has_taken_back(public_key):
+                hint = f"only a new key may be certified: cloister {identity.kind} init {identity.name} --replace"
+                message = f"the key of `{identity.name}` was revoked, and is never certified again"
+                raise RefusedRequestError(message, hint=hint)
+            if asked_with is not None and any(each.serial == asked_with for each in revoked(self.folder)):
+                raise RefusedRequestError(f"the certificate with which `{identity.name}` asks was revoked")
             issued = private_folder(self.folder / ISSUED_FOLDER)
             pem.remove_drafts(issued / "*.pem")
             pem.write_once(issued / f"{certificate.serial_number:040x}.pem", content)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from cloister.certificates import Identity, identities, lifetime, pem, profile
 from cloister.certificates.request import parse_request, requested_name
-from cloister.errors import CloisterError, ProvisioningError
+from cloister.errors import CloisterError, ProvisioningError, RefusedRequestError
 from cloister.provisioning.approval import check_approved
 from cloister.provisioning.authority import Authority
 from cloister.provisioning.kit_archive import CERTIFICATE, ROSTER_IN_KIT, make_archive
@@ -104,7 +104,11 @@ def grant_renewals(
 
     Returns:
         Certificates in PEM form by name, and why the others were refused.
+
+    Raises:
+        ProvisioningError: where the authority cannot sign at all, such as without its key: no request is refused then.
     """
+    authority.key_of(authority.certificate)
     trust = trust_of(authority, federation, now)
     granted: dict[str, bytes] = {}
     refused: dict[str, CloisterError] = {}
@@ -113,8 +117,12 @@ def grant_renewals(
             renewal = read_renewal(content, trust, now)
             if renewal.identity.name != name:
                 raise ProvisioningError(f"the request of `{renewal.identity.name}` was left as that of `{name}`")
-            granted[name] = _renewed(authority, federation, renewal, now)
         except CloisterError as error:
+            refused[name] = error
+            continue
+        try:
+            granted[name] = _renewed(authority, federation, renewal, now)
+        except RefusedRequestError as error:
             refused[name] = error
     return granted, refused
 
@@ -136,8 +144,9 @@ def _renewed(authority: Authority, federation: Federation, renewal: Renewal, now
     if len(living) >= MOST_LIVING:
         hint = f"take back what is not used: cloister authority revoke {renewal.identity.name} --keep-newest --reason …"
         message = f"`{renewal.identity.name}` has {len(living)} certificates that have not ended, and gets no more"
-        raise ProvisioningError(message, hint=hint)
-    return authority.sign(renewal.csr_pem, renewal.identity, lifetime(federation, renewal.identity), now)
+        raise RefusedRequestError(message, hint=hint)
+    lasting = lifetime(federation, renewal.identity)
+    return authority.sign(renewal.csr_pem, renewal.identity, lasting, now, asked_with=renewal.asked_with)
 
 
 def trust_of(authority: Authority, federation: Federation, now: datetime) -> Trust:

@@ -45,11 +45,13 @@ class Renewal:
         identity: who asks: the roster's entry of whoever signed it.
         csr_pem: the certificate signing request in PEM form.
         requested_at: aware time by the clock of whoever asks.
+        asked_with: serial number of the certificate that signed it.
     """
 
     identity: Identity
     csr_pem: bytes
     requested_at: datetime
+    asked_with: int
 
 
 def is_due(certificate: x509.Certificate, now: datetime) -> bool:
@@ -160,9 +162,10 @@ def read_renewal(content: bytes, trust: Trust, now: datetime) -> Renewal:
     csr = stated["csr"].encode()
     verified_key(csr, identity)
     try:
-        return Renewal(identity, csr, datetime.fromtimestamp(stated["requested_at"], UTC))
+        moment = datetime.fromtimestamp(stated["requested_at"], UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise SignatureError("the request for renewal was made at no time that there is") from error
+    return Renewal(identity, csr, moment, envelope.certificate.serial_number)
 
 
 def is_renewal(content: bytes) -> bool:
