@@ -344,6 +344,8 @@ def test_a_revoked_persons_job_is_refused_and_their_next_certificates_is_not(roo
     assert ask(root, signed_app(training={"seed": 8})).submitter.name == PERSON, "not before the roster says so"
     publish_roster(root)
     assert "by a certificate that the authority has revoked" in refusal(root, app)
+    for path in (State(root).person(PERSON) / "startup").glob("client.*"):
+        path.unlink()  # the key was revoked with it, and is certified no more
     provision(load_repository(root).federation.value, State(root).folder, datetime.now(UTC))
     anew = zip_of(files_of_folder(sign(site_app(root, job_of(root)), root)))
     assert ask(root, anew).submitter.name == PERSON

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cloister.certificates import identities
-from cloister.errors import ProvisioningError
+from cloister.errors import FederationError, ProvisioningError
 from cloister.flare.kit import person_files, write_kit
 from cloister.flare.state import State
 from cloister.provisioning import check_kit
@@ -23,6 +23,9 @@ def write_person_kit(workspace: Path, person: str) -> None:
     Raises:
         CloisterError: where they are not in order, or where the server is cannot be told.
     """
+    if not (workspace / "startup" / "client.key").exists():
+        hint = "join with a kit, or run `cloister provision` where the authority is"
+        raise FederationError(f"`{person}` has no kit yet", hint=hint)
     settle(workspace)
     trust = trust_in_force(workspace)
     settle_roots(workspace, trust)
