@@ -24,7 +24,7 @@ from cloister.provisioning.granting import entry_of, grant, grant_renewals, trus
 from cloister.provisioning.kit_archive import CERTIFICATE, MAXIMUM_BYTES, ROSTER_IN_KIT, make_archive
 from cloister.provisioning.publication import latest_roster
 from cloister.provisioning.renewal import is_renewal, read_renewal
-from cloister.trust.mailbox import drop_request, requests_in
+from cloister.trust.mailbox import drop_request, newest_version, requests_in
 
 RequestsArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="REQUEST", help="Files that participants have sent.")
@@ -66,6 +66,8 @@ def _renewals(here: AuthorityHere, out: Output) -> None:
     granted, refused = grant_renewals(here.authority, here.federation, waiting, datetime.now(UTC))
     if granted or _half_over(here):
         here.publish(out, granted)
+    elif (latest := latest_roster(here.authority)) and latest[1].version > newest_version(here.mailbox):
+        here.distribute(latest[0], out)  # signed a moment ago, to judge the requests by
     for name in granted:
         out.say(f"renewed `{name}`")
     for name, error in refused.items():
