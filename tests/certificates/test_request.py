@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from cloister.certificates import PrivateKey, pem, profile
 from cloister.errors import ProvisioningError
-from cloister.provisioning import Authority, grant_certificate
+from cloister.provisioning import Authority
+from cloister.provisioning.granting import grant
 from cloister.roster import Federation
 from tests.provisioning.world import PERSON, SITE, federation, identity
 
@@ -167,8 +168,8 @@ def test_only_the_roster_opens_the_door(
     bigger = federation(sites=({"name": SITE, "organisation": "northfield"}, {"name": "rogue", "organisation": "x"}))
     csr = keys[0].request(identity(bigger, "rogue"))
     with pytest.raises(ProvisioningError, match="not in the roster"):
-        grant_certificate(roster, authority, csr, now)
-    signed = pem.parse_certificate(grant_certificate(bigger, authority, csr, now), "it")
+        grant(authority, roster, csr, (), now)
+    signed = pem.parse_certificate(grant(authority, bigger, csr, (), now).certificate_pem, "it")
     assert profile.departures(signed, identity(bigger, "rogue")) == ()
 
 
@@ -176,5 +177,5 @@ def test_an_authority_signs_for_its_own_federation_only(
     authority: Authority, keys: tuple[PrivateKey, ...], now: datetime, tmp_path: Path
 ) -> None:
     other = federation(federation="elsewhere")
-    with pytest.raises(ProvisioningError, match="is not that of `elsewhere`"):
-        grant_certificate(other, authority, keys[0].request(identity(other, SITE)), now)
+    with pytest.raises(ProvisioningError, match="is not that of the federation `elsewhere`"):
+        grant(authority, other, keys[0].request(identity(other, SITE)), (), now)

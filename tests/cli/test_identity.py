@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,7 @@ def test_a_renewal_by_file(folder: Path, fingerprint: str) -> None:
     enrol(folder, "site", SITE, fingerprint)
     startup = folder / SITE / ".cloister" / "sites" / SITE / "startup"
     before = {path.name: path.read_bytes() for path in startup.iterdir()}
+    time.sleep(1)  # certificates count in seconds, and the next one must end later
     asked = done("renew", SITE, "--new-key", "--out", folder / "post" / "renewal.json", "-C", folder / SITE)
     assert asked["renewals"][0]["name"] == SITE
     assert {path.name: path.read_bytes() for path in startup.iterdir()} == before

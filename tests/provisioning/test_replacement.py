@@ -5,18 +5,26 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from cloister.certificates.lock import exclusively
 from cloister.errors import ProvisioningError
 from cloister.files import write_atomically
 from cloister.provisioning import replacement
-from cloister.provisioning.replacement import FOLDER, replace_files, settle
+from cloister.provisioning.replacement import FOLDER, settle
 from tests.provisioning.world import contents, drafts, modes
 
 OLD = {"client.key": b"old key", "client.crt": b"old certificate", "rootCA.pem": b"root"}
 NEW = {"client.key": b"new key", "client.crt": b"new certificate"}
+
+
+def replace_files(workspace: Path, files: Mapping[str, bytes]) -> None:
+    """Replace them as a renewal does, under the lock of the folder."""
+    with exclusively(workspace / FOLDER):
+        replacement.replace_files(workspace, files)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import typer
 from cloister.certificates import Identity, identities
 from cloister.certificates.identity import Kind
 from cloister.cli.console import Output
+from cloister.cli.options import FolderOption, JsonOption, output
 from cloister.documents import load
 from cloister.errors import ProvisioningError, UsageError
 from cloister.files import canonical_json, read_regular, write_atomically
@@ -45,6 +46,51 @@ KitArgument = Annotated[Path, typer.Argument(metavar="KIT", help="The file that 
 FingerprintOption = Annotated[
     str, typer.Option("--fingerprint", metavar="SHA256", help="The authority's, as its people read it to you.")
 ]
+
+
+def enrolment_of(kind: Kind, who: str) -> typer.Typer:
+    """The commands `init`, `request` and `join` of ``kind``; ``who`` is what its help calls one."""
+    app = typer.Typer(help=f"Enrol {who}: key, request, kit.", no_args_is_help=True, rich_markup_mode=None)
+
+    @app.command("init")
+    def init_command(
+        name: NameArgument,
+        encrypt: EncryptOption = False,
+        replace: ReplaceOption = False,
+        folder: FolderOption = Path(),
+        as_json: JsonOption = False,
+    ) -> None:
+        """Make a private key here, where it stays."""
+        del as_json
+        init(kind, name, folder, output(), encrypt=encrypt, replace=replace)
+
+    @app.command("request")
+    def request_command(
+        name: NameArgument,
+        out: OutOption = None,
+        adopt: AdoptOption = None,
+        folder: FolderOption = Path(),
+        as_json: JsonOption = False,
+    ) -> None:
+        """Write the request for a certificate.
+
+        Shows the fingerprint of the key, to be read to the authority over the telephone.
+        """
+        del as_json
+        request(kind, name, folder, output(), out, adopt)
+
+    @app.command("join")
+    def join_command(
+        kit: KitArgument,
+        fingerprint: FingerprintOption = "",
+        folder: FolderOption = Path(),
+        as_json: JsonOption = False,
+    ) -> None:
+        """Check a kit and put it in place; also a later one."""
+        del as_json
+        join_with(kind, kit, fingerprint, folder, output())
+
+    return app
 
 
 @dataclass(frozen=True)

@@ -22,18 +22,16 @@ from cloister.cli import (
     export,
     import_project,
     job,
-    person,
     policy,
     provision,
     renew,
     run,
     serve,
-    server,
-    site,
     status,
     up,
 )
 from cloister.cli.console import Output, current, use
+from cloister.cli.enrolment import enrolment_of
 from cloister.errors import CloisterError, ExitStatus, UsageError
 
 app = typer.Typer(
@@ -73,9 +71,9 @@ app.command("doctor")(doctor.doctor)
 app.command("down")(down.down)
 app.command("run")(run.run)
 app.command("renew")(renew.renew)
-app.add_typer(site.app, name="site")
-app.add_typer(person.app, name="person")
-app.add_typer(server.app, name="server")
+app.add_typer(enrolment_of("site", "a site"), name="site")
+app.add_typer(enrolment_of("person", "a person"), name="person")
+app.add_typer(enrolment_of("server", "the server"), name="server")
 app.add_typer(authority.app, name="authority")
 app.add_typer(job.app, name="job")
 app.add_typer(policy.app, name="policy")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cloister.certificates import Identity, identities, read_certificate, startup_folder
+from cloister.certificates import Identity, identities, pem, read_certificate, startup_folder
 from cloister.cli.options import FolderOption, JsonOption, federation_here, output
-from cloister.errors import CloisterError, UsageError
+from cloister.errors import CertificateError, UsageError
 from cloister.files import write_atomically
 from cloister.flare.letters import must_ask
 from cloister.flare.processes import LocalFederation
@@ -21,7 +21,7 @@ from cloister.provisioning.distribution import distribute, mailbox_of
 from cloister.provisioning.granting import grant_renewals
 from cloister.provisioning.kit import KitPaths
 from cloister.provisioning.publication import publish
-from cloister.provisioning.renewal import install_certificate, request_renewal
+from cloister.provisioning.renewal import install_certificate, key_is_here, request_renewal
 from cloister.trust import trust_in_force
 from cloister.trust.mailbox import grant_for, put_request
 
@@ -111,7 +111,10 @@ def _by_mail(local: LocalFederation, identity: Identity, request: bytes, now: da
 
 
 def _installed(workspace: Path, identity: Identity, certificate: bytes, now: datetime) -> bool:
+    key = KitPaths.of(workspace / "startup", identity).key
+    if not key_is_here(workspace, key, pem.parse_certificate(certificate, "grant")):  # the answer to an earlier request
+        return False
     try:
         return install_certificate(workspace, identity, certificate, now)
-    except CloisterError:  # an answer to an earlier request
+    except CertificateError:  # one that has ended or was revoked since
         return False

@@ -2,7 +2,7 @@
 """How everybody in the roster gets a certificate: the authority that signs, requests, kits, and all of it at once."""
 
 from cloister.provisioning.authority import Authority
-from cloister.provisioning.enrolment import accept_certificate, grant_certificate, request_certificate
+from cloister.provisioning.enrolment import request_certificate
 from cloister.provisioning.inspection import Standing, inspect
 from cloister.provisioning.kit import Fault, Finding, KitPaths, check_kit
 from cloister.provisioning.rollout import Issued, hand_out, provision, retired
@@ -14,9 +14,7 @@ __all__ = [
     "Issued",
     "KitPaths",
     "Standing",
-    "accept_certificate",
     "check_kit",
-    "grant_certificate",
     "hand_out",
     "inspect",
     "provision",

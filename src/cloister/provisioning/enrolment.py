@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three steps by which a participant gets a certificate without its key going anywhere.
+"""A participant's own part of enrolment: a key that is made where it stays, and the request for its certificate.
 
-1. `request_certificate`, at the participant: make the key if there is none, and a request.
-2. `grant_certificate`, at the authority: look the name up in the roster and sign.
-3. `accept_certificate`, at the participant: check certificate and root, and lay them beside the key.
-
-Requests, certificates and the root are public and may travel by mail; the root's fingerprint must be compared by
-another way, because whoever can replace the root can replace everything.
+The authority answers with a kit (`cloister.provisioning.granting`), which its holder joins with
+(`cloister.provisioning.joining`). A request is public and may travel by mail; the fingerprint of its key must not.
 """
 
 from __future__ import annotations
@@ -17,16 +13,13 @@ from pathlib import Path
 
 from cloister.certificates import passphrase, pem
 from cloister.certificates.anchors import Anchors
-from cloister.certificates.identity import Identity, identities, lifetime, startup_folder
-from cloister.certificates.keys import MINIMUM_BITS, PrivateKey, read_public_key
+from cloister.certificates.identity import Identity, startup_folder
+from cloister.certificates.keys import MINIMUM_BITS, PrivateKey
 from cloister.certificates.lock import exclusively
-from cloister.certificates.request import requested_name
 from cloister.errors import ProvisioningError
-from cloister.files import private_folder, write_atomically
-from cloister.provisioning.authority import Authority
+from cloister.files import private_folder
 from cloister.provisioning.kit import Kit, KitPaths, faults
 from cloister.provisioning.pending_key import make_pending_key, pending_key
-from cloister.roster import Federation
 
 
 def request_certificate(state: Path, identity: Identity) -> bytes:
@@ -89,52 +82,6 @@ def own_key(state: Path, identity: Identity) -> PrivateKey:
         ProvisioningError: if it is missing, unsafe or unusable.
     """
     return PrivateKey.load(KitPaths.of(startup_folder(state, identity), identity).key)
-
-
-def grant_certificate(federation: Federation, authority: Authority, csr_pem: bytes, now: datetime) -> bytes:
-    """Sign a request for whoever it names, if the roster has them.
-
-    Raises:
-        ProvisioningError: if the roster does not have the name, or the request is refused.
-    """
-    if not authority.serves(federation):
-        raise ProvisioningError(f"the authority in `{authority.folder}` is not that of `{federation.federation}`")
-    name = requested_name(csr_pem)
-    identity = next((each for each in identities(federation) if each.name == name), None)
-    if identity is None:
-        hint = "whoever may join must first be written into provisioning/federation.yaml"
-        raise ProvisioningError("the request names somebody who is not in the roster", hint=hint)
-    return authority.sign(csr_pem, identity, lifetime(federation, identity), now)
-
-
-def accept_certificate(
-    state: Path, identity: Identity, certificate_pem: bytes, root_pem: bytes, root_fingerprint: str, now: datetime
-) -> None:
-    """Lay a certificate and its root beside the key, once both are known to be right.
-
-    Args:
-        state: the participant's state folder, which holds its key.
-        identity: the participant.
-        certificate_pem: its certificate.
-        root_pem: the authority's certificate.
-        root_fingerprint: SHA-256 of the authority's certificate, hexadecimal, learned by another way than ``root_pem``.
-        now: aware time to judge validity at.
-
-    Raises:
-        ProvisioningError: if anything does not fit; nothing is written then.
-    """
-    root = pem.parse_certificate(root_pem, "authority's certificate")
-    certificate = pem.parse_certificate(certificate_pem, "certificate")
-    if pem.fingerprint(root) != root_fingerprint.lower().replace(":", ""):
-        hint = "compare the fingerprint with the authority's people by telephone"
-        raise ProvisioningError("the authority's certificate does not have the expected fingerprint", hint=hint)
-    paths = KitPaths.of(startup_folder(state, identity), identity)
-    with exclusively(state):
-        kit = Kit(paths, read_public_key(paths.key), certificate, (root,))
-        if found := faults(kit, identity, now):
-            raise ProvisioningError(found[0].message, hint=found[0].hint)
-        write_atomically(paths.root, pem.certificate_pem(root))
-        write_atomically(paths.certificate, pem.certificate_pem(certificate))
 
 
 def needs_certificate(kit: Kit, identity: Identity, anchors: Anchors, now: datetime) -> bool:

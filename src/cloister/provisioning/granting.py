@@ -82,6 +82,7 @@ def grant(
     Raises:
         CloisterError: where the request is refused, or not approved.
     """
+    authority.check_serves(federation)
     identity = entry_of(federation, csr_pem)
     approvers = check_approved(csr_pem, approvals, trust_of(authority, federation, now), now)
     certificate = authority.sign(csr_pem, identity, lifetime(federation, identity), now)

@@ -27,7 +27,7 @@ from cloister.errors import CertificateError, CloisterError, ProvisioningError, 
 from cloister.files import canonical_json, read_regular, write_atomically
 from cloister.provisioning.kit import KitPaths
 from cloister.provisioning.pending_key import make_under_lock, pending_key_file
-from cloister.provisioning.replacement import FOLDER, replace_under_lock, settle
+from cloister.provisioning.replacement import FOLDER, replace_files, settle, settle_under_lock
 from cloister.roster import Federation
 from cloister.trust import Trust, judge, trust_in_force
 
@@ -192,11 +192,11 @@ def install_certificate(workspace: Path, identity: Identity, certificate_pem: by
         CertificateError: where it is not a certificate of ``identity`` that counts.
         ProvisioningError: where it belongs to no key that is here, or something cannot be written.
     """
-    settle(workspace)
     certificate = pem.parse_certificate(certificate_pem, "certificate")
     if judge(certificate, trust_in_force(workspace), now) != identity:
         raise CertificateError(f"the certificate is not that of `{identity.name}`")
     with exclusively(workspace / FOLDER):  # another process may be putting another one in place
+        settle_under_lock(workspace)
         return _install(workspace, identity, certificate, now)
 
 
@@ -211,7 +211,7 @@ def _install(workspace: Path, identity: Identity, certificate: x509.Certificate,
             hint = "ask for it again: cloister renew"
             raise ProvisioningError(f"the certificate of `{identity.name}` belongs to no key that is here", hint=hint)
         files[paths.key.name] = pem.read(pending)[0]
-    replace_under_lock(workspace, files)
+    replace_files(workspace, files)
     for name in (_PENDING_REQUEST, _KEY_AGE):
         pem.remove_drafts(folder / name)
     if paths.key.name in files:

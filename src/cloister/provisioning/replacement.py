@@ -25,6 +25,8 @@ _READY = "ready"
 def replace_files(workspace: Path, files: Mapping[str, bytes]) -> None:
     """Replace files in the `startup/` of ``workspace``: all of them, sooner or later, or none.
 
+    The caller holds the lock of the folder `renewal/`, and has called `settle_under_lock` before it looked at them.
+
     Args:
         workspace: of the participant.
         files: the new content by name; it has been judged already.
@@ -32,21 +34,15 @@ def replace_files(workspace: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         ProvisioningError: where something cannot be written. The old files count then, or `settle` brings the new ones.
     """
-    with exclusively(workspace / FOLDER):
-        replace_under_lock(workspace, files)
-
-
-def replace_under_lock(workspace: Path, files: Mapping[str, bytes]) -> None:
-    """The same, where the caller holds the lock of the folder."""
     folder = workspace / FOLDER
-    _settle(workspace)
+    settle_under_lock(workspace)
     draft = Path(tempfile.mkdtemp(dir=folder, prefix=f".{_READY}."))
     for name, content in files.items():
         write_atomically(draft / name, content)
     sync_folder(draft)
     draft.rename(folder / _READY)
     sync_folder(folder)
-    _settle(workspace)
+    settle_under_lock(workspace)
 
 
 def settle(workspace: Path) -> bool:
@@ -59,7 +55,7 @@ def settle(workspace: Path) -> bool:
     if not (folder / _READY).exists() and not any(folder.glob(f".{_READY}.*")):
         return False
     with exclusively(workspace / FOLDER):
-        return _settle(workspace)
+        return settle_under_lock(workspace)
 
 
 def was_interrupted(workspace: Path) -> bool:
@@ -67,7 +63,8 @@ def was_interrupted(workspace: Path) -> bool:
     return (workspace / FOLDER / _READY).exists()
 
 
-def _settle(workspace: Path) -> bool:
+def settle_under_lock(workspace: Path) -> bool:
+    """The same as `settle`, where the caller holds the lock of the folder."""
     ready = workspace / FOLDER / _READY
     pem.remove_drafts(ready)
     if not ready.exists():
