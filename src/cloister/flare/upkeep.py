@@ -95,46 +95,41 @@ class Upkeep:
         threading.Thread(target=self.run, args=(ended, trouble), daemon=True, name="upkeep").start()
 
 
-class _Beginning(FLComponent):
-    """What begins with NVFlare's process, or the process ends: NVFlare logs what a handler raises, and goes on."""
-
-    event = ""
-
-    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Begin at this event."""
-        if event_type != self.event:
-            return
-        try:
-            self.begin(fl_ctx)
-        except Exception:  # noqa: BLE001 - a gate: a process that nothing looks after does not run
-            _log.exception("the process ends, because its upkeep could not begin")
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def begin(self, fl_ctx: FLContext) -> None:
-        """Do it."""
-        raise NotImplementedError
+def begin_or_end(begin: Callable[[FLContext], None], fl_ctx: FLContext) -> None:
+    """Do ``begin``, or end the process: NVFlare logs what a handler of its events raises, and goes on."""
+    try:
+        begin(fl_ctx)
+    except Exception:  # noqa: BLE001 - a gate: a process that nothing looks after does not run
+        _log.exception("the process ends, because its upkeep could not begin")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-class SiteUpkeep(_Beginning):
+class SiteUpkeep(FLComponent):
     """Starts a site's upkeep with its process."""
 
-    event = EventType.SYSTEM_BOOTSTRAP
-
-    def begin(self, fl_ctx: FLContext) -> None:
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Begin, once the process has a connection to use."""
+        if event_type == EventType.SYSTEM_BOOTSTRAP:
+            begin_or_end(self._begin, fl_ctx)
+
+    @staticmethod
+    def _begin(fl_ctx: FLContext) -> None:
         settings = SiteSettings.read(_workspace_of(fl_ctx))
         log, cell = log_of_site(settings), fl_ctx.get_engine().get_cell()
         upkeep = Upkeep(settings.site, TrustWatch(settings.workspace), log, lambda body: ask(cell, SYNC, body))
         upkeep.begin(lambda: bool(cell.core_cell.asked_to_stop), Complaints(log).note)
 
 
-class ServerUpkeep(_Beginning):
+class ServerUpkeep(FLComponent):
     """Opens the server's mailbox, and starts its upkeep and its watch over connections."""
 
-    event = EventType.SYSTEM_START
-
-    def begin(self, fl_ctx: FLContext) -> None:
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Begin, once the server listens."""
+        if event_type == EventType.SYSTEM_START:
+            begin_or_end(self._begin, fl_ctx)
+
+    @staticmethod
+    def _begin(fl_ctx: FLContext) -> None:
         workspace, server = _workspace_of(fl_ctx), fl_ctx.get_engine().server
         watch, log = TrustWatch(workspace), log_of_server(workspace)
         mailbox, complaints = Mailbox(workspace, watch), Complaints(log)
