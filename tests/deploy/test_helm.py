@@ -139,7 +139,8 @@ def test_the_documents_are_mounted_as_they_are(tmp_path: Path) -> None:
     assert mounted == {}
 
 
-def test_a_document_that_changes_makes_a_new_pod(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["policies/alpha.yaml", "silos/alpha.yaml", "provisioning/federation.yaml"])
+def test_a_document_that_changes_makes_a_new_pod(tmp_path: Path, name: str) -> None:
     folder = chart(tmp_path, "alpha")
 
     def digest() -> str:
@@ -147,7 +148,8 @@ def test_a_document_that_changes_makes_a_new_pod(tmp_path: Path) -> None:
         return str(annotations["cloister/documents"])
 
     before = digest()
-    document = folder / "documents/policies/alpha.yaml"
+    assert {digest() for _ in range(10)} == {before}
+    document = folder / "documents" / name
     document.write_text(document.read_text() + "# changed\n")
     assert digest() != before
 
