@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,16 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
     The file and its folder are fsynced before and after the rename (the sequence of POSIX rename(2) with durable
     directories). A symbolic link at ``path`` is replaced, not followed.
     """
+    write_pieces(path, [content], mode=mode)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = PRIVATE_FILE) -> None:
+    """As `write_atomically`, of content that comes in ``pieces``; where those raise, nothing is replaced."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            for piece in pieces:
+                stream.write(piece)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())

@@ -8,7 +8,7 @@ whole they are what is added to its weights, so that the server need not have it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -54,6 +54,8 @@ class TensorSpec:
 
 Part = Literal["adapter", "model", "head"]
 """What a policy calls the parts of an update: low-rank factors, a network's own weights, layers that the job adds."""
+
+_DRAWN_AT_ONCE = 1 << 20  # values
 
 _FACTORS = (".lora_A.weight", ".lora_B.weight")
 _PEFT_PREFIX = "base_model.model."
@@ -131,23 +133,38 @@ class AdapterLayout:
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Arrays:
+    """What `initial_values` draws, by the tensors' names."""
+    values = np.concatenate([np.empty(0, np.float32), *initial_values(layout, seed)])
+    arrays, start = {}, 0
+    for tensor in layout.tensors:
+        arrays[tensor.name] = values[start : start + tensor.size].reshape(tensor.shape)
+        start += tensor.size
+    return arrays
+
+
+def initial_values(layout: AdapterLayout, seed: int) -> Iterator[npt.NDArray[np.float32]]:
     """The adapter that the first round starts from: no change to the base model, and a small random head.
 
     `uniform` is Kaiming's with a = sqrt(5), as `peft` draws A and PyTorch linear maps and convolutions:
     U(-1/sqrt(n), 1/sqrt(n)) for a fan-in of n, which is the product of all dimensions but the first. `normal` is
     N(0, 0.02), as BERT's heads start (https://arxiv.org/abs/1810.04805). Scales of normalising layers start at one.
+
+    Returns:
+        The tensors' values in C order, one tensor after the other, in pieces that take little memory.
     """
     random = np.random.Generator(np.random.PCG64(seed))
-    arrays: Arrays = {}
     for tensor in layout.tensors:
-        if tensor.start == "uniform":
-            bound = math.prod(tensor.shape[1:]) ** -0.5
-            arrays[tensor.name] = random.uniform(-bound, bound, tensor.shape).astype(np.float32)
-        elif tensor.start == "normal":
-            arrays[tensor.name] = random.normal(0.0, 0.02, tensor.shape).astype(np.float32)
-        else:
-            arrays[tensor.name] = np.full(tensor.shape, tensor.start == "ones", np.float32)
-    return arrays
+        for start in range(0, tensor.size, _DRAWN_AT_ONCE):
+            yield _drawn(random, tensor, min(_DRAWN_AT_ONCE, tensor.size - start))
+
+
+def _drawn(random: np.random.Generator, tensor: TensorSpec, count: int) -> npt.NDArray[np.float32]:
+    if tensor.start == "uniform":
+        bound = math.prod(tensor.shape[1:]) ** -0.5
+        return random.uniform(-bound, bound, count).astype(np.float32)
+    if tensor.start == "normal":
+        return random.normal(0.0, 0.02, count).astype(np.float32)
+    return np.full(count, tensor.start == "ones", np.float32)
 
 
 def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:

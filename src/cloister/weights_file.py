@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's weights as a safetensors file that is read and written block by block, so that it is never in memory whole.
+
+Tensors are float32 and sorted by name, so the file's data is the vector that `cloister.aggregation` speaks of, byte for
+byte (https://huggingface.co/docs/safetensors#format). The file is what `safetensors` itself would write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cloister.aggregation.contribution import BLOCK_VALUES, Vector
+from cloister.errors import JobError
+from cloister.files import sha256_of_file, write_pieces
+from cloister.jobs import AdapterLayout
+from cloister.jobs.adapter import Arrays
+
+_VALUE_BYTES = 4
+_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Weights of one layout in a file that does not change any more.
+
+    Attributes:
+        path: the file.
+        layout: its tensors.
+    """
+
+    path: Path
+    layout: AdapterLayout
+
+    @classmethod
+    def write(cls, path: Path, layout: AdapterLayout, pieces: Iterable[Vector]) -> WeightsFile:
+        """Write the values ``pieces``, which together are the vector, atomically.
+
+        Raises:
+            JobError: where there are more or fewer values than ``layout`` has; nothing is written then.
+        """
+
+        def content() -> Iterable[bytes | memoryview]:
+            yield _header(layout)
+            left = layout.size
+            for piece in pieces:
+                left -= piece.size
+                if left < 0:
+                    raise JobError("there are more values than the job's tensors have")
+                yield np.ascontiguousarray(piece, np.dtype("<f4")).data.cast("B")
+            if left:
+                raise JobError(f"{left} values of the job's tensors are missing")
+
+        write_pieces(path, content())
+        return cls(path, layout)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.layout.size
+
+    def block(self, number: int) -> Vector:
+        """Block ``number``, from 0, float32."""
+        start = number * BLOCK_VALUES
+        return self.read(start, min(start + BLOCK_VALUES, self.size))
+
+    def read(self, start: int, stop: int) -> Vector:
+        """The values from ``start`` up to ``stop``, float32.
+
+        Raises:
+            JobError: where the file has fewer.
+        """
+        values = np.empty(max(0, stop - start), np.dtype("<f4"))
+        with self.path.open("rb", buffering=0) as stream:
+            offset = os.fstat(stream.fileno()).st_size - _VALUE_BYTES * (self.size - start)
+            view, done = values.data.cast("B"), 0
+            while done < len(view):
+                read = os.preadv(stream.fileno(), [view[done:]], offset + done) if offset > 0 else 0
+                if not read:
+                    raise JobError(f"the weights in `{self.path.name}` end before their time")
+                done += read
+        return values
+
+    def arrays(self) -> Arrays:
+        """Every tensor, in memory."""
+        found: Arrays = {}
+        start = 0
+        for tensor in self.layout.tensors:
+            found[tensor.name] = self.read(start, start + tensor.size).reshape(tensor.shape)
+            start += tensor.size
+        return found
+
+    def changed(self, path: Path, part: AdapterLayout, change: Callable[[int, Vector], Vector]) -> WeightsFile:
+        """Write weights that differ in the tensors of ``part`` alone.
+
+        Args:
+            path: the new file.
+            part: some of the tensors, or all.
+            change: is given a block's number in the vector of ``part`` and its values as they are, and gives the new
+                ones; asked in order.
+
+        Raises:
+            JobError: where ``part`` has a tensor that is none of these.
+        """
+        spans = self._spans(part)
+        return WeightsFile.write(path, self.layout, _woven(self, spans, part.size, change))
+
+    def _spans(self, part: AdapterLayout) -> list[tuple[int, int]]:
+        """Where the tensors of ``part`` lie in the vector, as start and stop; neighbours are one."""
+        places, start = {}, 0
+        for tensor in self.layout.tensors:
+            places[tensor.name] = (start, start + tensor.size)
+            start += tensor.size
+        spans: list[tuple[int, int]] = []
+        for tensor in part.tensors:
+            if tensor.name not in places:
+                raise JobError(f"tensor `{tensor.name}` is not part of these weights")
+            begin, end = places[tensor.name]
+            if spans and spans[-1][1] == begin:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((begin, end))
+        return spans
+
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the file."""
+        return sha256_of_file(self.path)
+
+
+def _woven(
+    old: WeightsFile, spans: list[tuple[int, int]], size: int, change: Callable[[int, Vector], Vector]
+) -> Iterable[Vector]:
+    """The whole new vector in pieces: what lies between ``spans`` as it was, and what lies in them changed."""
+    done, number, held = 0, -1, np.empty(0, np.float32)  # `held`: what is left of the changed block
+    for begin, end in spans:
+        yield from _read_on(old, done, begin)
+        place = begin
+        while place < end:
+            if not held.size:
+                number += 1
+                held = change(number, _gathered(old, spans, number, size))
+            step = min(end - place, held.size)
+            yield held[:step]
+            held, place = held[step:], place + step
+        done = end
+    yield from _read_on(old, done, old.size)
+
+
+def _read_on(old: WeightsFile, start: int, stop: int) -> Iterable[Vector]:
+    for place in range(start, stop, BLOCK_VALUES):
+        yield old.read(place, min(place + BLOCK_VALUES, stop))
+
+
+def _gathered(old: WeightsFile, spans: list[tuple[int, int]], number: int, size: int) -> Vector:
+    """Block ``number`` of the vector that the ``spans`` make one after the other."""
+    start = number * BLOCK_VALUES
+    stop, skipped, pieces = min(start + BLOCK_VALUES, size), 0, []
+    for begin, end in spans:
+        low, high = max(start, skipped), min(stop, skipped + end - begin)
+        if low < high:
+            pieces.append(old.read(begin + low - skipped, begin + high - skipped))
+        skipped += end - begin
+    return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.float32), *pieces])
+
+
+def _header(layout: AdapterLayout) -> bytes:
+    entries, place = {}, 0
+    for tensor in layout.tensors:
+        end = place + _VALUE_BYTES * tensor.size
+        entries[tensor.name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return struct.pack("<Q", len(text)) + text
