@@ -22,20 +22,24 @@ from cloister.messages import Setup
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = dict[str, torch.Tensor]
+Parameters = dict[str, torch.nn.Parameter]
 
 
 class Exchange(Protocol):
     """Takes tensors into a network, and gives them back."""
 
-    def load(self, blob: bytes) -> None:
-        """Put the tensors in ``blob`` into the network.
+    def load(self, tensors: Tensors) -> None:
+        """Put ``tensors`` into the network.
 
         Raises:
             TrainerError: where they are not exactly the job's.
         """
 
-    def save(self) -> bytes:
-        """The network's tensors, in the same form."""
+    def save(self) -> Tensors:
+        """The network's tensors, in the same form; they may change as it is trained on."""
+
+    def parameters(self) -> Parameters:
+        """The network's own parameters behind those tensors, by their names; what only counts has none."""
 
 
 class WeightExchange:
@@ -54,16 +58,20 @@ class WeightExchange:
         self._weights = weights_of(model)
         check_tensors(self._weights, shapes)
 
-    def load(self, blob: bytes) -> None:
-        """Put the weights in ``blob`` into the network; raises `TrainerError` where they are not the job's."""
-        tensors = read_tensors(blob, self._shapes)
+    def load(self, tensors: Tensors) -> None:
+        """Put the weights ``tensors`` into the network; raises `TrainerError` where they are not the job's."""
+        check_tensors(tensors, self._shapes)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(tensors[name])
 
-    def save(self) -> bytes:
+    def save(self) -> Tensors:
         """The weights."""
-        return write_tensors(self._weights)
+        return {name: weight.detach() for name, weight in self._weights.items()}
+
+    def parameters(self) -> Parameters:
+        """The weights that are learnt."""
+        return _learnt(self._weights)
 
 
 class DifferenceExchange:
@@ -92,22 +100,24 @@ class DifferenceExchange:
         self._base = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._received = {name: torch.zeros_like(weight) for name, weight in self._base.items()}
 
-    def load(self, blob: bytes) -> None:
-        """Add the tensors in ``blob`` to the base model's; raises `TrainerError` where they are not the job's."""
-        tensors = read_tensors(blob, self._shapes)
+    def load(self, tensors: Tensors) -> None:
+        """Add ``tensors`` to the base model's weights; raises `TrainerError` where they are not the job's."""
+        check_tensors(tensors, self._shapes)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 self._received[name].copy_(tensors[name])
                 weight.copy_(self._base[name] + self._received[name])
 
-    def save(self) -> bytes:
+    def save(self) -> Tensors:
         """The differences from the base model's weights."""
-        return write_tensors(
-            {
-                name: received + (self._weights[name].detach() - (self._base[name] + received))
-                for name, received in self._received.items()
-            }
-        )
+        return {
+            name: received + (self._weights[name].detach() - (self._base[name] + received))
+            for name, received in self._received.items()
+        }
+
+    def parameters(self) -> Parameters:
+        """The weights that are learnt."""
+        return _learnt(self._weights)
 
 
 def exchange_of(model: Any, setup: Setup, is_new: Callable[[str], bool]) -> Exchange:
@@ -129,6 +139,10 @@ def exchange_of(model: Any, setup: Setup, is_new: Callable[[str], bool]) -> Exch
     if setup.base_model is not None:
         return DifferenceExchange(model, setup.shapes, is_new)
     return WeightExchange(model, setup.shapes)
+
+
+def _learnt(weights: Tensors) -> Parameters:
+    return {name: weight for name, weight in weights.items() if isinstance(weight, torch.nn.Parameter)}
 
 
 def weights_of(model: torch.nn.Module) -> Tensors:

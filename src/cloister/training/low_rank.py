@@ -9,10 +9,10 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
 from cloister.errors import TrainerError
-from cloister.jobs.adapter import PEFT_TASKS
+from cloister.jobs.adapter import MAGNITUDE, PEFT_TASKS, rank_in
 from cloister.jobs.method import Lora
 from cloister.messages import Setup
-from cloister.training.exchange import Shapes, Tensors, check_tensors, read_tensors, write_tensors
+from cloister.training.exchange import Parameters, Shapes, Tensors, check_tensors
 
 
 def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = False) -> Any:
@@ -21,14 +21,17 @@ def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = Fals
     Args:
         base: a model of transformers.
         lora: rank, scale, dropout and layers.
-        setup: names the task and the head's modules.
+        setup: names the task and the head's modules; its shapes tell the rank, which a site's policy may lower.
         transposed: whether the layers' weights have the input first, as those of GPT-2 have.
     """
+    rank = rank_in(setup.shapes) or lora.rank
     config = LoraConfig(
         task_type=PEFT_TASKS[setup.task],
-        r=lora.rank,
-        lora_alpha=lora.alpha,
+        r=rank,
+        lora_alpha=lora.alpha if rank == lora.rank else lora.alpha_at(rank),
         lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
         target_modules=list(lora.targets),
         modules_to_save=list(setup.head_modules) or None,
         fan_in_fan_out=transposed,
@@ -51,7 +54,11 @@ def beside_layers(network: torch.nn.Module, lora: Lora) -> Any:
             known = ", ".join(f"`{name}`" for name in dict.fromkeys(name.rpartition(".")[2] for name in linear))
             raise TrainerError(f"the base model has no linear layer `{target}`", hint=f"it has {known or 'none'}")
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        target_modules=list(lora.targets),
     )
     return get_peft_model(network, config)
 
@@ -65,6 +72,9 @@ def factors_of(model: Any) -> Tensors:
 class LowRankExchange:
     """Exchanges the factors and the head of ``model``, by the names that PEFT gives them.
 
+    Of the lengths that DoRA trains what is exchanged is the difference from those of the base model, as in
+    `cloister.training.exchange.DifferenceExchange`.
+
     Args:
         model: what `with_factors` returned.
         shapes: of the job's tensors.
@@ -76,12 +86,34 @@ class LowRankExchange:
     def __init__(self, model: Any, shapes: Shapes) -> None:
         self._model = model
         self._shapes = shapes
-        check_tensors(get_peft_model_state_dict(model), shapes)
+        state = factors_of(model)
+        check_tensors(state, shapes)
+        self._base = {name: tensor.detach().clone() for name, tensor in state.items() if name.endswith(MAGNITUDE)}
+        self._received = {name: torch.zeros_like(length) for name, length in self._base.items()}
 
-    def load(self, blob: bytes) -> None:
-        """Put the tensors in ``blob`` into the network; raises `TrainerError` where they are not the job's."""
-        set_peft_model_state_dict(self._model, read_tensors(blob, self._shapes))
+    def load(self, tensors: Tensors) -> None:
+        """Put ``tensors`` into the network; raises `TrainerError` where they are not the job's."""
+        check_tensors(tensors, self._shapes)
+        for name, received in self._received.items():
+            received.copy_(tensors[name])
+        lengths = {name: base + self._received[name] for name, base in self._base.items()}
+        set_peft_model_state_dict(self._model, {**tensors, **lengths})
 
-    def save(self) -> bytes:
+    def save(self) -> Tensors:
         """Factors and head."""
-        return write_tensors(get_peft_model_state_dict(self._model))
+        state = factors_of(self._model)
+        lengths = {
+            name: received + (state[name].detach() - (self._base[name] + received))
+            for name, received in self._received.items()
+        }
+        return {**state, **lengths}
+
+    def parameters(self) -> Parameters:
+        """The factors and the head themselves."""
+        # PEFT names what it is given; a state of the parameters' own values would be told apart from them.
+        state = self._model.state_dict(keep_vars=True)
+        return {
+            name: tensor
+            for name, tensor in get_peft_model_state_dict(self._model, state_dict=state).items()
+            if isinstance(tensor, torch.nn.Parameter)
+        }

@@ -11,7 +11,7 @@ import torch
 
 from cloister.errors import RecordsError
 from cloister.messages import Setup
-from cloister.training.exchange import exchange_of
+from cloister.training.exchange import exchange_of, read_tensors, write_tensors
 from cloister.training.interface import Report, Round
 from cloister.training.loop import ParameterGroup, parameter_groups, train_round
 from cloister.training.order import Indices
@@ -63,11 +63,11 @@ class NetworkTrainer(ABC):
         Raises:
             TrainerError: where they are not exactly the job's.
         """
-        self._exchange.load(blob)
+        self._exchange.load(read_tensors(blob, self.setup.shapes))
 
     def adapter(self) -> bytes:
         """What was trained as safetensors of float32."""
-        return self._exchange.save()
+        return write_tensors(self._exchange.save())
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
