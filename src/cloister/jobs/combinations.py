@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which parts of a job's `method`, `aggregation` and `compression` do not go together, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloister.jobs.aggregation import Aggregation
+from cloister.jobs.compression import Compression
+from cloister.jobs.method import Method
+
+
+class Participation(Protocol):
+    """How many sites take part how often; what a job says under `federation`."""
+
+    @property
+    def rounds(self) -> int:
+        """How many."""
+
+    @property
+    def minimum_sites(self) -> int:
+        """Fewer updates fail the job."""
+
+
+@dataclass(frozen=True)
+class _Clash:
+    """Every key of ``these`` with every one of ``those``.
+
+    Attributes:
+        these: keys as `_chosen` gives them.
+        those: likewise.
+        why: end of a sentence.
+    """
+
+    these: tuple[str, ...]
+    those: tuple[str, ...]
+    why: str
+
+
+def _factors(*rules: str) -> tuple[str, ...]:
+    return tuple(f"aggregation.factors: {rule}" for rule in rules)
+
+
+_ROBUST = tuple(
+    f"aggregation.rule.{rule}" for rule in ("median", "trimmed_mean", "krum", "multi_krum", "geometric_median")
+)
+_ADAPTIVE = tuple(f"aggregation.server.{rule}" for rule in ("adam", "yogi", "adagrad"))
+_NESTEROV = ("aggregation.server.nesterov",)
+_CLIENT = tuple(f"aggregation.client.{rule}" for rule in ("fedprox", "scaffold", "ditto"))
+_SCAFFOLD = ("aggregation.client.scaffold",)
+_DITTO = ("aggregation.client.ditto",)
+_PERSONAL = ("aggregation.personal",)
+_FEEDBACK = ("compression.error_feedback: true",)
+_NO_FEEDBACK = ("compression.error_feedback: false",)
+_COARSE_DOWN = ("compression.down: int8", "compression.down: int4")
+_LOSSY_DOWN = ("compression.down: bfloat16", "compression.down: float16", *_COARSE_DOWN)
+
+_CLASHES = (
+    # A product of factors is no value among values: which of several products is the median is not defined.
+    _Clash(
+        _factors("refactored", "flora"),
+        _ROBUST,
+        "the sites' products are summed with their weights, and there is nothing to choose among",
+    ),
+    _Clash(
+        _factors("refactored"),
+        _ADAPTIVE,
+        "a step of its own for each value leaves nothing of the sum that refactoring keeps",
+    ),
+    # Momentum of former rounds is in the former basis.
+    _Clash(
+        _factors("fedsvd"),
+        (*_NESTEROV, *_ADAPTIVE),
+        "the factors' basis turns after each round, and what the server remembers of former steps would be in another",
+    ),
+    _Clash(
+        _factors("flora"),
+        (*_NESTEROV, *_ADAPTIVE),
+        "each round's factors are drawn anew, and there are no former steps that the server could remember",
+    ),
+    _Clash(
+        _factors("flora"),
+        (*_SCAFFOLD, *_DITTO),
+        "each round's factors are drawn anew, and nothing that a site keeps of the former ones fits them",
+    ),
+    _Clash(
+        _factors("refactored", "fedsvd"),
+        (*_SCAFFOLD, *_DITTO),
+        "the factors' basis turns after each round, and what a site keeps would be in another",
+    ),
+    _Clash(
+        _factors("rolora"),
+        _SCAFFOLD,
+        "only one factor is trained in a round, and the other's control variate would be of another point",
+    ),
+    # Sites train on top of what they fold in: it must be the same everywhere, and what is rounded off stays lost.
+    _Clash(
+        _factors("flora"),
+        _LOSSY_DOWN,
+        "what comes down is folded into the base model's weights at every site and must be exact",
+    ),
+    _Clash(
+        _factors("fedsvd"),
+        _COARSE_DOWN,
+        "the factors' basis turns after each round, so that they come down as a whole, and not as a small change",
+    ),
+    _Clash(
+        _factors("fedsvd", "flora"),
+        _FEEDBACK,
+        "what was rounded off in one round is in a basis that the next round does not have",
+    ),
+    # The server's control variate is right as long as it is the mean of the sites' own.
+    _Clash(_SCAFFOLD, _ROBUST, "control variates must stay the mean of the sites' own"),
+    _Clash(_SCAFFOLD, ("aggregation.maximum_norm",), "control variates must stay the mean of the sites' own"),
+    _Clash(_SCAFFOLD, (*_NESTEROV, *_ADAPTIVE), "control variates must stay the mean of the sites' own"),
+    _Clash(
+        _SCAFFOLD,
+        _NO_FEEDBACK,
+        "control variates must stay the mean of the sites' own, and what rounding took would never come back",
+    ),
+    _Clash(_DITTO, _PERSONAL, "the site's own copy has every layer already"),
+    # The job's own trainer speaks of tensors alone; it would leave out what it is not told of, and nobody would see.
+    _Clash(
+        ("code",),
+        (*_CLIENT, *_PERSONAL, *_factors("ffa-lora", "fedsvd", "rolora", "flora")),
+        "a trainer that the job brings is not told of it",
+    ),
+)
+
+_MIXED_RANKS = ("refactored", "flora")
+
+
+def objections(
+    method: Method,
+    aggregation: Aggregation,
+    compression: Compression,
+    federation: Participation,
+    *,
+    own_code: bool = False,
+) -> list[str]:
+    """Why a job cannot be as it is, each reason a predicate in one sentence that names both keys; empty where it can.
+
+    Args:
+        method: what is trained.
+        aggregation: how updates are combined.
+        compression: how values travel.
+        federation: how many sites take part, and how often.
+        own_code: whether the job brings its trainer.
+    """
+    chosen = _chosen(aggregation, compression, own_code=own_code)
+    found = [
+        f"may not have both `{this}` and `{that}`: {clash.why}"
+        for clash in _CLASHES
+        for this in clash.these
+        if this in chosen
+        for that in clash.those
+        if that in chosen
+    ]
+    found += _about_method(method, aggregation)
+    found += _about_bad_sites(aggregation, federation)
+    if aggregation.factors == "rolora" and federation.rounds < 2:
+        found.append(
+            "needs `federation.rounds` of at least 2 for `aggregation.factors: rolora`: "
+            "the factors are trained in turns, and one of them never would be"
+        )
+    return found
+
+
+def _chosen(aggregation: Aggregation, compression: Compression, *, own_code: bool) -> frozenset[str]:
+    """What the job says, as the table has it; that rounding is made up for only where there is any."""
+    rounds = (compression.up, compression.down) != ("float32", "float32")
+    said: Mapping[str, bool] = {
+        f"aggregation.rule.{aggregation.rule.name}": True,
+        "aggregation.maximum_norm": aggregation.maximum_norm is not None,
+        f"aggregation.factors: {aggregation.factors}": aggregation.factors is not None,
+        "aggregation.personal": bool(aggregation.personal),
+        f"compression.up: {compression.up}": True,
+        f"compression.down: {compression.down}": True,
+        f"compression.error_feedback: {str(compression.error_feedback).lower()}": rounds,
+        "code": own_code,
+    }
+    named = [key for key, given in said.items() if given]
+    named += [f"aggregation.server.{aggregation.server.name}"] if aggregation.server else []
+    named += [f"aggregation.client.{aggregation.client.name}"] if aggregation.client else []
+    return frozenset(named)
+
+
+def _about_method(method: Method, aggregation: Aggregation) -> Iterator[str]:
+    factors, lora = aggregation.factors, method.lora
+    if lora is None:
+        if factors is not None:
+            yield (
+                f"may not have both `method.{method.name}` and `aggregation.factors: {factors}`: "
+                "only low-rank adaptation has factors"
+            )
+        return
+    if lora.dora and factors not in (None, "fedit"):
+        yield (
+            f"may not have both `method.lora.dora` and `aggregation.factors: {factors}`: "
+            "a merged weight that is brought to a length is no sum, and no rule for factors keeps it"
+        )
+    if lora.minimum_rank is not None and lora.minimum_rank < lora.rank and factors not in _MIXED_RANKS:
+        wanted = " or ".join(f"`aggregation.factors: {rule}`" for rule in _MIXED_RANKS)
+        said = "" if factors is None else f", not `{factors}`,"
+        yield f"needs {wanted}{said} for `method.lora.minimum_rank`: factors of several ranks have no mean of their own"
+    for layer in aggregation.personal if factors == "flora" else ():
+        for target in lora.targets:
+            if _same_layer(layer, target):
+                yield (
+                    f"may not have `{layer}` in `aggregation.personal` and `{target}` in `method.lora.targets` "
+                    "with `aggregation.factors: flora`: factors that are folded in cannot stay at a site"
+                )
+
+
+def _same_layer(one: str, other: str) -> bool:
+    """Whether a layer can have both as the last parts of its name."""
+    return f".{one}".endswith(f".{other}") or f".{other}".endswith(f".{one}")
+
+
+def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Iterator[str]:
+    rule, bad = aggregation.rule.name, aggregation.rule.bad_sites
+    needed = {
+        "median": 3,
+        "geometric_median": 3,
+        "trimmed_mean": 2 * bad + 1,
+        "krum": 2 * bad + 3,
+        "multi_krum": 2 * bad + 3,
+    }.get(rule, 1)
+    if federation.minimum_sites < needed:
+        borne = f"`bad_sites: {bad}`" if bad else "one bad site"
+        yield (
+            f"needs `federation.minimum_sites` of at least {needed} for `aggregation.rule.{rule}`, "
+            f"which bears {borne} among no fewer, and gives {federation.minimum_sites}"
+        )

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every pair of things that a job can say of method, aggregation and compression: allowed, or refused and why."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import pytest
+
+from cloister.jobs.aggregation import Aggregation, ClientRule, FactorRule, Rule, ServerOptimiser
+from cloister.jobs.combinations import objections
+from cloister.jobs.compression import CodecName, Compression
+from cloister.jobs.method import Method
+
+
+@dataclass(frozen=True)
+class Federation:
+    rounds: int = 10
+    minimum_sites: int = 9
+
+
+class OtherMethod(Method):
+    """A method by another name; what it holds is no matter here."""
+
+    called: str
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+
+LORA = {"rank": 8, "alpha": 16, "targets": ("query", "value")}
+RULES: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "median": {},
+    "trimmed_mean": {"bad_sites": 2},
+    "krum": {"bad_sites": 2},
+    "multi_krum": {"bad_sites": 2},
+    "geometric_median": {},
+}
+SERVERS = tuple(ServerOptimiser.model_fields)
+CLIENTS = {"fedprox": {"mu": 0.1}, "scaffold": {}, "ditto": {"strength": 0.5}}
+FACTORS = get_args(FactorRule)
+METHODS = ("lora", "ia3", "prompt", "prefix", "bitfit", "full")
+CODECS = get_args(CodecName)
+
+# What may be said, by the key that it stands under; of one key only one can be said, so that pairs are of two keys.
+SAID: dict[str, tuple[str, ...]] = {
+    "method": METHODS,
+    "variant": ("rslora", "dora", "minimum_rank"),
+    "factors": FACTORS,
+    "rule": tuple(RULES),
+    "maximum_norm": ("1.0",),
+    "server": SERVERS,
+    "client": tuple(CLIENTS),
+    "personal": ("classifier", "query"),
+    "up": CODECS,
+    "down": CODECS,
+    "error_feedback": ("false",),
+    "code": ("code/own",),
+}
+ROBUST = ("median", "trimmed_mean", "krum", "multi_krum", "geometric_median")
+ADAPTIVE = ("adam", "yogi", "adagrad")
+LOSSY = ("bfloat16", "float16", "int8", "int4")
+
+
+def refused() -> dict[frozenset[str], str]:
+    """The refused pairs, one by one, with words of the reason."""
+    table: dict[frozenset[str], str] = {}
+
+    def refuse(key: str, values: tuple[str, ...], other: str, others: tuple[str, ...], why: str) -> None:
+        for one, two in itertools.product(values, others):
+            table[frozenset({f"{key}: {one}", f"{other}: {two}"})] = why
+
+    refuse("method", ("ia3", "prompt", "prefix", "bitfit", "full"), "factors", FACTORS, "only low-rank adaptation has")
+    refuse("variant", ("dora",), "factors", tuple(f for f in FACTORS if f != "fedit"), "is no sum")
+    refuse("factors", ("refactored", "flora"), "rule", ROBUST, "nothing to choose among")
+    refuse("factors", ("refactored",), "server", ADAPTIVE, "a step of its own for each value")
+    refuse("factors", ("fedsvd",), "server", SERVERS, "basis turns after each round")
+    refuse("factors", ("flora",), "server", SERVERS, "no former steps")
+    refuse("factors", ("flora",), "client", ("scaffold", "ditto"), "drawn anew")
+    refuse(
+        "factors", ("refactored", "fedsvd"), "client", ("scaffold", "ditto"), "what a site keeps would be in another"
+    )
+    refuse("factors", ("rolora",), "client", ("scaffold",), "of another point")
+    refuse("factors", ("flora",), "personal", ("query",), "cannot stay at a site")
+    refuse("factors", ("flora",), "down", LOSSY, "must be exact")
+    refuse("factors", ("flora", "fedsvd"), "up", LOSSY, "a basis that the next round does not have")
+    refuse("factors", ("fedsvd",), "down", LOSSY, "a basis that the next round does not have")
+    refuse("variant", ("minimum_rank",), "factors", ("fedit", "ffa-lora", "fedsvd", "rolora"), "of several ranks")
+    refuse("client", ("scaffold",), "rule", ROBUST, "must stay the mean")
+    refuse("client", ("scaffold",), "maximum_norm", ("1.0",), "must stay the mean")
+    refuse("client", ("scaffold",), "server", SERVERS, "must stay the mean")
+    refuse("client", ("ditto",), "personal", ("classifier", "query"), "every layer already")
+    refuse("code", ("code/own",), "client", tuple(CLIENTS), "is not told of it")
+    refuse("code", ("code/own",), "personal", ("classifier", "query"), "is not told of it")
+    refuse("code", ("code/own",), "factors", ("ffa-lora", "fedsvd", "rolora", "flora"), "is not told of it")
+    return table
+
+
+REFUSED = refused()
+PAIRS = [
+    (f"{key}: {one}", f"{other}: {two}")
+    for (key, values), (other, others) in itertools.combinations(SAID.items(), 2)
+    for one, two in itertools.product(values, others)
+]
+
+
+def said(*texts: str, federation: Federation | None = None) -> list[str]:
+    """What is objected to a job that says ``texts``, such as `rule: krum`."""
+    given = dict(text.split(": ") for text in texts)
+    name, variant = given.get("method", "lora"), given.get("variant")
+    changed = {} if variant is None else {variant: 4 if variant == "minimum_rank" else True}
+    content: dict[str, Any] = {"lora": {**LORA, **changed}} if name == "lora" else {"full": {}}
+    aggregation = Aggregation(
+        rule=Rule.model_validate({given.get("rule", "mean"): RULES[given.get("rule", "mean")]}),
+        maximum_norm=1.0 if "maximum_norm" in given else None,
+        server=ServerOptimiser.model_validate({given["server"]: {}}) if "server" in given else None,
+        client=ClientRule.model_validate({given["client"]: CLIENTS[given["client"]]}) if "client" in given else None,
+        factors=given.get("factors"),  # type: ignore[arg-type]
+        personal=(given["personal"],) if "personal" in given else (),
+    )
+    compression = Compression(
+        up=given.get("up", "float32"),  # type: ignore[arg-type]
+        down=given.get("down", "float32"),  # type: ignore[arg-type]
+        error_feedback=given.get("error_feedback") != "false",
+    )
+    return objections(
+        OtherMethod.model_validate({**content, "called": name}),
+        aggregation,
+        compression,
+        federation or Federation(),
+        own_code="code" in given,
+    )
+
+
+def test_every_pair_is_decided() -> None:
+    assert set(REFUSED) <= {frozenset(pair) for pair in PAIRS}
+    for pair in PAIRS:
+        found = said(*pair)
+        if not {"variant: minimum_rank", "factors: refactored", "factors: flora"}.isdisjoint(pair):
+            # With ranks that differ by site something must be said of factors, so that no pair stands alone.
+            found = [reason for reason in found if "of several ranks" not in reason or pair[1].startswith("factors")]
+        why = REFUSED.get(frozenset(pair))
+        assert any(why in reason for reason in found) if why else found == [], (pair, found)
+
+
+@pytest.mark.parametrize("pair", sorted(map(sorted, REFUSED)), ids=" with ".join)
+def test_a_reason_is_one_sentence_that_names_both(pair: list[str]) -> None:
+    (reason, *more) = said(*pair)
+    assert reason[0].islower() and not reason.endswith(".") and "\n" not in reason
+    for text in pair:
+        key, value = text.split(": ")
+        name = key if key in ("code", "personal", "maximum_norm") else value
+        # That rounding is made up for is what some cannot be with, whichever codec it is that rounds.
+        assert name in reason or (value in LOSSY and "`compression.error_feedback: true`" in reason)
+    assert all("compression." in other for other in more)
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (("factors: fedsvd", "down: int8", "error_feedback: false"), "come down as a whole"),
+        (("factors: fedsvd", "down: int4", "error_feedback: false"), "come down as a whole"),
+        (("factors: flora", "down: bfloat16", "error_feedback: false"), "must be exact"),
+        (("client: scaffold", "up: int4", "error_feedback: false"), "would never come back"),
+        (("client: scaffold", "down: int8", "error_feedback: false"), "would never come back"),
+        (("factors: refactored", "variant: minimum_rank", "rule: krum"), "nothing to choose among"),
+        (("factors: flora", "variant: minimum_rank", "server: adam"), "no former steps"),
+        (("variant: minimum_rank", "rule: krum"), "of several ranks"),
+    ],
+)
+def test_what_three_things_come_to(texts: tuple[str, ...], why: str) -> None:
+    (reason,) = said(*texts)
+    assert why in reason
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("factors: fedsvd", "up: int4", "error_feedback: false"),
+        ("factors: fedsvd", "down: bfloat16", "error_feedback: false"),
+        ("factors: fedsvd", "rule: median", "maximum_norm: 1.0"),
+        ("factors: flora", "up: int8", "error_feedback: false", "personal: classifier"),
+        ("factors: flora", "variant: minimum_rank", "client: fedprox"),
+        ("factors: refactored", "variant: minimum_rank", "server: nesterov", "up: int4", "down: int4"),
+        ("factors: refactored", "variant: rslora", "maximum_norm: 1.0", "personal: query"),
+        ("factors: rolora", "rule: krum", "server: adam", "client: fedprox", "up: int4"),
+        ("client: scaffold", "up: int4", "personal: classifier", "factors: ffa-lora"),
+        ("method: full", "rule: multi_krum", "server: yogi", "client: ditto", "up: int8", "down: int8"),
+        ("variant: dora", "factors: fedit", "client: scaffold"),
+        ("code: code/own", "factors: refactored", "rule: mean", "server: nesterov", "up: int4", "down: int4"),
+    ],
+    ids=", ".join,
+)
+def test_what_goes_together(texts: tuple[str, ...]) -> None:
+    assert said(*texts) == []
+
+
+def test_personal_layers_meet_the_adapted_ones_by_whole_parts_of_their_names() -> None:
+    assert said("factors: flora", "personal: attention.self.query")
+    assert not said("factors: flora", "personal: subquery")
+    assert not said("factors: flora", "personal: query.bias")
+
+
+@pytest.mark.parametrize(
+    ("rule", "needed"),
+    [("mean", 1), ("median", 3), ("geometric_median", 3), ("trimmed_mean", 5), ("krum", 7), ("multi_krum", 7)],
+)
+def test_bad_sites_are_borne_among_so_many(rule: str, needed: int) -> None:
+    assert said(f"rule: {rule}", federation=Federation(minimum_sites=needed)) == []
+    if needed > 1:
+        (reason,) = said(f"rule: {rule}", federation=Federation(minimum_sites=needed - 1))
+        assert f"`federation.minimum_sites` of at least {needed} for `aggregation.rule.{rule}`" in reason
+        assert reason.endswith(f"gives {needed - 1}")
+
+
+def test_one_rank_by_another_name_is_no_several() -> None:
+    method = Method.model_validate({"lora": {**LORA, "minimum_rank": 8}})
+    assert objections(method, Aggregation(), Compression(), Federation()) == []
+
+
+def test_factors_in_turns_need_two_rounds() -> None:
+    assert said("factors: rolora", federation=Federation(rounds=2)) == []
+    (reason,) = said("factors: rolora", federation=Federation(rounds=1))
+    assert "`federation.rounds` of at least 2" in reason
+
+
+def test_rounding_is_made_up_for_only_where_there_is_any() -> None:
+    assert said("factors: fedsvd") == []
+    assert said("client: scaffold", "error_feedback: false") == []
