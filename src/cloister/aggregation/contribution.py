@@ -1,30 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one site contributes to one round, readable block by block so that it need not be in memory as a whole."""
+"""What one site contributes to one round."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
 
-BLOCK_VALUES = 1 << 20
-"""Values in one block of a vector; its last block may have fewer."""
-
-Vector = npt.NDArray[np.float32]
-"""One dimension: the tensors of an update in the sorted order of their names, each in C order."""
-
-
-class Source(Protocol):
-    """The values of one update, checked when it came: of the agreed layout, all finite."""
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-
-    def block(self, number: int) -> Vector:
-        """Block ``number``, from 0, float32; the same values each time, and a caller may write into them."""
+__all__ = ["BLOCK_VALUES", "ArraySource", "Contribution", "Source", "Vector", "blocks_of"]
 
 
 @dataclass(frozen=True)
@@ -40,28 +23,3 @@ class Contribution:
     site: str
     weight: float
     update: Source
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """An update that is in memory.
-
-    Attributes:
-        values: all of them.
-    """
-
-    values: Vector
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return int(self.values.size)
-
-    def block(self, number: int) -> Vector:
-        """A copy of block ``number``."""
-        return self.values[number * BLOCK_VALUES : (number + 1) * BLOCK_VALUES].copy()
-
-
-def blocks_of(size: int) -> int:
-    """How many blocks ``size`` values make; 0 for none."""
-    return -(-size // BLOCK_VALUES)
