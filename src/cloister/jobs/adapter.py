@@ -60,6 +60,9 @@ _DRAWN_AT_ONCE = 1 << 20  # values
 _FACTORS = (".lora_A.weight", ".lora_B.weight")
 _PEFT_PREFIX = "base_model.model."
 
+CONTROL = "control."
+"""How the name of a control variate begins; that of the tensor that it belongs to follows."""
+
 
 @dataclass(frozen=True)
 class AdapterLayout:
@@ -86,8 +89,9 @@ class AdapterLayout:
         return 4 * self.size
 
     def part_of(self, tensor: TensorSpec) -> Part:
-        """Which part of an update ``tensor`` is."""
-        if tensor.name.removeprefix(_PEFT_PREFIX).split(".")[0] in self.head_modules:
+        """Which part of an update ``tensor`` is; a control variate is of the same as what it belongs to."""
+        name = tensor.name.removeprefix(CONTROL).removeprefix(_PEFT_PREFIX)
+        if name.split(".")[0] in self.head_modules:
             return "head"
         return "adapter" if tensor.name.endswith(_FACTORS) else "model"
 
