@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cloister.errors import TrainerError
 from cloister.jobs import DatasetRef, Lora, Method, Task, Training
+from cloister.jobs.aggregation import ClientRule, Scaffold
 from cloister.messages import (
     MAXIMUM_MESSAGE_BYTES,
     Done,
@@ -42,6 +43,14 @@ _SETUP = Setup(
     threads=1,
 )
 
+_SCAFFOLD = _SETUP.model_copy(
+    update={
+        "client": ClientRule(scaffold=Scaffold()),
+        "shapes": {"a.weight": (2, 3), "control.a.weight": (2, 3)},
+        "kept": {"control_own.a.weight": (2, 3)},
+    }
+)
+
 
 def _reader(content: bytes, asked: list[int] | None = None) -> Callable[[int], bytes]:
     """Reads exactly, as the pipe's reader does, and notes how much was asked for."""
@@ -63,7 +72,7 @@ def _frame(text: bytes, blob: bytes = b"", *, magic: bytes = b"CLS1") -> bytes:
     return struct.pack("<4sQQ", magic, len(text), len(blob)) + text + blob
 
 
-@pytest.mark.parametrize("request_", [_SETUP, Train(round=3), Evaluate()])
+@pytest.mark.parametrize("request_", [_SETUP, _SCAFFOLD, Train(round=3), Train(round=3, frozen="a"), Evaluate()])
 def test_requests_come_back_as_they_went(request_: Request) -> None:
     assert read_request(_reader(encode(request_, b"blob")), maximum_blob_bytes=_BLOB_BYTES) == (request_, b"blob")
 

@@ -18,7 +18,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cloister.documents import Model
 from cloister.errors import TrainerError
 from cloister.jobs import AdapterLayout, DatasetRef, Imaging, Job, Method, Task, Training
+from cloister.jobs.aggregation import Aggregation, ClientRule
 from cloister.jobs.architecture import Architecture
+from cloister.jobs.kept_tensors import exchanged_layout, kept_layout
+from cloister.jobs.live_tensors import Factor
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.names import ColumnName
 from cloister.silos import ColumnKind, Dataset
@@ -44,7 +47,9 @@ class Setup(Model):
         imaging: the form that images are brought to.
         training: what is done in a round.
         statistics: of the features, over all sites; None where the task needs none.
+        client: what is different about training at a site; None for plain training.
         shapes: shape of each tensor that is exchanged, by name; the trainer refuses to start where its own differ.
+        kept: shape of each tensor that stays at the site, by name; see `cloister.jobs.kept_tensors`.
         head_modules: modules that are trained whole, beside the low-rank factors.
         threads: CPU threads to use.
         code: folder with the job's own training code, as the trainer sees it; None for the built-in trainer.
@@ -61,7 +66,9 @@ class Setup(Model):
     imaging: Imaging | None = None
     training: Training
     statistics: FeatureStatistics | None = None
+    client: ClientRule | None = None
     shapes: dict[str, tuple[int, ...]]
+    kept: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     head_modules: tuple[str, ...] = ()
     threads: int
     code: str | None = None
@@ -81,12 +88,24 @@ def setup_of(  # noqa: PLR0913 - what a trainer is told, each by its name
     base_model: Path | None,
     threads: int,
     statistics: FeatureStatistics | None = None,
+    aggregation: Aggregation | None = None,
 ) -> Setup:
     """The first message for ``job`` on a view of ``dataset``.
 
+    Args:
+        job: what is trained.
+        dataset: what there is at the site.
+        layout: of the whole network.
+        view: folder of the view.
+        base_model: its folder, where the job names one.
+        threads: CPU threads to use.
+        statistics: of the features, over all sites, where the task needs them.
+        aggregation: what the job says about it; plain where not given.
+
     Raises:
-        JobError: where the job trains nothing.
+        JobError: where the job trains nothing, or exchanges nothing of it.
     """
+    how = aggregation or Aggregation()
     return Setup(
         view=str(view),
         base_model=None if base_model is None else str(base_model),
@@ -98,27 +117,34 @@ def setup_of(  # noqa: PLR0913 - what a trainer is told, each by its name
         imaging=job.imaging,
         training=job.plan,
         statistics=statistics,
-        shapes=layout.shapes(),
+        client=how.client,
+        shapes=exchanged_layout(how, layout).shapes(),
+        kept=kept_layout(how, layout).shapes(),
         head_modules=layout.head_modules,
         threads=threads,
     )
 
 
 class Train(Model):
-    """Measure the adapter in the blob on the validation records, train it for one round, send it back.
+    """Measure the tensors in the blob on the validation records, train them for one round, send them back.
+
+    The blob holds the exchanged tensors by their names, and the kept ones under `kept.` and theirs, both ways; the
+    site's own copy is missing before its first round.
 
     Attributes:
         round: decides, with the seed, the order of records.
         measure: whether to measure first.
+        frozen: the low-rank factor that stays as it came; None where both are trained.
     """
 
     kind: Literal["train"] = "train"
     round: int
     measure: bool = True
+    frozen: Factor | None = None
 
 
 class Evaluate(Model):
-    """Measure the adapter in the blob on the validation records."""
+    """Measure the tensors in the blob, which are those of `Train`, on the validation records."""
 
     kind: Literal["evaluate"] = "evaluate"
 
