@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.errors import RecordsError
-from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter, layout_of
+from cloister.jobs import AdapterLayout, Job, adapter_config, finished_adapter, initial_adapter, layout_of, rank_in
 from cloister.jobs.safetensors_header import read_header
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # peft looks for the base model's name on the hub otherwise
@@ -134,11 +135,72 @@ class TestLayout:
             {"tensors": [["a", [0], "zeros"]], "head_modules": []},
             {"tensors": [["a", [2], "twos"]], "head_modules": []},
             {"tensors": 3, "head_modules": []},
+            {"tensors": [["a", [2], "zeros"]], "head_modules": [], "transposed": False, "bases": {"a": "AAAA"}},
+            {"tensors": [["a", [1], "zeros"]], "head_modules": [], "transposed": False, "bases": {"b": "AAAAAA=="}},
+            {"tensors": [["a", [1], "zeros"]], "head_modules": [], "transposed": False, "bases": {"a": "?"}},
+            {"tensors": [["a", [1], "zeros"]], "head_modules": [], "transposed": False, "bases": {"a": 1}},
+            {"tensors": [["a", [1], "zeros"]], "head_modules": [], "transposed": False, "bases": [1]},
         ],
     )
     def test_what_is_no_layout_is_refused(self, value: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="not an adapter's layout"):
             AdapterLayout.from_json(value)
+
+
+class TestRank:
+    def test_a_site_with_a_lower_rank_has_smaller_factors_and_nothing_else(self, tmp_path: Path) -> None:
+        folder = written(tmp_path / "m", TINY)
+        low = layout_of(job(), base_model=folder, rank=2)
+        assert low == layout_of(job(), base_model=folder).at_rank(2) == layout_of(job(rank=2), base_model=folder)
+        assert low.at_rank(4) == layout_of(job(), base_model=folder)
+        assert rank_in(low.shapes()) == 2
+
+    def test_what_has_no_factors_has_no_rank(self, tmp_path: Path) -> None:
+        shapes = {"classifier.weight": (3, 6), "lora.B.lora_B.weight": (6, 4)}
+        assert rank_in(shapes) is None
+
+    @pytest.mark.parametrize(("rslora", "alpha"), [(False, 2.0), (True, 4.0)])
+    def test_alpha_keeps_the_scale(self, rslora: bool, alpha: float) -> None:
+        lora = job(rank=16, alpha=8, rslora=rslora).way.lora
+        assert lora is not None
+        assert lora.alpha_at(16) == 8
+        assert lora.alpha_at(4) == alpha
+        scales = [lora.alpha_at(rank) / (rank**0.5 if rslora else rank) for rank in (1, 3, 4, 16)]
+        assert scales == pytest.approx([scales[-1]] * 4)
+
+    def test_a_minimum_above_the_rank_is_a_mistake(self) -> None:
+        assert job(minimum_rank=4).way.lora is not None
+        with pytest.raises(ValueError, match="has a `minimum_rank` of 5, above its `rank` of 4"):
+            job(minimum_rank=5)
+
+
+class TestDora:
+    def test_lengths_start_unchanged_and_come_with_what_they_are_added_to(self, tmp_path: Path) -> None:
+        folder = written(tmp_path / "m", TINY)
+        weights = safetensors.numpy.load_file(folder / "model.safetensors")
+        query = np.random.default_rng(1).integers(0, 9, (6, 6)).astype(np.uint8)
+        name = "encoder.layer.0.attention.self.query.weight"
+        safetensors.numpy.save_file({**weights, name: query}, folder / "model.safetensors")
+        layout = layout_of(job(dora=True, targets=("query",)), base_model=folder)
+        lengths = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_magnitude_vector"
+        assert layout.shapes()[lengths] == (6,)
+        assert layout.parts == ("adapter", "head")
+        first = initial_adapter(layout, 3)
+        assert not first[lengths].any()
+        finished = finished_adapter(layout, first)
+        assert np.allclose(finished[lengths], np.linalg.norm(query.astype(float), axis=1))
+        assert all(finished[other] is first[other] for other in first if other != lengths)
+        again = AdapterLayout.from_json(json.loads(json.dumps(layout.to_json())))
+        assert again == layout
+        assert "bases" not in layout_of(job(), base_model=folder).to_json()
+
+    def test_the_digest_tells_base_models_apart(self, tmp_path: Path) -> None:
+        one, other = (written(tmp_path / name, TINY) for name in "ab")
+        weights = safetensors.numpy.load_file(other / "model.safetensors")
+        weights["encoder.layer.0.attention.self.query.weight"][0, 0] = 1
+        safetensors.numpy.save_file(weights, other / "model.safetensors")
+        assert layout_of(job(dora=True), base_model=one).digest != layout_of(job(dora=True), base_model=other).digest
+        assert layout_of(job(), base_model=one).digest == layout_of(job(), base_model=other).digest
 
 
 def test_the_first_adapter_changes_nothing_and_is_the_same_everywhere(tmp_path: Path) -> None:
@@ -278,7 +340,6 @@ class TestAgainstPeft:
 
     def test_peft_loads_the_result(self, tmp_path: Path) -> None:
         import peft
-        import safetensors.numpy
         from transformers import AutoModelForSequenceClassification
 
         asked = job()

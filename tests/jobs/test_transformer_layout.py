@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 from cloister.errors import RecordsError
-from cloister.jobs import AdapterLayout, Job, adapter_config, initial_adapter, layout_of
+from cloister.jobs import AdapterLayout, Job, adapter_config, finished_adapter, initial_adapter, layout_of
 from cloister.jobs.tags import tags_of
 from cloister.jobs.transformer_kinds import KINDS
 
@@ -28,9 +29,9 @@ ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 
 
-def job(task: str, *targets: str) -> Job:
+def job(task: str, *targets: str, **more: Any) -> Job:
     """One that trains every weight where no layer is named."""
-    lora = {"rank": 3, "alpha": 6, "targets": targets}
+    lora = {"rank": 3, "alpha": 6, "targets": targets, **more}
     return Job.model_validate(
         {
             "job": "j",
@@ -45,7 +46,7 @@ def job(task: str, *targets: str) -> Job:
     )
 
 
-def write(folder: Path, config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Path:
+def write(folder: Path, config: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -222,6 +223,40 @@ class TestAgainstTransformers:
         else:
             state = dict(model.named_parameters())
         assert {name: tuple(tensor.shape) for name, tensor in state.items()} == layout.shapes()
+
+    @pytest.mark.parametrize(
+        ("kind", "task", "target"),
+        [
+            ("bert", "text-classification", "query"),
+            ("roberta", "text-classification", "value"),
+            ("xlm-roberta", "token-classification", "dense"),
+            ("distilbert", "text-classification", "lin1"),
+            ("gpt2", "causal-language-modelling", "c_fc"),
+            ("llama", "causal-language-modelling", "k_proj"),
+            ("mistral", "causal-language-modelling", "down_proj"),
+            ("qwen2", "causal-language-modelling", "up_proj"),
+            ("qwen3", "causal-language-modelling", "q_proj"),
+        ],
+    )
+    @pytest.mark.parametrize("bare", [False, True])
+    def test_lengths_that_dora_trains(self, kind: str, task: str, target: str, bare: bool, tmp_path: Path) -> None:
+        import peft
+
+        bare = bare or kind == "bert"
+        tied = {"tie_word_embeddings": True} if bare and kind in DECODERS else {}
+        folder = small(kind, tmp_path / "model", bare=bare, **tied)
+        asked = job(task, target, dora=True, rslora=True)
+        layout = layout_of(asked, base_model=folder)
+        model = load(task, folder, 5 if task == "token-classification" else 3)
+        plain = adapter_config(asked, layout)
+        for key in ("peft_type", "inference_mode"):
+            del plain[key]
+        state = peft.get_peft_model_state_dict(peft.get_peft_model(model, peft.LoraConfig(**plain)))
+        assert {name: tuple(tensor.shape) for name, tensor in state.items()} == layout.shapes()
+        first = finished_adapter(layout, initial_adapter(layout, 2))
+        assert len(layout.bases) == sum(name.endswith("lora_magnitude_vector") for name in state) > 0
+        for name, _ in layout.bases:
+            assert np.allclose(first[name], state[name].detach().numpy(), rtol=1e-6), name
 
     @pytest.mark.parametrize("tied", [False, True])
     @pytest.mark.parametrize("kind", DECODERS)

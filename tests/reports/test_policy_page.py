@@ -43,7 +43,10 @@ WHOLE: dict[str, Any] = {
         }
     },
     "base_models": [{"name": "minilm", "sha256": "a" * 64, "licence": "mit"}],
-    "methods": {"lora": {"maximum_rank": 16, "targets": ["query"]}, "full": {"networks": ["mlp"]}},
+    "methods": {
+        "lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["dora"]},
+        "full": {"networks": ["mlp"]},
+    },
     "training": {
         "maximum_rounds": 51,
         "maximum_batch_size": 65,
@@ -83,6 +86,7 @@ OTHER: dict[str, Any] = {
     "roles": ["it-admin"],
     "tensors": ["head"],
     "targets": ["key"],
+    "variants": ["rslora"],
     "filter": "age >= 21",
     "free_text": "refuse",
     "networks": ["unet"],
@@ -202,10 +206,31 @@ def floor(**changes: Any) -> tuple[str, ...]:
         ({"purposes": ["care"]}, "`purposes`: the baseline does not grant `research`."),
         ({"aggregation": {"minimum_sites": 5}}, "`aggregation.minimum_sites`: `3` here, `5` in the baseline"),
         (
-            {"methods": {"lora": {"maximum_rank": 4, "targets": ["query"]}, "full": {"networks": ["mlp"]}}},
+            {
+                "methods": {
+                    "lora": {"maximum_rank": 4, "targets": ["query"], "variants": ["dora"]},
+                    "full": {"networks": ["mlp"]},
+                }
+            },
             "`methods.lora.maximum_rank`: `16` here, `4`",
         ),
-        ({"methods": {"lora": {"maximum_rank": 16, "targets": ["query"]}}}, "the baseline does not grant `full`"),
+        (
+            {"methods": {"lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["dora"]}}},
+            "the baseline does not grant `full`",
+        ),
+        (
+            {"methods": {"lora": {"maximum_rank": 16, "targets": ["query"]}, "full": {"networks": ["mlp"]}}},
+            "`methods.lora`: the baseline does not grant `variants`.",
+        ),
+        (
+            {
+                "methods": {
+                    "lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["rslora"]},
+                    "full": {"networks": ["mlp"]},
+                }
+            },
+            "`methods.lora.variants`: the baseline does not grant `dora`.",
+        ),
         (
             {"datasets": {"notes": {"columns": ["note", "triage"], "minimum_records": 101, "free_text": "refuse"}}},
             "`datasets.notes.free_text`: `mask` here, `refuse` in the baseline, and that counts",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trained (`jobs/*.yaml`), and the adapter that such a job exchanges."""
 
-from cloister.jobs.adapter import AdapterLayout, TensorSpec, adapter_config, initial_adapter
+from cloister.jobs.adapter import AdapterLayout, TensorSpec, adapter_config, finished_adapter, initial_adapter, rank_in
 from cloister.jobs.architecture import Architecture
 from cloister.jobs.code import Code, code_of
 from cloister.jobs.dataset import DatasetRef
@@ -34,6 +34,8 @@ __all__ = [
     "Training",
     "adapter_config",
     "code_of",
+    "finished_adapter",
     "initial_adapter",
     "layout_of",
+    "rank_in",
 ]

@@ -2,14 +2,16 @@
 """The tensors that a job exchanges: their names and shapes, their first values, and how the result is described.
 
 They are the factors of a low-rank adapter and its head, or every weight of a network. Of a base model that is trained
-whole they are what is added to its weights, so that the server need not have it.
+whole they are what is added to its weights, so that the server need not have it; so they are of the lengths that DoRA
+trains, and what they are added to comes with the layout.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -57,7 +59,13 @@ Part = Literal["adapter", "model", "head"]
 
 _DRAWN_AT_ONCE = 1 << 20  # values
 
-_FACTORS = (".lora_A.weight", ".lora_B.weight")
+FACTOR_A, FACTOR_B = ".lora_A.weight", ".lora_B.weight"
+"""How the names of the two factors end: A meets the layer's input first, and has the rank as its first dimension."""
+
+MAGNITUDE = ".lora_magnitude_vector"
+"""How the name of the lengths that DoRA trains ends."""
+
+_ADAPTER = (FACTOR_A, FACTOR_B, MAGNITUDE)
 _PEFT_PREFIX = "base_model.model."
 
 CONTROL = "control."
@@ -72,11 +80,14 @@ class AdapterLayout:
         tensors: what is exchanged.
         head_modules: layers that the job adds to the network, by the first word of their names.
         transposed: whether the adapted layers' weights have the input first; `peft` must be told.
+        bases: by name of a tensor that is exchanged as a difference, what it is added to before `peft` reads it:
+            little-endian float32, sorted by name. They follow from the base model alone.
     """
 
     tensors: tuple[TensorSpec, ...]
     head_modules: tuple[str, ...]
     transposed: bool = False
+    bases: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def size(self) -> int:
@@ -93,7 +104,7 @@ class AdapterLayout:
         name = tensor.name.removeprefix(CONTROL).removeprefix(_PEFT_PREFIX)
         if name.split(".")[0] in self.head_modules:
             return "head"
-        return "adapter" if tensor.name.endswith(_FACTORS) else "model"
+        return "adapter" if tensor.name.endswith(_ADAPTER) else "model"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -105,10 +116,16 @@ class AdapterLayout:
         """Shape of each tensor by name."""
         return {tensor.name: tensor.shape for tensor in self.tensors}
 
+    def at_rank(self, rank: int) -> AdapterLayout:
+        """The same with low-rank factors of ``rank``, as a site has them whose policy grants no more."""
+        return replace(self, tensors=tuple(_at_rank(tensor, rank) for tensor in self.tensors))
+
     def to_json(self) -> dict[str, Any]:
         """As plain values, for sending."""
         tensors = [[tensor.name, list(tensor.shape), tensor.start] for tensor in self.tensors]
-        return {"tensors": tensors, "head_modules": list(self.head_modules), "transposed": self.transposed}
+        plain = {"tensors": tensors, "head_modules": list(self.head_modules), "transposed": self.transposed}
+        bases = {name: base64.b64encode(values).decode() for name, values in self.bases}
+        return plain | ({"bases": bases} if bases else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AdapterLayout:
@@ -121,11 +138,19 @@ class AdapterLayout:
             tensors = tuple(
                 TensorSpec(str(name), tuple(int(n) for n in shape), start) for name, shape, start in value["tensors"]
             )
-            layout = cls(tensors, tuple(str(name) for name in value["head_modules"]), bool(value["transposed"]))
-        except (KeyError, TypeError, ValueError) as error:
+            bases = tuple(
+                (str(name), base64.b64decode(text, validate=True))
+                for name, text in sorted(dict(value.get("bases", {})).items())
+            )
+            heads = tuple(str(name) for name in value["head_modules"])
+            layout = cls(tensors, heads, bool(value["transposed"]), bases)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError("not an adapter's layout") from error
-        if any(start not in get_args(Start) for _, _, start in value["tensors"]) or any(
-            not spec.shape or min(spec.shape) < 1 for spec in tensors
+        sizes = {spec.name: 4 * spec.size for spec in tensors}
+        if (
+            any(start not in get_args(Start) for _, _, start in value["tensors"])
+            or any(not spec.shape or min(spec.shape) < 1 for spec in tensors)
+            or any(len(values) != sizes.get(name) for name, values in bases)
         ):
             raise ValueError("not an adapter's layout")
         return layout
@@ -134,6 +159,25 @@ class AdapterLayout:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of the layout."""
         return sha256_of(canonical_json(self.to_json()))
+
+
+def rank_in(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """The rank of the low-rank factors among tensors of these ``shapes``; None where there are none."""
+    return next((shape[0] for name, shape in shapes.items() if name.endswith(FACTOR_A)), None)
+
+
+def _at_rank(tensor: TensorSpec, rank: int) -> TensorSpec:
+    if tensor.name.endswith(FACTOR_A):
+        return replace(tensor, shape=(rank, *tensor.shape[1:]))
+    return replace(tensor, shape=(tensor.shape[0], rank)) if tensor.name.endswith(FACTOR_B) else tensor
+
+
+def finished_adapter(layout: AdapterLayout, arrays: Arrays) -> Arrays:
+    """``arrays`` as the result holds them: what was exchanged as a difference with that to which it is added."""
+    bases = {name: np.frombuffer(values, "<f4") for name, values in layout.bases}
+    return {
+        name: array + bases[name].reshape(array.shape) if name in bases else array for name, array in arrays.items()
+    }
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Arrays:
@@ -189,6 +233,8 @@ def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "lora_dropout": lora.dropout,
+        "use_rslora": lora.rslora,
+        "use_dora": lora.dora,
         "target_modules": sorted(lora.targets),
         "modules_to_save": sorted(layout.head_modules) or None,
         "bias": "none",

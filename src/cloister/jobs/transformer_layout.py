@@ -6,7 +6,8 @@ without loading the base model. Both take the answer from here: the names and sh
 (https://huggingface.co/docs/safetensors#format), the job's method and the number of classes. No model is built.
 
 Of low-rank adaptation the names are those of `peft.get_peft_model_state_dict`; where every weight is trained, those of
-the model's `state_dict`, a weight that stands in two places once, by the first of its names.
+the model's `state_dict`, a weight that stands in two places once, by the first of its names. Of DoRA alone the adapted
+weights' values are read as well, for their rows' lengths.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cloister.errors import RecordsError
-from cloister.jobs.adapter import AdapterLayout, TensorSpec
+from cloister.jobs.adapter import FACTOR_A, FACTOR_B, MAGNITUDE, AdapterLayout, TensorSpec
 from cloister.jobs.method import Lora
 from cloister.jobs.model import Job
+from cloister.jobs.row_lengths import row_lengths
 from cloister.jobs.safetensors_header import read_header
 from cloister.jobs.tags import tags_of
 from cloister.jobs.tasks import Task
@@ -48,15 +50,22 @@ class _Configuration:
     tied: bool
 
 
-def transformer_layout(base_model: Path, job: Job) -> AdapterLayout:
+def transformer_layout(base_model: Path, job: Job, rank: int | None = None) -> AdapterLayout:
     """What ``job`` exchanges where it trains the base model in the folder ``base_model``.
+
+    Args:
+        base_model: holds `config.json` and `model.safetensors`.
+        job: what is trained.
+        rank: of low-rank factors, where it is not the job's.
 
     Raises:
         RecordsError: where the folder holds no base model that can be trained as the job says.
     """
     config = _configuration(base_model, job)
     kind, lora = config.kind, job.way.lora
-    linear, other = _weights(read_header(base_model / "model.safetensors"), config, job)
+    file = base_model / "model.safetensors"
+    header = read_header(file)
+    linear, other = _weights(header, config, job)
     if kind.output and not config.tied and f"{kind.output}.weight" not in other:
         hint = "take the checkpoint of the whole language model"
         raise RecordsError(f"base model `{base_model.name}` lacks its output layer `{kind.output}`", hint=hint)
@@ -65,7 +74,7 @@ def transformer_layout(base_model: Path, job: Job) -> AdapterLayout:
             raise RecordsError(f"base model `{base_model.name}` has no layers", hint="are these its weights?")
         tensors = [TensorSpec(name, shape, "zeros") for name, shape in {**linear, **other}.items()]
     else:
-        tensors = _factors(linear, lora, base_model.name, transposed=kind.transposed)
+        tensors = _factors(linear, lora, base_model.name, rank or lora.rank, transposed=kind.transposed)
     heads = kind.heads[job.task]
     prefix = "" if lora is None else f"{_PREFIX}."
     for name, size in heads:
@@ -75,11 +84,14 @@ def transformer_layout(base_model: Path, job: Job) -> AdapterLayout:
             TensorSpec(f"{prefix}{name}.bias", (rows,), "zeros"),
         ]
     modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in heads))
-    return AdapterLayout(
-        tuple(sorted(tensors, key=lambda tensor: tensor.name)),
-        modules,
-        transposed=lora is not None and kind.transposed,
-    )
+    tensors.sort(key=lambda tensor: tensor.name)
+    bases = []
+    for name in (tensor.name for tensor in tensors if tensor.name.endswith(MAGNITUDE)):
+        full_name = f"{name.removeprefix(f'{_PREFIX}.').removesuffix(MAGNITUDE)}.weight"
+        stored = full_name if full_name in header else full_name.removeprefix(f"{kind.encoder}.")
+        bases.append((name, row_lengths(file, stored, transposed=kind.transposed)))
+    transposed = lora is not None and kind.transposed
+    return AdapterLayout(tuple(tensors), modules, transposed=transposed, bases=tuple(bases))
 
 
 def _configuration(base_model: Path, job: Job) -> _Configuration:
@@ -132,7 +144,7 @@ def _weights(header: Mapping[str, tuple[int, ...]], config: _Configuration, job:
     return linear, other
 
 
-def _factors(layers: Shapes, lora: Lora, base_model: str, *, transposed: bool) -> list[TensorSpec]:
+def _factors(layers: Shapes, lora: Lora, base_model: str, rank: int, *, transposed: bool) -> list[TensorSpec]:
     tensors: list[TensorSpec] = []
     for target in lora.targets:
         chosen = [name for name in layers if f".{name}".endswith(f".{target}.weight")]
@@ -145,9 +157,11 @@ def _factors(layers: Shapes, lora: Lora, base_model: str, *, transposed: bool) -
             rows, columns = reversed(layers[layer]) if transposed else layers[layer]
             stem = f"{_PREFIX}.{layer.removesuffix('.weight')}"
             tensors += [
-                TensorSpec(f"{stem}.lora_A.weight", (lora.rank, columns), "uniform"),
-                TensorSpec(f"{stem}.lora_B.weight", (rows, lora.rank), "zeros"),
+                TensorSpec(f"{stem}{FACTOR_A}", (rank, columns), "uniform"),
+                TensorSpec(f"{stem}{FACTOR_B}", (rows, rank), "zeros"),
             ]
+            if lora.dora:
+                tensors.append(TensorSpec(f"{stem}{MAGNITUDE}", (rows,), "zeros"))
     return list({tensor.name: tensor for tensor in tensors}.values())
 
 

@@ -6,6 +6,7 @@ from cloister.policies.decide import decide
 from cloister.policies.decision import Decision, Effect, Outcome
 from cloister.policies.model import BASELINE, LANGUAGE, Policy
 from cloister.policies.pair import Policies
+from cloister.policies.rank import rank_at
 from cloister.policies.request import Leaving, Request, Submitter, ViewFacts
 from cloister.policies.rules import RULES
 
@@ -24,4 +25,5 @@ __all__ = [
     "Submitter",
     "ViewFacts",
     "decide",
+    "rank_at",
 ]

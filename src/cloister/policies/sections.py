@@ -21,6 +21,7 @@ SandboxDemand = Literal["required", "unsafe-none"]
 TensorPart = Literal["adapter", "head", "model"]
 Network = Literal["base-model", "mlp", "ft_transformer", "unet", "densenet", "vit", "unetr"]
 FreeText = Literal["mask", "refuse", "keep"]
+LoraVariant = Literal["rslora", "dora"]
 
 
 class Section(Model):
@@ -134,10 +135,12 @@ class LoraGrant(Section):
     Attributes:
         maximum_rank: the inner dimension of each pair of factors; what leaves a site grows with it.
         targets: layers that may be adapted, as jobs name them.
+        variants: of it that may be used, by their keys in a job; none where not given.
     """
 
     maximum_rank: int = Field(ge=1, le=256)
     targets: tuple[ModulePath, ...] = Field(max_length=100)
+    variants: tuple[LoraVariant, ...] | None = None
 
 
 class FullGrant(Section):

@@ -10,6 +10,9 @@ from cloister.policies import Policy
 from cloister.policies.pair import STRICTEST_FIRST
 from cloister.reports.policy_words import passages
 
+_GRANTS = frozenset({"datasets", "methods", "methods.lora"})
+"""Sections in which a key that is left out denies, in a site's policy and in the baseline alike."""
+
 _IDENTITY = frozenset({"language", "policy", "version", "extends", "owner", "valid_from", "valid_until", "waivers"})
 
 
@@ -53,9 +56,9 @@ def _compared_keys(path: str, own: Mapping[str, Any], floor: Mapping[str, Any]) 
         here = f"{path}.{key}"
         if key in own:
             yield from _compared(here, own[key], said)
-        elif path != "datasets":
+        elif path not in _GRANTS:
             yield f"`{here}`: not stated here; the baseline states {_shown(said)}, and that counts."
-    if path in ("datasets", "methods"):
+    if path in _GRANTS:
         for key in sorted(own.keys() - floor.keys()):
             yield f"`{path}`: the baseline does not grant `{key}`."
     if path == "may_leave" and "statistics" in own and "statistics" not in floor:

@@ -172,6 +172,8 @@ def _methods(policy: Policy) -> Iterable[str]:
         yield "No method is named."
     if lora is not None:
         yield f"Low-rank adaptation up to rank {_number(lora.maximum_rank)}, of the layers {_names(lora.targets)}."
+        if lora.variants is not None:
+            yield f"Of its variants these may be used: {_names(lora.variants)}."
     if full is not None:
         yield f"Every weight may be trained of these networks: {_names(full.networks)}."
 

@@ -16,7 +16,8 @@ _FULL: KeyPath = ("methods", "full")
 def judge(check: Check) -> Outcomes:
     """Allow low-rank adaptation up to `maximum_rank`, on layers that stand under `targets` word for word.
 
-    Allow training every weight of what stands under `networks`.
+    A job that is content with less is allowed with what is granted, see `cloister.policies.rank_at`. Allow training every
+    weight of what stands under `networks`.
     """
     method = check.job.method
     if method is None:
@@ -41,14 +42,22 @@ def judge(check: Check) -> Outcomes:
 def _lora(check: Check, granted: LoraGrant, asked: Lora) -> Outcomes:
     at: KeyPath = ("method", "lora")
     refusals: Outcomes = ()
-    if asked.rank > granted.maximum_rank:
-        message = f"rank {asked.rank} is above the maximum of {granted.maximum_rank}"
-        refusals += check.deny(message, policy=(*_LORA, "maximum_rank"), job=(*at, "rank"))
+    most, rank = granted.maximum_rank, min(asked.rank, granted.maximum_rank)
+    if rank < (asked.minimum_rank or asked.rank):
+        lowest = "" if asked.minimum_rank is None else f", or {asked.minimum_rank} at least,"
+        key = "rank" if asked.minimum_rank is None else "minimum_rank"
+        message = f"rank {asked.rank}{lowest} is above the maximum of {most}"
+        refusals += check.deny(message, policy=(*_LORA, "maximum_rank"), job=(*at, key))
+    for variant in asked.variants:
+        if variant not in (granted.variants or ()):
+            path = _LORA if granted.variants is None else (*_LORA, "variants")
+            refusals += check.deny(f"variant {quoted(variant)} is not granted", policy=path, job=(*at, variant))
     for index, target in enumerate(asked.targets):
         if target not in granted.targets:
             message = f"target {quoted(target)} is not among the granted targets: {listed(granted.targets) or 'none'}"
             refusals += check.deny(message, policy=(*_LORA, "targets"), job=(*at, "targets", index))
-    return refusals or check.allow(f"`lora` of rank {asked.rank} is granted", policy=_LORA, job=at)
+    lowered = f", of the {asked.rank} that the job asks for," if rank < asked.rank else ""
+    return refusals or check.allow(f"`lora` of rank {rank}{lowered} is granted", policy=_LORA, job=at)
 
 
 RULE = Rule("method", judge, sections=("methods",))
