@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What rounding took from a sender's tensors and the receiver has not been told yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cloister.vectors import BLOCK_VALUES, Vector
+from cloister.wire.schema import Schema
+
+
+class Residual:
+    """One float32 for each value that was ever sent, by tensor: rounds may send different ones."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, Vector] = {}
+
+    def add_to(self, block: Vector, schema: Schema, number: int) -> None:
+        """Add what is left over of block ``number``'s values to ``block``."""
+        for name, here, there, _ in _overlaps(schema, number):
+            if (kept := self._tensors.get(name)) is not None:
+                block[here] += kept[there]
+
+    def keep(self, schema: Schema, number: int, left: Vector) -> None:
+        """Remember ``left`` of block ``number``'s values."""
+        for name, here, there, size in _overlaps(schema, number):
+            if name not in self._tensors:
+                self._tensors[name] = np.zeros(size, np.float32)
+            self._tensors[name][there] = left[here]
+
+
+def _overlaps(schema: Schema, number: int) -> Iterator[tuple[str, slice, slice, int]]:
+    """The tensors with values in block ``number``: name, place in the block, place in the tensor, its size."""
+    first = number * BLOCK_VALUES
+    end = first + BLOCK_VALUES
+    for name, place in schema.places.items():
+        start, stop = max(place.start, first), min(place.stop, end)
+        if start < stop:
+            there = slice(start - place.start, stop - place.start)
+            yield name, slice(start - first, stop - first), there, place.stop - place.start
