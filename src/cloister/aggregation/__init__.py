@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the sites' updates become one: pure functions over arrays, nothing of NVFlare and nothing of files."""
+"""How the sites' updates become one: pure functions over arrays, nothing of NVFlare."""
 
 from cloister.aggregation.contribution import BLOCK_VALUES, Contribution, Source
+from cloister.aggregation.rule import Rule
+from cloister.aggregation.rules import optimiser_of, rule_of
+from cloister.aggregation.server_optimiser import ServerOptimiser
 from cloister.aggregation.weighted_mean import WeightedMean, mean_of_metrics
 
-__all__ = ["BLOCK_VALUES", "Contribution", "Source", "WeightedMean", "mean_of_metrics"]
+__all__ = [
+    "BLOCK_VALUES",
+    "Contribution",
+    "Rule",
+    "ServerOptimiser",
+    "Source",
+    "WeightedMean",
+    "mean_of_metrics",
+    "optimiser_of",
+    "rule_of",
+]

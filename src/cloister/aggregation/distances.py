@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far the updates of a round lie from each other, by their inner products, in float64.
+
+All distances follow from the inner products of all pairs, which one pass over the updates' blocks gives; no update has
+to be in memory. In float64 neither squares of 3e38 nor sums of them come near its end. What two updates share is lost
+in its rounding: a distance below 1e-8 of the updates' norm reads as about 1e-8 of it, or as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cloister.aggregation.contribution import Contribution
+from cloister.vectors import blocks_of
+
+_PIECE_VALUES = 1 << 14
+
+Matrix = npt.NDArray[np.float64]
+
+
+def inner_products(contributions: Sequence[Contribution]) -> Matrix:
+    """The inner product of each update with each, float64, of shape (updates, updates), symmetric.
+
+    Memory holds one block of every update.
+    """
+    products = np.zeros((len(contributions), len(contributions)))
+    for number in range(blocks_of(contributions[0].update.size)):
+        updates = [each.update.block(number) for each in contributions]
+        for start in range(0, updates[0].size, _PIECE_VALUES):
+            piece = np.stack([update[start : start + _PIECE_VALUES] for update in updates]).astype(np.float64)
+            products += piece @ piece.T
+    return products
+
+
+def squared_distances(products: Matrix) -> Matrix:
+    """The squared Euclidean distance of each update from each, from their `inner_products`."""
+    norms = np.diag(products)
+    squares = np.maximum(norms[:, None] + norms[None, :] - 2 * products, 0.0)
+    np.fill_diagonal(squares, 0.0)
+    return squares
+
+
+def norms(contributions: Sequence[Contribution]) -> list[float]:
+    """The Euclidean norm of each update, in float64; one block in memory."""
+    return [
+        float(np.sqrt(sum(_square(each.update.block(number)) for number in range(blocks_of(each.update.size)))))
+        for each in contributions
+    ]
+
+
+def _square(values: npt.NDArray[np.float32]) -> float:
+    wide = values.astype(np.float64)
+    return float(wide @ wide)

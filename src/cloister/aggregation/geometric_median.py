@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The point with the smallest sum of distances to the updates (RFA, https://arxiv.org/abs/1912.13445).
+
+Weiszfeld's algorithm (algorithm 3 there) moves between weighted means of the updates. Where such a mean lies, and how
+far each update is from it, follows from the updates' inner products, so that the search takes place on numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cloister.aggregation.contribution import Contribution
+from cloister.aggregation.distances import Matrix, inner_products, squared_distances
+from cloister.aggregation.kernel import weighted_sum
+from cloister.aggregation.rule import Rule
+from cloister.vectors import Vector
+
+_MOST_STEPS = 10_000
+_SETTLED = 1e-10
+_SMALLEST_SHARE = 1e-8  # of the typical distance; distances below are not known, see `distances`
+
+
+class GeometricMedian(Rule):
+    """Every site alike: a bad one cannot buy itself weight by claiming records."""
+
+    name = "geometric_median"
+
+    def needed(self, bad_sites: int) -> int | None:
+        """More than twice as many as are bad (Lopuhaä and Rousseeuw, Annals of Statistics 1991, theorem 2.2)."""
+        return 2 * bad_sites + 1
+
+    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
+        """The geometric median; two passes over the updates."""
+        return weighted_sum(contributions, list(median_shares(inner_products(contributions))))
+
+
+def median_shares(products: Matrix) -> npt.NDArray[np.float64]:
+    """Shares of the updates, together 1, whose mean is the geometric median.
+
+    Args:
+        products: inner products of all pairs of updates.
+    """
+    distances = np.sqrt(squared_distances(products))
+    # From the update that is closest to all, so that one that is far away never has a share of the first mean.
+    shares: npt.NDArray[np.float64] = np.zeros(len(products))
+    shares[int(np.argmin(distances.sum(axis=1)))] = 1.0
+    smallest = _SMALLEST_SHARE * float(np.median(distances))
+    if smallest == 0.0:  # more than half of the updates are one and the same, which is the median then
+        return shares
+    for _ in range(_MOST_STEPS):
+        inverse = 1 / np.maximum(_distances(products, shares), smallest)
+        following = np.asarray(inverse / inverse.sum(), np.float64)
+        if np.abs(following - shares).max() < _SETTLED:
+            return following
+        shares = following
+    return shares
+
+
+def _distances(products: Matrix, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far each update u_j lies from the mean with these ``shares``, z: |z - u_j|² = |z|² - 2 z·u_j + |u_j|².
+
+    The inner products themselves, for in their distances those of an update that is very far away drown the others'.
+    """
+    along = products @ shares
+    squares = np.maximum(shares @ along - 2 * along + np.diag(products), 0.0)
+    return np.asarray(np.sqrt(squares), np.float64)
