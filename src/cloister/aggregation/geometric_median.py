@@ -43,20 +43,25 @@ def median_shares(products: Matrix) -> npt.NDArray[np.float64]:
     Args:
         products: inner products of all pairs of updates.
     """
-    distances = np.sqrt(squared_distances(products))
-    # From the update that is closest to all, so that one that is far away never has a share of the first mean.
-    shares: npt.NDArray[np.float64] = np.zeros(len(products))
-    shares[int(np.argmin(distances.sum(axis=1)))] = 1.0
-    smallest = _SMALLEST_SHARE * float(np.median(distances))
+    typical = np.median(np.sqrt(squared_distances(products)), axis=1)  # of a good update, as long as most are good
+    smallest = _SMALLEST_SHARE * float(np.median(typical))
     if smallest == 0.0:  # more than half of the updates are one and the same, which is the median then
-        return shares
+        return np.asarray(np.eye(len(products))[int(np.argmin(typical))], np.float64)
+    # An update that is far away from most has next to no share of the first mean, and none is that mean itself, which
+    # the algorithm would hardly leave.
+    shares = _inverse_shares(typical, smallest)
     for _ in range(_MOST_STEPS):
-        inverse = 1 / np.maximum(_distances(products, shares), smallest)
-        following = np.asarray(inverse / inverse.sum(), np.float64)
+        following = _inverse_shares(_distances(products, shares), smallest)
         if np.abs(following - shares).max() < _SETTLED:
             return following
         shares = following
     return shares
+
+
+def _inverse_shares(distances: npt.NDArray[np.float64], smallest: float) -> npt.NDArray[np.float64]:
+    """Shares in inverse proportion to ``distances``, none of which counts as below ``smallest``."""
+    inverse = smallest / np.maximum(distances, smallest)
+    return np.asarray(inverse / inverse.sum(), np.float64)
 
 
 def _distances(products: Matrix, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -33,7 +33,8 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
     """Block by block the sum of each update times its weight, in the order given.
 
     Each value is within n × 2^-24 of the sum of weight × |value| of the exact sum, for n updates (Higham, Accuracy and
-    Stability of Numerical Algorithms, section 3.1). What would round to infinity is the largest float32 there is.
+    Stability of Numerical Algorithms, section 3.1). Weights are float32 too: below 1e-38 they get coarse, below 1e-45
+    they are 0. What would round to infinity is the largest float32 there is.
 
     Args:
         contributions: whose updates; all of one size, their values finite.

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloister.aggregation import optimiser_of, rule_of
+from cloister.aggregation.adaptive import Adagrad, Adam, Yogi
+from cloister.aggregation.nesterov import Nesterov
+from cloister.aggregation.norm_bounding import NormBounding
+from cloister.aggregation.server_optimiser import Added
+from cloister.jobs.aggregation import Aggregation, Rule, ServerOptimiser
+
+RULES = {
+    "mean": {},
+    "median": {},
+    "trimmed_mean": {"bad_sites": 3},
+    "krum": {"bad_sites": 2},
+    "multi_krum": {"bad_sites": 4},
+    "geometric_median": {},
+}
+SERVERS = {None: Added, "nesterov": Nesterov, "adam": Adam, "yogi": Yogi, "adagrad": Adagrad}
+
+
+def asked(document: dict[str, object]) -> Aggregation:
+    return Aggregation.model_validate(document)
+
+
+def test_every_name_that_a_job_may_say_stands_here() -> None:
+    assert set(RULES) == set(Rule.model_fields)
+    assert {name for name in SERVERS if name} == set(ServerOptimiser.model_fields)
+
+
+def test_a_job_that_says_nothing_gets_the_mean_and_no_optimiser(tmp_path: Path) -> None:
+    assert rule_of(Aggregation()).name == "mean"
+    assert isinstance(optimiser_of(Aggregation(), tmp_path / "state"), Added)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_rule_is_the_one_of_that_name_and_number(name: str) -> None:
+    section = asked({"rule": {name: RULES[name]}})
+    rule = rule_of(section)
+    assert rule.name == name
+    assert rule.bad_sites == section.rule.bad_sites == RULES[name].get("bad_sites", 0)
+    bounded = rule_of(asked({"rule": {name: RULES[name]}, "maximum_norm": 2.5}))
+    assert isinstance(bounded, NormBounding)
+    assert (bounded.name, bounded.bad_sites) == (name, rule.bad_sites)
+    assert bounded.needed(2) == rule.needed(2)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_optimiser_is_the_one_of_that_name(name: str | None, tmp_path: Path) -> None:
+    section = asked({"server": {name: {}}} if name else {})
+    assert type(optimiser_of(section, tmp_path / "state")) is SERVERS[name]
