@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,6 +91,7 @@ def test_a_value_that_is_too_large_is_refused(name: str) -> None:
 @EVERY
 def test_other_lengths_and_types_are_refused(codec: Codec) -> None:
     encoder = Encoder(codec, error_feedback=True)
+    encoder.encode(gaussian(10), schema_of(10), 1)
     for vector in (gaussian(9), gaussian(11), gaussian(0)):
         with pytest.raises(EgressError):
             encoder.encode(vector, schema_of(10), 1)
@@ -158,3 +162,27 @@ def test_what_was_left_over_of_a_tensor_is_added_wherever_it_lies() -> None:
     nothing = encoder.encode(np.zeros(512, np.float32), second, 2)
     plain = Encoder(codec, error_feedback=False).encode(left[256:], second, 2)
     assert nothing.content == plain.content
+
+
+class Endless:
+    """Eight blocks that are made when they are asked for."""
+
+    size = 8 * BLOCK_VALUES
+
+    def block(self, number: int) -> np.ndarray:
+        return np.full(BLOCK_VALUES, number + 0.5, np.float32)
+
+
+@EVERY
+def test_a_few_blocks_are_in_memory_whatever_the_vectors_length(codec: Codec, tmp_path: Path) -> None:
+    schema, path = schema_of(Endless.size), tmp_path / "update"
+    tracemalloc.start()
+    try:
+        with path.open("wb") as stream:
+            for piece in Encoder(codec, error_feedback=False).pieces(Endless(), schema, 1):
+                stream.write(piece.content)
+        EncodedVector.open(path, codec, schema).check()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * 4 * BLOCK_VALUES

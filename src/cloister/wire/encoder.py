@@ -88,10 +88,10 @@ class Encoder:
         for number in range(schema.blocks):
             block = self._block(source, schema, number)
             content = self.codec.encode(block, generator(seed, number))
-            values = self.codec.decode(content, block.size)
+            values = block if self.codec.lossless else self.codec.decode(content, block.size)
             if self._residual is not None:
                 self._residual.keep(schema, number, block - values)
-            yield Piece(begin + LENGTH.pack(len(content)) + content, values)
+            yield Piece(b"".join((begin, LENGTH.pack(len(content)), content)), values)
             begin = b""
 
     def _check(self, source: Source, schema: Schema) -> None:
@@ -99,8 +99,6 @@ class Encoder:
             raise EgressError(f"the update has {source.size} values where {schema.size} belong")
         for number in range(schema.blocks):
             block = self._block(source, schema, number)
-            if block.shape != (schema.count(number),) or block.dtype != np.float32:
-                raise EgressError("the update is not one row of float32 values")
             largest = np.abs(block).max()
             if not np.isfinite(largest):
                 raise EgressError("the update holds a value that is not finite")
@@ -112,6 +110,8 @@ class Encoder:
 
     def _block(self, source: Source, schema: Schema, number: int) -> Vector:
         block = source.block(number)
+        if block.shape != (schema.count(number),) or block.dtype != np.float32:
+            raise EgressError("the update is not one row of float32 values")
         if self._residual is not None:
             self._residual.add_to(block, schema, number)
         return block
