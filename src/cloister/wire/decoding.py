@@ -90,9 +90,9 @@ def _length(content: bytes | Path) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _read(content: bytes | Path, place: int, length: int) -> bytes:
+def _read(content: bytes | Path, place: int, length: int) -> bytes | memoryview:
     if isinstance(content, bytes):
-        return content[place : place + length]
+        return memoryview(content)[place : place + length]
     descriptor = os.open(content, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, length, place)

@@ -99,7 +99,7 @@ class Encoder:
             raise EgressError(f"the update has {source.size} values where {schema.size} belong")
         for number in range(schema.blocks):
             block = self._block(source, schema, number)
-            largest = np.abs(block).max()
+            largest = max(block.max(), -block.min())  # both NaN where one value is
             if not np.isfinite(largest):
                 raise EgressError("the update holds a value that is not finite")
             if largest > self.codec.limit:

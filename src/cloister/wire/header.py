@@ -23,7 +23,7 @@ def header(codec: Codec, schema: Schema) -> bytes:
     return _LAYOUT.pack(_MAGIC, _VERSION, codec.number, schema.digest)
 
 
-def check_header(content: bytes, codec: Codec, schema: Schema) -> None:
+def check_header(content: bytes | memoryview, codec: Codec, schema: Schema) -> None:
     """Refuse what is not an encoded vector of ``schema`` by ``codec``.
 
     Raises:
