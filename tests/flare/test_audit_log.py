@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
+from nvflare.apis.shareable import ReturnCode
 from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
-from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.audit import Kind, Log, entries, lines, verify
@@ -34,7 +33,6 @@ from cloister.flare.exchange import (
     content_of,
     digest_of,
     read_reply,
-    received_bytes,
     reply_of,
 )
 from cloister.flare.executor import TrainingExecutor
@@ -42,6 +40,7 @@ from cloister.flare.job_folder import SITE_APP
 from cloister.flare.not_recorded import NOT_RECORDED, NOT_RECORDED_DIGEST
 from cloister.flare.rounds import Rounds
 from cloister.flare.state import SiteSettings, State
+from cloister.flare.task_sender import Answer
 from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, signed_app
 from tests.flare.site_folder import make_site, open_job
@@ -49,6 +48,7 @@ from tests.flare.test_executor import PREPARED, JobInMemory, task
 from tests.flare.test_site_job import TrainerInMemory, train
 from tests.governance.asking import ask
 
+ASKED = "0" * 32
 BROKEN = AuditError("the audit log cannot be written: on purpose")
 
 
@@ -66,18 +66,6 @@ def facts_of(log: Log, kind: Kind) -> list[dict[str, Any]]:
 
 def kinds(log: Log) -> list[Kind]:
     return [entry.event.kind for entry in entries(log.path)]
-
-
-def model_of(reply: Reply, tensors: bytes = b"", site: str = SITE) -> FLModel:
-    model = FLModelUtils.from_shareable(reply_of(reply, tensors))
-    model.meta["client_name"] = site
-    return model
-
-
-def digest_of_model(model: FLModel) -> str:
-    parts = received_bytes(model)
-    assert parts is not None
-    return digest_of(*parts)
 
 
 # --- admission
@@ -202,7 +190,7 @@ def test_what_left_is_what_the_log_says(executor: tuple[TrainingExecutor, JobInM
     for name, number in (("prepare", 0), ("train", 1), ("evaluate", 3)):
         reply = own.execute(name, task(number, b"" if name == "prepare" else None), FLContext(), Signal())
         said = facts_of(memory.log, Kind.RELEASE)[-1]
-        assert said["digest"] == digest_of_model(FLModelUtils.from_shareable(reply))
+        assert said["digest"] == digest_of(*content_of(reply))
     released = [entry.event for entry in entries(memory.log.path)]
     told = [(event.facts["reply"], event.round) for event in released]
     assert told == [("prepared", 0), ("update", 1), ("update", 3)]
@@ -245,72 +233,72 @@ def controller(tmp_path: Path) -> AdapterController:
     own._rounds = Rounds(job_of(make_site(tmp_path / "federation")), JOB_ID, [SITE, "beta"], tmp_path / "result")
     own._log, own._job_id = Log(tmp_path / "audit", "coordinator"), JOB_ID
     own._rounds.ask(TaskName.PREPARE, 0, [SITE, "beta"])
-    own._waiting = {SITE, "beta"}
+    own._waiting, own._asked = {SITE, "beta"}, ASKED
     return own
 
 
+def answer_of(reply: Reply, tensors: bytes = b"", identifier: str = ASKED) -> Answer:
+    return Answer(SITE, identifier, ReturnCode.OK, content_of(reply_of(reply, tensors)))
+
+
+def state_of(controller: AdapterController) -> str:
+    return str(controller.rounds.progress()["sites"][SITE]["state"])
+
+
 def test_what_came_is_recorded_whether_or_not_it_counts(controller: AdapterController) -> None:
-    controller._received(model_of(PREPARED))
+    controller._received(answer_of(PREPARED))
     late = Update(round=1, records=3, metrics={}, restarts=0, audit=FIRST)
-    assert not controller._received(model_of(late, b"xyz"))
+    controller._received(answer_of(late, b"xyz"))
     log = controller._audit
     first, second = facts_of(log, Kind.RECEIVE)
-    assert (first["site"], first["reply"], first["digest"]) == (SITE, "prepared", digest_of_model(model_of(PREPARED)))
+    assert (first["site"], first["reply"]) == (SITE, "prepared")
+    assert first["digest"] == digest_of(*content_of(reply_of(PREPARED)))
     assert (second["bytes"], second["records"], second["site_head"]) == (3, 3, FIRST)
-    assert second["digest"] == digest_of_model(model_of(late, b"xyz"))
+    assert second["digest"] == digest_of(*content_of(reply_of(late, b"xyz")))
+    assert state_of(controller) == "ready"
+    assert controller._waiting == {"beta"}
 
 
 TOO_LONG = b" " * (MAXIMUM_MESSAGE_BYTES + 1)
 
 
-def raw(message: Any, tensors: Any = b"xyz") -> FLModel:
-    """A model that no site of Cloister's sends."""
-    model = FLModel(params_type="FULL", params={"message": message, "adapter": tensors})
-    model.meta["client_name"] = SITE
-    return model
-
-
 @pytest.mark.parametrize(
-    ("message", "tensors", "facts"),
+    ("content", "facts"),
     [
-        (b"not json", b"xyz", {"digest": digest_of(b"not json", b"xyz"), "bytes": 3}),
-        (TOO_LONG, b"", {"digest": digest_of(TOO_LONG, b""), "bytes": 0}),
-        ("text", b"xyz", {}),
-        (b"{}", [1, 2], {}),
+        ((b"not json", b"xyz"), {"digest": digest_of(b"not json", b"xyz"), "bytes": 3}),
+        ((TOO_LONG, b""), {"digest": digest_of(TOO_LONG, b""), "bytes": 0}),
+        (None, {}),
     ],
-    ids=["no reply", "too long", "a message of text", "tensors of numbers"],
+    ids=["no reply", "too long", "no parcel"],
 )
 def test_what_cannot_be_read_is_recorded_before_it_is_refused(
-    controller: AdapterController, message: Any, tensors: Any, facts: dict[str, Any]
+    controller: AdapterController, content: tuple[bytes, bytes] | None, facts: dict[str, Any]
 ) -> None:
-    assert not controller._received(raw(message, tensors))
+    answer = Answer(SITE) if content is None else Answer(SITE, ASKED, ReturnCode.OK, content)
+    controller._received(answer)
     assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "unreadable"} | facts]
-    assert controller.rounds.progress()["sites"][SITE]["state"] == "refused"
-
-
-def test_an_error_code_of_nvflare_s_is_recorded(controller: AdapterController) -> None:
-    controller._current_failed_clients = set()
-    result = make_reply(ReturnCode.EXECUTION_EXCEPTION)
-    assert not controller._accept_train_result(SITE, result, FLContext())
-    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "error"}]
-    assert controller.rounds.progress()["sites"][SITE]["state"] == "refused"
-    assert not controller._accept_train_result(SITE, result, FLContext(), is_unknown_task=True)
-    assert len(facts_of(controller._audit, Kind.RECEIVE)) == 2
-
-
-def test_what_is_no_model_is_recorded_and_nobody_waits_for_it(controller: AdapterController) -> None:
-    assert not controller._accept_train_result(SITE, Shareable(), FLContext())
-    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "unreadable"}]
+    assert state_of(controller) == "refused"
     assert controller._waiting == {"beta"}
 
 
-def test_an_answer_that_comes_too_late_is_recorded_and_one_in_time_not_twice(controller: AdapterController) -> None:
-    assert controller._accept_train_result(SITE, reply_of(PREPARED), FLContext())
-    assert not controller._audit.path.exists()
-    assert controller._accept_train_result(SITE, reply_of(PREPARED), FLContext(), is_unknown_task=True)
+def test_an_error_code_of_nvflare_s_is_recorded(controller: AdapterController) -> None:
+    answer = Answer(SITE, ASKED, ReturnCode.EXECUTION_EXCEPTION)
+    controller._received(answer)
+    assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "error"}]
+    assert state_of(controller) == "refused"
+    controller._received(answer)
+    assert len(facts_of(controller._audit, Kind.RECEIVE)) == 2
+
+
+@pytest.mark.parametrize("identifier", ["earlier", ""])
+def test_an_answer_that_comes_too_late_is_recorded_and_counts_in_no_other_round(
+    controller: AdapterController, identifier: str
+) -> None:
+    controller._received(answer_of(PREPARED, identifier=identifier))
     (fact,) = facts_of(controller._audit, Kind.RECEIVE)
-    assert fact["digest"] == digest_of_model(model_of(PREPARED))
+    assert fact["digest"] == digest_of(*content_of(reply_of(PREPARED)))
     assert controller._waiting == {SITE, "beta"}
+    assert state_of(controller) == "preparing"
 
 
 @pytest.mark.parametrize("error", [broken, stumbling])
@@ -318,7 +306,7 @@ def test_what_the_server_cannot_record_does_not_count(
     controller: AdapterController, monkeypatch: pytest.MonkeyPatch, error: Any
 ) -> None:
     monkeypatch.setattr(Log, "append", error)
-    assert not controller._received(model_of(PREPARED))
+    controller._received(answer_of(PREPARED))
     site = controller.rounds.progress()["sites"][SITE]
     assert site["state"] == "refused"
     assert controller.rounds.taking_part == []
@@ -326,7 +314,8 @@ def test_what_the_server_cannot_record_does_not_count(
 
 def test_a_server_without_a_log_counts_nothing(controller: AdapterController) -> None:
     controller._log = None
-    assert not controller._received(model_of(PREPARED))
+    controller._received(answer_of(PREPARED))
+    assert state_of(controller) == "refused"
 
 
 def test_a_failure_is_recorded_and_ends_the_job_even_where_it_cannot_be(

@@ -214,6 +214,29 @@ def test_an_unknown_task_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
     refused(executor_of(monkeypatch, JobInMemory()), name)
 
 
+def test_of_two_tasks_at_once_the_second_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow(JobInMemory):
+        def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
+            begun.set()
+            assert may_end.wait(5)
+            return super().train(number, adapter, received)
+
+    job = Slow()
+    executor = executor_of(monkeypatch, job)
+    ask(executor, "prepare", task(0, b""))
+    first = threading.Thread(target=ask, args=(executor, "train", task(1)))
+    first.start()
+    assert begun.wait(5)
+    refusal = refused(executor, "train", task(2))
+    assert (refusal.denied, refusal.reason) == (True, "the server asks for two things at once")
+    may_end.set()
+    first.join()
+    assert job.trained == [1]
+    assert isinstance(ask(executor, "train", task(2))[0], Update)
+
+
 def test_a_second_prepare_is_refused_and_the_first_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     job = JobInMemory()
     executor = executor_of(monkeypatch, job)

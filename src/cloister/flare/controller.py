@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FLContextKey
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
-from nvflare.app_common.abstract.fl_model import FLModel
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
-from nvflare.app_common.workflows.model_controller import ModelController
 
 from cloister.audit import ERROR, UNREADABLE, Fact, Kind, Log
 from cloister.errors import AuditError, CloisterError, DeniedError, JobError
@@ -33,46 +32,62 @@ from cloister.flare.exchange import (
     Update,
     digest_of,
     read_reply,
-    received_bytes,
-    task_of,
+    reply_with,
 )
 from cloister.flare.job_folder import SERVER_APP, read_app
 from cloister.flare.rounds import Rounds
+from cloister.flare.task_sender import Answer, TaskSender
 
 _log = logging.getLogger(__name__)
 
 PROGRESS = "cloister.progress"
 RESULT = "cloister"
 
-_TASK_CHECK_SECONDS = 0.01
 _WAIT_SECONDS = 0.5
 
 
-class AdapterController(ModelController):
+class AdapterController(Controller):
     """Runs the rounds of one job."""
 
     def __init__(self) -> None:
-        super().__init__(persistor_id="", ignore_result_error=True, task_check_period=_TASK_CHECK_SECONDS)
+        super().__init__()
         self._rounds: Rounds | None = None
         self._log: Log | None = None
         self._job_id = ""
+        self._tasks: TaskSender | None = None
+        self._abort = Signal()
         self._answered = threading.Condition()
-        self._waiting: set[str] = set()  # guarded by _answered, as are the next two
+        self._asked = ""  # guarded by _answered, as are the next three
+        self._waiting: set[str] = set()
         self._lost: set[str] = set()
         self._late: set[str] = set()
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Read the job and offer its progress to whoever may see the job."""
-        super().start_controller(fl_ctx)
-        # NVFlare sets `task_check_period` on its communicator and reads `_task_check_period` (2.9.0).
-        self.communicator._task_check_period = _TASK_CHECK_SECONDS
-        workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
+        engine, workspace = fl_ctx.get_engine(), fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
         job_id = str(fl_ctx.get_job_id())
         document = read_app(SERVER_APP, files_in(Path(workspace.get_app_dir(job_id)))).job
-        sites = sorted(client.name for client in self.engine.get_clients())
+        sites = sorted(client.name for client in engine.get_clients())
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
         self._log, self._job_id = log_of_server(Path(workspace.get_root_dir())), job_id
-        self.engine.register_app_command(PROGRESS, self._progress)
+        self._tasks = TaskSender(engine.get_cell().core_cell, job_id, sites, self._received)
+        self._tasks.open()
+        engine.register_app_command(PROGRESS, self._progress)
+
+    def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:  # noqa: ARG002 - NVFlare's signature
+        """Run the job; NVFlare calls it in a thread of its own."""
+        self._abort = abort_signal
+        self.run()
+
+    def stop_controller(self, fl_ctx: FLContext) -> None:  # noqa: ARG002 - NVFlare's signature
+        """Ask nobody any more."""
+        if self._tasks:
+            self._tasks.withdraw()
+
+    def panic(self, reason: str) -> None:
+        """Have NVFlare end the job as one that failed."""
+        with self._engine.new_context() as fl_ctx:
+            self.system_panic(reason, fl_ctx)
 
     def _progress(self, _topic: str, _data: object, _fl_ctx: FLContext) -> dict[str, Any]:
         return self.rounds.progress()
@@ -140,23 +155,28 @@ class AdapterController(ModelController):
             self._waiting = set(sites)
             targets = [site for site in sites if site not in self._lost]
         if targets:
-            deadline = rounds.job.federation.round_deadline_seconds
-            model = task_of(ask, adapter, total_rounds=rounds.last)
-            self.broadcast_model(
-                model, task.value, targets, min_responses=0, timeout=deadline, blocking=False, callback=self._received
-            )
-            self._wait(time.monotonic() + deadline)
-            self.cancel_all_tasks()
+            seconds = float(rounds.job.federation.round_deadline_seconds)
+            deadline = time.monotonic() + seconds
+            self._send(task, ask, adapter, targets, seconds)
+            self._wait(deadline)
         with self._answered:
-            missing, self._waiting = self._waiting, set()
+            missing, self._waiting, self._asked = self._waiting, set(), ""
             self._late = missing - self._lost
+        if self._tasks:
+            self._tasks.withdraw()
         for site in sorted(missing):
             rounds.absent(site, "is not reachable" if site in self._lost else "did not answer before the deadline")
+
+    def _send(self, task: TaskName, ask: Ask, adapter: bytes, targets: list[str], seconds: float) -> None:
+        if self._tasks is None:
+            raise JobError("the server's job process was not started properly")
+        with self._answered:  # so that no answer is looked at before it is known what was asked
+            self._asked = self._tasks.send(task, ask.model_dump_json().encode(), adapter, targets, seconds)
 
     def _wait(self, deadline: float) -> None:
         with self._answered:
             while self._awaited() and time.monotonic() < deadline:
-                if self.abort_signal.triggered:
+                if self._abort.triggered:
                     raise self._stopped()
                 self._answered.wait(_WAIT_SECONDS)
 
@@ -175,15 +195,21 @@ class AdapterController(ModelController):
         gone = ", ".join(f"`{site}`" for site in sorted(self._lost))
         return JobError(f"{left} of {asked} sites are left, and the job needs {needed}: {gone} cannot be reached")
 
-    def _received(self, model: FLModel) -> bool:
-        """Take one site's answer; called by NVFlare, from a thread of its own, once per site and task."""
-        site = str(model.meta["client_name"])
-        reply, tensors, problem = _read(model)
-        if not self._is_recorded(site, reply, received_bytes(model)):
+    def _received(self, answer: Answer) -> None:
+        """Take one site's answer: all that came is recorded, and what is waited for counts or is refused.
+
+        Called from threads of NVFlare's, once for each site and task, and for what comes and is no answer.
+        """
+        site, content = answer.site, answer.content
+        reply, tensors, problem, kind = None, b"", f"the site's job process answered with {answer.code}", ERROR
+        if answer.code in ("", ReturnCode.OK):
+            reply, tensors, problem = _read(content)
+            kind = ""
+        if not self._is_recorded(site, reply, content, kind):
             reply, problem = None, "the server could not record the site's answer"
         if reply is None:
             reply, tensors = Refusal(denied=False, reason=problem), b""
-        return self._take(site, reply, tensors)
+        self._take(answer, reply, tensors)
 
     def _is_recorded(self, site: str, reply: Reply | None, came: tuple[bytes, bytes] | None, kind: str = "") -> bool:
         """Write down what came, whether or not it will count; what could not be written down does not count."""
@@ -200,35 +226,22 @@ class AdapterController(ModelController):
             return False
         return True
 
-    def _accept_train_result(
-        self, client_name: str, result: Shareable, fl_ctx: FLContext, is_unknown_task: bool = False
-    ) -> bool:
-        """See what NVFlare would hand on to nobody: its own error codes, late answers, and what is no model.
-
-        All of it came, so it is recorded; what was waited for is refused, so that nobody waits for more.
-        """
-        accepted = bool(super()._accept_train_result(client_name, result, fl_ctx, is_unknown_task))
-        if not accepted:
-            self._is_recorded(client_name, None, None, ERROR)
-            reason = f"the site's job process answered with {result.get_return_code()}"
-        else:
-            model = _model_of(result)
-            if model and not is_unknown_task:
-                return True  # `_received` is called with it
-            self._is_recorded(client_name, _read(model)[0] if model else None, received_bytes(model) if model else None)
-            accepted, reason = is_unknown_task, "the site's job process sent what is no answer"
-        if not is_unknown_task:
-            self._take(client_name, Refusal(denied=False, reason=reason), b"")
-        return accepted
-
-    def _take(self, site: str, reply: Reply, tensors: bytes) -> bool:
+    def _take(self, answer: Answer, reply: Reply, tensors: bytes) -> bool:
+        """Hand in what was waited for; an answer to an earlier asking is late, and counts for no other."""
+        site = answer.site
         with self._answered:
+            if answer.identifier not in (None, self._asked):
+                _log.info("site `%s` answered too late", site)
+                return False
             if site not in self._waiting:
                 return False
             accepted = self.rounds.take(site, reply, tensors)
             self._waiting.discard(site)
             self._answered.notify_all()
             return accepted
+
+    def process_result_of_unknown_task(self, *about: Any, **more: Any) -> None:
+        """Nobody is asked through NVFlare's own tasks, so no result of one is taken."""
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Note sites that are gone and sites that are back."""
@@ -242,19 +255,13 @@ class AdapterController(ModelController):
             self._answered.notify_all()
 
 
-def _read(model: FLModel) -> tuple[Reply | None, bytes, str]:
+def _read(content: tuple[bytes, bytes] | None) -> tuple[Reply | None, bytes, str]:
     """The reply and its tensors, or no reply and why not."""
+    if content is None:
+        return None, b"", "the site's job process sent what is no answer"
     try:
-        return (*read_reply(model), "")
+        return (*read_reply(FLModelUtils.from_shareable(reply_with(*content))), "")
     except CloisterError as error:
         return None, b"", str(error)
     except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no reply
         return None, b"", "the site sent a reply that is not one"
-
-
-def _model_of(result: Shareable) -> FLModel | None:
-    """What NVFlare will make of ``result``; None where it will make nothing."""
-    try:
-        return FLModelUtils.from_shareable(result)
-    except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no answer
-        return None

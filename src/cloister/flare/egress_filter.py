@@ -17,7 +17,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from cloister.errors import EgressError
 from cloister.flare.exchange import content_of, digest_of, reply_with
 
-_PASSED = "cloister_passed_the_gate"
+_PASSED, _RELEASED = "cloister_passed_the_gate", "cloister_was_released"
 
 _CODES = frozenset(value for name, value in vars(ReturnCode).items() if name.isupper())
 
@@ -26,6 +26,19 @@ def note_passed(fl_ctx: FLContext, reply: Shareable) -> Shareable:
     """Remember that ``reply`` passed the gate; returns it."""
     fl_ctx.set_prop(_PASSED, digest_of(*content_of(reply)), private=True, sticky=False)
     return reply
+
+
+def was_released(fl_ctx: FLContext, message: bytes, tensors: bytes) -> bool:
+    """Whether the filter let out exactly this in ``fl_ctx``; it is asked once."""
+    released = fl_ctx.get_prop(_RELEASED)
+    fl_ctx.set_prop(_RELEASED, None, private=True, sticky=False)
+    return isinstance(released, str) and released == digest_of(message, tensors)
+
+
+def code_of(reply: Shareable) -> str:
+    """The code of a reply: a word of NVFlare's; any other text in its place stays here."""
+    code = reply.get_return_code()
+    return str(code) if code in _CODES else ReturnCode.EXECUTION_EXCEPTION
 
 
 class EgressFilter(Filter):
@@ -37,12 +50,13 @@ class EgressFilter(Filter):
         Raises:
             EgressError: where the reply is not the one that passed the gate.
         """
-        code = shareable.get_return_code()
+        code = code_of(shareable)
         if code != ReturnCode.OK:
-            # A code is a word of NVFlare's; any other text in its place stays here.
-            return make_reply(code if code in _CODES else ReturnCode.EXECUTION_EXCEPTION)
+            return make_reply(code)
         message, tensors = content_of(shareable)
-        if fl_ctx.get_prop(_PASSED) != digest_of(message, tensors):
+        digest = digest_of(message, tensors)
+        if fl_ctx.get_prop(_PASSED) != digest:
             raise EgressError("the reply is not the one that passed the gate")
         fl_ctx.set_prop(_PASSED, None, private=True, sticky=False)
+        fl_ctx.set_prop(_RELEASED, digest, private=True, sticky=False)
         return reply_with(message, tensors)

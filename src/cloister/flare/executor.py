@@ -47,6 +47,7 @@ from cloister.flare.reason import reason_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.standing import check_start
 from cloister.flare.state import SiteSettings
+from cloister.flare.task_runner import TaskRunner, through_nvflare
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +65,19 @@ class TrainingExecutor(Executor):
         super().__init__()
         self._job: SiteJob | None = None
         self._opened = False
+        self._busy = threading.Lock()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         """Answer one task."""
+        if not self._busy.acquire(blocking=False):
+            reply = Refusal(denied=True, reason="the server asks for two things at once")
+            return note_passed(fl_ctx, self._recorded(fl_ctx, task_name, reply, b""))
+        try:
+            return self._execute(task_name, shareable, fl_ctx, abort_signal)
+        finally:
+            self._busy.release()
+
+    def _execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         reply: Reply
         tensors = b""
         try:
@@ -142,10 +153,20 @@ class TrainingExecutor(Executor):
         finally:
             done.set()
 
-    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:  # noqa: ARG002 - NVFlare's signature
-        """Stop the trainer and remove the view when the job ends."""
-        if event_type in (EventType.END_RUN, EventType.ABORT_TASK):
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Take tasks when the job begins; stop the trainer and remove the view when it ends."""
+        if event_type == EventType.START_RUN:
+            self._begin(fl_ctx)
+        elif event_type in (EventType.END_RUN, EventType.ABORT_TASK):
             self._close()
+
+    def _begin(self, fl_ctx: FLContext) -> None:
+        engine, runner = fl_ctx.get_engine(), fl_ctx.get_prop(FLContextKey.RUNNER)
+        if engine is None or runner is None:
+            return  # not in a job process of NVFlare's
+        job_id, signal = str(fl_ctx.get_job_id()), runner.run_abort_signal
+        work = through_nvflare(engine, runner, job_id)
+        TaskRunner(engine.get_cell().core_cell, job_id, work, lambda: bool(signal.triggered)).open()
 
     def _close(self) -> None:
         job, self._job = self._job, None

@@ -58,6 +58,14 @@ MAILBOX = "cloister.mailbox"
 SYNC, COLLECT, DEPOSIT = "sync", "collect", "deposit"
 """Its topics: what everybody may say, and what those do who carry letters from and to the authority."""
 
+ROUNDS = "cloister.rounds"
+"""The channel between the server's and a site's process of one job."""
+
+READY, TASK, ANSWER, CHUNK = "ready", "task", "answer", "chunk"
+"""Its topics: a site takes tasks; here is one; it is done; a piece of what is too large for a message."""
+
+_OF_ROUNDS: Topics = {ROUNDS: frozenset({READY, TASK, ANSWER, CHUNK})}  # requests one way, replies the other
+
 _OF_STREAMS: Topics = {STREAM_CHANNEL: frozenset({STREAM_ACK_TOPIC, STREAM_ERROR_TOPIC})}
 _BYE: Topics = {CellChannel.CELLNET: frozenset({CellChannelTopic.Bye})}
 
@@ -80,6 +88,7 @@ _SITE_LIFE = frozenset(
     }
 )
 _FROM_A_SITE: Topics = {
+    **_OF_ROUNDS,
     **_OF_STREAMS,
     **_BYE,
     CellChannel.SERVER_MAIN: _SITE_LIFE,
@@ -92,6 +101,7 @@ _FROM_A_SITE: Topics = {
     MAILBOX: frozenset({SYNC}),
 }
 _FROM_THE_SERVER: Topics = {
+    **_OF_ROUNDS,
     **_OF_STREAMS,
     **_BYE,
     CellChannel.SERVER_MAIN: _SITE_LIFE,  # replies

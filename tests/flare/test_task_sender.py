@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
+from nvflare.fuel.f3.message import Message
+
+from cloister.flare import task_sender
+from cloister.flare.exchange import TaskName
+from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, pack, unpack
+from cloister.flare.task_sender import Answer, TaskSender
+from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
+from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
+from tests.flare.wire import until
+
+SITES = ("alpha", "beta")
+
+
+class AtSite:
+    """A site's process that takes tasks and answers when it is told to."""
+
+    def __init__(self, wire: Wire, site: str) -> None:
+        self.cell = wire.cell(process_of(site))
+        self.busy = False
+        self.took: list[tuple[TaskHead, bytes, bytes]] = []
+        self.cell.register_request_cb(ROUNDS, TASK, self._take)
+
+    def _take(self, carrier: Message) -> Message:
+        if self.busy:
+            return acknowledgement(CellCode.SERVICE_UNAVAILABLE)
+        self.took.append(unpack(carrier, TaskHead))
+        return acknowledgement()
+
+    def say(self, topic: str, message: Message | None = None) -> Message:
+        return self.cell.send_request(ROUNDS, topic, SERVER, message or Message({}, b""), 1.0, True)
+
+    def answer(self, identifier: str, code: str = ReturnCode.OK, said: bytes = b"{}") -> Message:
+        return self.say(ANSWER, pack(AnswerHead(identifier=identifier, code=code), said, b"tensors"))
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    monkeypatch.setattr(task_sender, "_AGAIN_SECONDS", 0.01)
+    return Wire()
+
+
+@pytest.fixture
+def came() -> list[Answer]:
+    return []
+
+
+@pytest.fixture
+def sender(wire: Wire, came: list[Answer]) -> TaskSender:
+    made = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append)
+    made.open()
+    return made
+
+
+def send(sender: TaskSender, sites: Any = SITES, seconds: float = 20.0) -> str:
+    return sender.send(TaskName.TRAIN, b'{"round":1}', b"weights", sites, seconds)
+
+
+def test_a_task_goes_to_whom_it_is_for_as_it_is(sender: TaskSender, wire: Wire) -> None:
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    alpha.say(READY), beta.say(READY)
+    identifier = send(sender, ["alpha"])
+    until(lambda: alpha.took)
+    ((head, message, tensors),) = alpha.took
+    assert (head.task, head.identifier, message, tensors) == (TaskName.TRAIN, identifier, b'{"round":1}', b"weights")
+    assert beta.took == []
+
+
+def test_nothing_is_sent_to_a_site_before_it_says_that_it_is_ready(sender: TaskSender, wire: Wire) -> None:
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    alpha.say(READY)
+    send(sender)
+    until(lambda: alpha.took)
+    assert beta.took == []
+    beta.say(READY)
+    until(lambda: beta.took)
+    assert len(alpha.took) == 1
+
+
+def test_a_task_that_was_lost_is_sent_again(sender: TaskSender, wire: Wire) -> None:
+    lost: list[str] = []
+
+    def loses(topic: str, _origin: str, _destination: str) -> bool:
+        lost.append(topic)
+        return lost.count(TASK) <= 3 and topic == TASK
+
+    wire.loses = loses
+    alpha = AtSite(wire, "alpha")
+    alpha.say(READY)
+    send(sender, ["alpha"])
+    until(lambda: alpha.took)
+
+
+def test_a_site_that_is_busy_is_asked_again_until_it_is_free(sender: TaskSender, wire: Wire) -> None:
+    alpha = AtSite(wire, "alpha")
+    alpha.busy = True
+    alpha.say(READY)
+    send(sender, ["alpha"])
+    until(lambda: len(wire.sent) > 3)
+    assert alpha.took == []
+    alpha.busy = False
+    until(lambda: alpha.took)
+
+
+def test_what_was_withdrawn_or_is_over_is_not_sent(sender: TaskSender, wire: Wire) -> None:
+    alpha = AtSite(wire, "alpha")
+    send(sender, ["alpha"])
+    sender.withdraw()
+    send(sender, ["alpha"], 0.05)
+    time.sleep(0.1)
+    alpha.say(READY)
+    time.sleep(0.1)
+    assert alpha.took == []
+
+
+def test_an_answer_is_handed_in_with_what_it_answers(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    alpha = AtSite(wire, "alpha")
+    identifier = send(sender)
+    assert is_acknowledged(alpha.answer(identifier))
+    assert came == [Answer("alpha", identifier, "OK", (b"{}", b"tensors"))]
+
+
+def test_an_answer_that_comes_again_is_acknowledged_and_counts_once(
+    sender: TaskSender, wire: Wire, came: list[Answer]
+) -> None:
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    identifier = send(sender)
+    for site in (alpha, alpha, beta, alpha):
+        assert is_acknowledged(site.answer(identifier))
+    assert [answer.site for answer in came] == ["alpha", "beta"]
+
+
+def test_of_a_failure_comes_the_code_alone(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    identifier = send(sender)
+    AtSite(wire, "alpha").answer(identifier, ReturnCode.EXECUTION_EXCEPTION)
+    assert came == [Answer("alpha", identifier, ReturnCode.EXECUTION_EXCEPTION, None)]
+
+
+def test_what_cannot_be_read_is_handed_in_as_such(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    assert is_acknowledged(AtSite(wire, "alpha").say(ANSWER, Message({}, b"junk")))
+    assert came == [Answer("alpha")]
+
+
+@pytest.mark.parametrize(
+    "origin", ["server", f"gamma.{JOB_ID}", "alpha", "alpha.another-job", f"alpha.{JOB_ID}.child", f"x.alpha.{JOB_ID}"]
+)
+@pytest.mark.parametrize("topic", [READY, ANSWER])
+def test_nothing_is_taken_of_a_process_that_is_none_of_the_job_s(
+    sender: TaskSender, wire: Wire, came: list[Answer], origin: str, topic: str
+) -> None:
+    identifier = send(sender)
+    parcel = pack(AnswerHead(identifier=identifier, code="OK"), b"{}", b"")
+    assert not is_acknowledged(wire.cell(origin).send_request(ROUNDS, topic, SERVER, parcel, 1.0, True))
+    assert came == []
+
+
+def test_a_site_that_answers_is_not_asked_again_even_if_nobody_heard_that_it_took_the_task(
+    sender: TaskSender, wire: Wire
+) -> None:
+    wire.forgets = lambda topic, _origin, _destination: topic == TASK
+    alpha = AtSite(wire, "alpha")
+    alpha.say(READY)
+    identifier = send(sender, ["alpha"])
+    until(lambda: alpha.took)
+    alpha.answer(identifier)
+    time.sleep(0.05)
+    before = len(alpha.took)
+    time.sleep(0.1)
+    assert len(alpha.took) == before
+
+
+def test_an_answer_to_an_earlier_asking_says_so(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    alpha = AtSite(wire, "alpha")
+    first, second = send(sender), send(sender)
+    alpha.answer(first)
+    assert [answer.identifier for answer in came] == [first]
+    assert first != second
+
+
+def test_two_answers_at_once_count_once(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    alpha = AtSite(wire, "alpha")
+    identifier = send(sender)
+    together = threading.Barrier(8)
+
+    def answer() -> None:
+        together.wait()
+        alpha.answer(identifier)
+
+    threads = [threading.Thread(target=answer) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(came) == 1
