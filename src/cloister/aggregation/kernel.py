@@ -41,29 +41,34 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
         weights: one for each, at least 0; together 1, so that no sum can grow beyond its terms.
     """
     size = contributions[0].update.size
-    add = _adding_by_torch() if size >= LARGE else _add_by_numpy
 
-    def block(number: int) -> Vector:
-        total = np.zeros(values_in(number, size), np.float32)
-        for contribution, weight in zip(contributions, weights, strict=True):
-            add(total, contribution.update.block(number), weight)
-        return np.clip(total, -_LARGEST, _LARGEST, out=total)
+    def sums(add: _Add) -> Callable[[int], Vector]:
+        def block(number: int) -> Vector:
+            total = np.zeros(values_in(number, size), np.float32)
+            for contribution, weight in zip(contributions, weights, strict=True):
+                add(total, contribution.update.block(number), weight)
+            return np.clip(total, -_LARGEST, _LARGEST, out=total)
 
-    return in_order(block, blocks_of(size))
+        return block
+
+    if size < LARGE:
+        return in_order(sums(_add_by_numpy), blocks_of(size))
+    return _by_torch(sums, blocks_of(size))
 
 
-def in_order(make: Callable[[int], Vector], blocks: int) -> Iterator[Vector]:
+def in_order(make: Callable[[int], Vector], blocks: int, begin: Callable[[], object] | None = None) -> Iterator[Vector]:
     """``make`` of 0, 1, … ``blocks`` - 1, made on several threads and given in order; few lie ready at a time.
 
     Args:
         make: called from several threads at once; what it gives must not depend on what else was made.
         blocks: how many.
+        begin: called first in each thread that is started.
     """
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS, blocks)
     if threads < 2:
         yield from map(make, range(blocks))
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="aggregation") as pool:
+    with ThreadPoolExecutor(threads, "aggregation", begin) as pool:
         waiting: deque[Future[Vector]] = deque()
         for number in range(blocks):
             waiting.append(pool.submit(make, number))
@@ -80,10 +85,15 @@ def _add_by_numpy(total: Vector, block: Vector, weight: float) -> None:
         part += np.multiply(block[start : start + _PIECE_VALUES], factor, out=product[: part.size])
 
 
-def _adding_by_torch() -> _Add:
+def _by_torch(sums: Callable[[_Add], Callable[[int], Vector]], blocks: int) -> Iterator[Vector]:
     import torch  # noqa: PLC0415 - a second and 190 MB, which small jobs are spared
 
     def add(total: Vector, block: Vector, weight: float) -> None:
         torch.from_numpy(total).add_(torch.from_numpy(block), alpha=float(np.float32(weight)))
 
-    return add
+    threads = torch.get_num_threads()
+    try:
+        # Each of our threads is one of torch's own kind as well, which would start further ones.
+        yield from in_order(sums(add), blocks, lambda: torch.set_num_threads(1))
+    finally:
+        torch.set_num_threads(threads)  # what threads of others that torch has not met yet begin with
