@@ -17,6 +17,18 @@ Metric = Literal[
     "macro_f1",
     "mae",
     "perplexity",
+    "personal_accuracy",
+    "personal_auc",
+    "personal_c_index",
+    "personal_dice",
+    "personal_entity_f1",
+    "personal_loss",
+    "personal_macro_f1",
+    "personal_mae",
+    "personal_perplexity",
+    "personal_r2",
+    "personal_rmse",
+    "personal_token_accuracy",
     "r2",
     "rmse",
     "token_accuracy",
@@ -41,7 +53,10 @@ class MetricRange:
     best: Literal["maximum", "minimum"] = "maximum"
 
 
-METRICS: Mapping[str, MetricRange] = {
+PERSONAL = "personal_"
+"""How the name of a metric begins that is measured with the site's own copy of the network (Ditto's)."""
+
+_OF_ANY_NETWORK: Mapping[str, MetricRange] = {
     "accuracy": MetricRange(0.0, 1.0),  # share of right answers
     "auc": MetricRange(0.0, 1.0),  # area under the receiver operating characteristic
     "c_index": MetricRange(0.0, 1.0),  # Harrell's concordance, https://doi.org/10.1001/jama.1982.03320430047030
@@ -54,6 +69,11 @@ METRICS: Mapping[str, MetricRange] = {
     "r2": MetricRange(-1e6, 1.0),  # coefficient of determination
     "rmse": MetricRange(0.0, 1e12, "minimum"),  # root of the mean squared error, in the target's unit
     "token_accuracy": MetricRange(0.0, 1.0),  # share of right next tokens
+}
+
+METRICS: Mapping[str, MetricRange] = {
+    **_OF_ANY_NETWORK,
+    **{PERSONAL + name: known for name, known in _OF_ANY_NETWORK.items()},
     "train_loss": MetricRange(0.0, 1e6, "minimum"),  # of a round, on its own training records
 }
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from cloister.errors import TrainerError
+from cloister.jobs.metrics import PERSONAL
 from cloister.messages import Done, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_request
-from cloister.training.interface import Trainer
+from cloister.training.interface import HasOwnCopy, LeavesFactors, Trainer
 from cloister.training.tasks import trainer_for
 
 _HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
@@ -86,7 +87,9 @@ def _serve(pipe: Pipe) -> NoReturn:
         raise TrainerError("the first request was no setup")
     trainer = _trainer(setup)
     pipe.send(Ready())
-    maximum_blob_bytes = _HEADER_BYTES + sum(4 * prod(shape) for shape in setup.shapes.values())
+    maximum_blob_bytes = _HEADER_BYTES + sum(
+        4 * prod(shape) for shape in (*setup.shapes.values(), *setup.kept.values())
+    )
     while True:
         request, blob = pipe.receive(maximum_blob_bytes)
         pipe.send(*_answer(trainer, request, blob, pipe))
@@ -106,10 +109,19 @@ def _answer(trainer: Trainer, request: Request, blob: bytes, pipe: Pipe) -> tupl
         raise TrainerError("a second setup was sent")
     trainer.load_adapter(blob)
     if not isinstance(request, Train):
-        return Done(metrics=trainer.evaluate(), records=0), b""
-    metrics = trainer.evaluate() if request.measure else {}
+        return Done(metrics=_measured(trainer), records=0), b""
+    if isinstance(trainer, LeavesFactors):
+        trainer.freeze(request.frozen)
+    elif request.frozen is not None:
+        raise TrainerError("the round leaves a low-rank factor as it is, and the job's own trainer cannot")
+    metrics = _measured(trainer) if request.measure else {}
     round_ = trainer.train(request.round, _Reporter(pipe))
     return Done(metrics={**metrics, "train_loss": round_.loss}, records=round_.records), trainer.adapter()
+
+
+def _measured(trainer: Trainer) -> dict[str, float]:
+    own = trainer.evaluate_copy() if isinstance(trainer, HasOwnCopy) else {}
+    return {**trainer.evaluate(), **{PERSONAL + name: value for name, value in own.items()}}
 
 
 class _Reporter:

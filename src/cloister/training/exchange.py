@@ -120,12 +120,13 @@ class DifferenceExchange:
         return _learnt(self._weights)
 
 
-def exchange_of(model: Any, setup: Setup, is_new: Callable[[str], bool]) -> Exchange:
+def exchange_of(model: Any, setup: Setup, shapes: Shapes, is_new: Callable[[str], bool]) -> Exchange:
     """What ``model`` exchanges, by the job's method.
 
     Args:
         model: with what is trained.
         setup: the job.
+        shapes: of the network's tensors.
         is_new: whether a weight of this name is no base model's, but the job's own.
 
     Raises:
@@ -135,10 +136,10 @@ def exchange_of(model: Any, setup: Setup, is_new: Callable[[str], bool]) -> Exch
         # Networks for columns have no factors, and do without the seconds that PEFT takes to import.
         from cloister.training.low_rank import LowRankExchange  # noqa: PLC0415
 
-        return LowRankExchange(model, setup.shapes)
+        return LowRankExchange(model, shapes)
     if setup.base_model is not None:
-        return DifferenceExchange(model, setup.shapes, is_new)
-    return WeightExchange(model, setup.shapes)
+        return DifferenceExchange(model, shapes, is_new)
+    return WeightExchange(model, shapes)
 
 
 def _learnt(weights: Tensors) -> Parameters:
@@ -158,17 +159,16 @@ def weights_of(model: torch.nn.Module) -> Tensors:
     return kept
 
 
-def read_tensors(blob: bytes, shapes: Shapes) -> Tensors:
+def read_tensors(blob: bytes) -> Tensors:
     """The tensors in ``blob``, on the CPU.
 
     Raises:
-        TrainerError: where it is not safetensors, or holds other tensors than ``shapes`` says.
+        TrainerError: where it is not safetensors.
     """
     try:
         tensors: Tensors = safetensors.torch.load(blob)
     except safetensors.SafetensorError as error:
         raise TrainerError("the adapter that was sent is not safetensors") from error
-    check_tensors(tensors, shapes)
     return tensors
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a trainer is: five methods. The built-in one has them, and so has a job's own `trainer.py`.
 
+The built-in one can do two things more, which some rules for aggregation ask of it: `LeavesFactors` and `HasOwnCopy`.
+
 A trainer is made once per process and lives for all rounds of a job. Before each call of `train` or `evaluate` it is
 given the round's adapter by `load_adapter`. It keeps nothing that matters from one round to the next: where its
 process dies, a new one goes on.
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from cloister.jobs.live_tensors import Factor
 from cloister.messages import Setup
 
 Report = Callable[[int, int], None]
@@ -48,3 +51,19 @@ class Trainer(Protocol):
 
     def train(self, number: int, report: Report) -> Round:
         """Train the adapter for round ``number``, from 1, and call ``report`` after every step."""
+
+
+@runtime_checkable
+class LeavesFactors(Protocol):
+    """A trainer that can leave one of the low-rank factors as it came."""
+
+    def freeze(self, frozen: Factor | None) -> None:
+        """Leave the factor ``frozen`` as it comes from now on; None to train both. Called before each `train`."""
+
+
+@runtime_checkable
+class HasOwnCopy(Protocol):
+    """A trainer that may have a copy of the site's own beside the shared network."""
+
+    def evaluate_copy(self) -> dict[str, float]:
+        """Metrics of the copy by the names of `evaluate`; empty where there is none."""

@@ -60,6 +60,19 @@ def parameter_groups(
     return [ParameterGroup(each, rate, decay) for (rate, decay), each in groups.items()]
 
 
+class Correction:
+    """What is done to gradients before the optimiser's step: nothing here, and something in what derives from it.
+
+    Attributes:
+        clips: whether gradients are clipped after it.
+    """
+
+    clips = True
+
+    def correct(self) -> None:
+        """Change the gradients of the loss."""
+
+
 def train_round(  # noqa: PLR0913 - what a round consists of, each by its name
     plan: Training,
     number: int,
@@ -70,6 +83,7 @@ def train_round(  # noqa: PLR0913 - what a round consists of, each by its name
     order: Iterator[Indices],
     loss: Callable[[Indices], torch.Tensor],
     report: Report,
+    correction: Correction | None = None,
 ) -> Round:
     """Train ``model`` for one round with a new AdamW (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101).
 
@@ -82,9 +96,11 @@ def train_round(  # noqa: PLR0913 - what a round consists of, each by its name
         order: indices of records in batches, at least as many batches as there are steps.
         loss: the mean over the records at those indices, a scalar in nats or the task's unit, with its gradient.
         report: told after every step.
+        correction: of the gradients; none where not given.
 
     Returns:
-        The mean loss over the records as they were trained on, and how many different ones those were.
+        The mean loss over the records as they were trained on, without what a correction adds to it, and how many
+        different ones those were.
 
     Raises:
         TrainerError: where the loss is no longer a number.
@@ -98,13 +114,17 @@ def train_round(  # noqa: PLR0913 - what a round consists of, each by its name
     )
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     prepared = accelerator.prepare(optimiser)
+    correcting = correction or Correction()
     model.train()
     total, trained, used = 0.0, 0, np.zeros(records, np.bool_)
     for step, chosen in enumerate(itertools.islice(order, steps), start=1):
         with accelerator.autocast():
             mean = loss(chosen)
         accelerator.backward(mean)
-        accelerator.clip_grad_norm_(parameters, _GRADIENT_NORM)
+        accelerator.unscale_gradients()
+        correcting.correct()
+        if correcting.clips:
+            torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
         prepared.step()
         prepared.zero_grad(set_to_none=True)
         total += finite(mean.item()) * len(chosen)

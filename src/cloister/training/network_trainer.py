@@ -5,17 +5,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 
 from cloister.errors import RecordsError
+from cloister.jobs.live_tensors import Factor
 from cloister.messages import Setup
-from cloister.training.exchange import exchange_of, read_tensors, write_tensors
+from cloister.training.client_rules import train_by
+from cloister.training.exchange import exchange_of
+from cloister.training.frozen_factor import without_training
 from cloister.training.interface import Report, Round
-from cloister.training.loop import ParameterGroup, parameter_groups, train_round
+from cloister.training.loop import Correction, ParameterGroup, parameter_groups, train_round
 from cloister.training.order import Indices
 from cloister.training.placement import settle
+from cloister.training.site_tensors import (
+    SiteTensors,
+    copies_of,
+    network_shapes,
+    read_site_tensors,
+    write_site_tensors,
+)
 
 
 class Records(Protocol):
@@ -50,7 +61,9 @@ class NetworkTrainer(ABC):
         self.setup = setup
         self.device = settle(setup)
         self.model: Any = self._network().to(self.device)
-        self._exchange = exchange_of(self.model, setup, self._is_head)
+        self._exchange = exchange_of(self.model, setup, network_shapes(setup), self._is_head)
+        self._beside = SiteTensors()
+        self._frozen: Factor | None = None
         self.training: Records
         self.validation: Records
         self.training, self.validation = self._read()
@@ -58,23 +71,38 @@ class NetworkTrainer(ABC):
             raise RecordsError("the view holds no training records")
 
     def load_adapter(self, blob: bytes) -> None:
-        """Take over the tensors in ``blob``, safetensors of float32.
+        """Take over the tensors in ``blob``, safetensors of float32: exchanged ones and kept ones.
 
         Raises:
             TrainerError: where they are not exactly the job's.
         """
-        self._exchange.load(read_tensors(blob, self.setup.shapes))
+        self._beside = read_site_tensors(blob, self.setup)
+        self._exchange.load(self._beside.network)
 
     def adapter(self) -> bytes:
-        """What was trained as safetensors of float32."""
-        return write_tensors(self._exchange.save())
+        """What was trained as safetensors of float32, with what the site keeps."""
+        return write_site_tensors(replace(self._beside, network=self._exchange.save()), self.setup)
+
+    def freeze(self, frozen: Factor | None) -> None:
+        """Leave the low-rank factor ``frozen`` as it comes from now on; None to train both."""
+        self._frozen = frozen
+
+    def evaluate_copy(self) -> dict[str, float]:
+        """Metrics of the site's own copy, by the names of `evaluate`; empty where it has none, or none yet."""
+        if self._beside.copy is None:
+            return {}
+        shared = copies_of(self._exchange.save())
+        self._exchange.load(self._beside.copy)
+        measured = self.evaluate()
+        self._exchange.load(shared)
+        return measured
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Metrics by name on the validation records, those that have a value there; empty without records."""
 
     def train(self, number: int, report: Report) -> Round:
-        """Train for one round, see `cloister.training.loop.train_round`.
+        """Train for one round, see `cloister.training.loop.train_round` and `cloister.training.client_rules`.
 
         Args:
             number: of the round; with the job's seed it decides order and dropout.
@@ -85,16 +113,22 @@ class NetworkTrainer(ABC):
             RecordsError: where a record that is read only now is not what the job declares.
         """
         plan = self.setup.training
-        return train_round(
-            plan,
-            number,
-            self._trained_network(),
-            groups=self._parameter_groups(),
-            records=len(self.training),
-            order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
-            loss=self._batch_loss,
-            report=report,
-        )
+
+        def run(correction: Correction, report: Report) -> Round:
+            return train_round(
+                plan,
+                number,
+                self._trained_network(),
+                groups=self._parameter_groups(),
+                records=len(self.training),
+                order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
+                loss=self._batch_loss,
+                report=report,
+                correction=correction,
+            )
+
+        with without_training(self.model, self._frozen):
+            return train_by(self.setup.client, self._exchange, self._beside, run, report)
 
     @abstractmethod
     def _network(self) -> Any:
