@@ -18,15 +18,18 @@ from hypothesis.extra.numpy import arrays
 from cloister.egress import (
     difference,
     maximum_blob_bytes,
-    norm_of,
     permitted_metrics,
     read_adapter,
     release,
+    release_metrics,
     write_adapter,
 )
 from cloister.errors import DeniedError, EgressError
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import Arrays, TensorSpec
+from cloister.jobs.compression import CodecName
+from cloister.wire import CODECS, Encoded, Encoder
+from tests.flare.wire_form import decoded, encoded
 
 ATTACKS = Path(__file__).parents[2] / "shared" / "data" / "bad_inputs" / "safetensors_attacks"
 LAYOUT = AdapterLayout(
@@ -37,6 +40,10 @@ ALL = frozenset({"accuracy", "macro_f1", "loss", "train_loss"})
 
 def adapter(fill: float = 0.5) -> Arrays:
     return {"a.weight": np.full((2, 3), fill, np.float32), "b.bias": np.arange(4, dtype=np.float32)}
+
+
+def encoder(codec: CodecName = "float32") -> Encoder:
+    return Encoder(CODECS[codec], error_feedback=False)
 
 
 def blob_of(header: dict[str, Any] | bytes, values: bytes = b"") -> bytes:
@@ -132,7 +139,7 @@ def test_a_value_that_is_not_finite_is_refused(name: str, value: float) -> None:
 def test_metadata_may_come_in_and_never_goes_out() -> None:
     blob = bytes(safetensors.numpy.save(adapter(), metadata={"patient": "Ada Lovelace"}))
     assert b"Lovelace" in blob
-    released = release(LAYOUT, ALL, {}, read_adapter(blob, LAYOUT))
+    released = release(LAYOUT, ALL, {}, read_adapter(blob, LAYOUT), encoder(), 0)
     assert b"Lovelace" not in released.tensors
     assert b"__metadata__" not in released.tensors
 
@@ -242,16 +249,16 @@ _FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 def test_what_leaves_depends_on_the_values_alone(weight: Any, bias: Any, turned: bool) -> None:
     plain = {"a.weight": weight, "b.bias": bias}
     other = {"b.bias": bias.copy(), "a.weight": np.asfortranarray(weight)} if turned else dict(plain)
-    first, second = release(LAYOUT, ALL, {}, plain), release(LAYOUT, ALL, {}, other)
+    first, second = release(LAYOUT, ALL, {}, plain, encoder(), 0), release(LAYOUT, ALL, {}, other, encoder(), 0)
     assert first.tensors == second.tensors
-    read = read_adapter(first.tensors, LAYOUT)
+    read = decoded(first.tensors, LAYOUT)
     assert all(np.array_equal(read[name], plain[name]) for name in plain)
 
 
 def test_a_trainers_own_way_to_write_the_file_does_not_get_through() -> None:
     text = json.dumps(header_of(), indent=3).encode() + b" " * 64
     sloppy = blob_of(text, write_adapter(adapter())[-40:])
-    assert release(LAYOUT, ALL, {}, read_adapter(sloppy, LAYOUT)).tensors == write_adapter(adapter())
+    assert release(LAYOUT, ALL, {}, read_adapter(sloppy, LAYOUT), encoder(), 0).tensors == encoded(adapter(), LAYOUT)
 
 
 def test_the_update_is_what_training_added() -> None:
@@ -264,7 +271,7 @@ def test_the_update_is_what_training_added() -> None:
 def test_an_update_that_overflows_is_refused() -> None:
     update = difference(adapter(3e38), adapter(-3e38))
     with pytest.raises(EgressError, match="not finite"):
-        release(LAYOUT, ALL, {}, update)
+        release(LAYOUT, ALL, {}, update, encoder(), 0)
 
 
 @pytest.mark.parametrize(
@@ -280,11 +287,11 @@ def test_an_update_that_overflows_is_refused() -> None:
 )
 def test_an_update_that_is_not_the_jobs_is_refused(update: Arrays) -> None:
     with pytest.raises(EgressError):
-        release(LAYOUT, ALL, {}, update)
+        release(LAYOUT, ALL, {}, update, encoder(), 0)
 
 
 def test_without_an_update_only_metrics_leave() -> None:
-    released = release(LAYOUT, ALL, {"accuracy": 0.5, "names": 1.0}, None)
+    released = release_metrics(ALL, {"accuracy": 0.5, "names": 1.0})
     assert (released.tensors, dict(released.metrics)) == (b"", {"accuracy": 0.5})
 
 
@@ -328,21 +335,39 @@ def test_the_ends_of_a_metrics_range_pass(name: str, value: float) -> None:
 
 def test_tensors_and_metrics_together_make_the_size() -> None:
     metrics = {"accuracy": 0.5}
-    released = release(LAYOUT, ALL, metrics | {"names": 7.0}, adapter())
-    assert released.bytes == len(write_adapter(adapter())) + len(json.dumps(metrics))
-    assert release(LAYOUT, ALL, {}, None).bytes == 2
+    released = release(LAYOUT, ALL, metrics | {"names": 7.0}, adapter(), encoder(), 0)
+    assert released.bytes == len(encoded(adapter(), LAYOUT)) + len(json.dumps(metrics))
+    assert release_metrics(ALL, {}).bytes == 2
 
 
 def test_an_update_is_measured_over_all_its_tensors() -> None:
-    released = release(LAYOUT, ALL, {}, adapter(0.5))
+    released = release(LAYOUT, ALL, {}, adapter(0.5), encoder(), 0)
     assert released.norm == pytest.approx(math.sqrt(6 * 0.25 + 0 + 1 + 4 + 9))
-    assert release(LAYOUT, ALL, {}, None).norm is None
+    assert release_metrics(ALL, {}).norm is None
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_what_leaves_is_measured_as_it_will_be_read(codec: CodecName) -> None:
+    values = np.random.default_rng(5).normal(size=6).astype(np.float32).reshape(2, 3)
+    released = release(LAYOUT, ALL, {}, adapter() | {"a.weight": values}, encoder(codec), 11)
+    read = decoded(released.tensors, LAYOUT, codec)
+    assert released.norm == pytest.approx(math.sqrt(sum(float(np.square(each).sum()) for each in read.values())))
+    for name, shape in LAYOUT.shapes().items():
+        assert read[name].shape == shape
+
+
+def test_an_encoder_that_sends_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (b"", b"Ada Lovelace", encoded(adapter(), LAYOUT) + b"Ada"):
+        monkeypatch.setattr(Encoder, "encode", lambda *_, content=content: Encoded(content, np.zeros(10, np.float32)))
+        with pytest.raises(EgressError):
+            release(LAYOUT, ALL, {}, adapter(), encoder(), 0)
 
 
 def test_the_norm_of_the_largest_values_is_a_number() -> None:
     largest = float(np.finfo(np.float32).max)
-    assert norm_of({"a": np.full(4, largest, np.float32)}) == pytest.approx(2 * largest)
-    assert norm_of({}) == 0.0
+    layout = AdapterLayout((TensorSpec("a", (4,), "zeros"),), ())
+    released = release(layout, ALL, {}, {"a": np.full(4, largest, np.float32)}, encoder(), 0)
+    assert released.norm == pytest.approx(2 * largest)
 
 
 def test_the_parts_of_an_update_are_told_apart() -> None:
@@ -357,10 +382,10 @@ def test_the_parts_of_an_update_are_told_apart() -> None:
 def test_what_leaves_of_a_network_trained_whole_is_a_model() -> None:
     layout = AdapterLayout((TensorSpec("output.weight", (1, 2), "uniform"),), ())
     update: Arrays = {"output.weight": np.zeros((1, 2), np.float32)}
-    assert release(layout, ALL, {}, update).parts == ("model",)
+    assert release(layout, ALL, {}, update, encoder(), 0).parts == ("model",)
     headed = AdapterLayout((*layout.tensors, TensorSpec("classifier.weight", (1, 1), "uniform")), ("classifier",))
     update["classifier.weight"] = np.zeros((1, 1), np.float32)
-    assert release(headed, ALL, {}, update).parts == ("model", "head")
+    assert release(headed, ALL, {}, update, encoder(), 0).parts == ("model", "head")
 
 
 @given(names=st.lists(st.text(max_size=200), min_size=1, max_size=5, unique=True))

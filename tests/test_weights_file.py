@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister import weights_file as module
-from cloister.aggregation.contribution import Vector
 from cloister.egress import write_adapter
 from cloister.errors import JobError
 from cloister.jobs import AdapterLayout, TensorSpec, initial_adapter
 from cloister.jobs.adapter import initial_values
+from cloister.vectors import Vector
 from cloister.weights_file import WeightsFile
 
 LAYOUT = AdapterLayout(

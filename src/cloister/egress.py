@@ -4,10 +4,11 @@
 1. Only the tensors that the job's layout names leave: same names, same shapes, float32, every value finite.
 2. Only metrics that the policy lists leave, each a finite number that such a metric can be. Others are dropped, not
    refused: a trainer may measure more than it may tell.
-3. What leaves is written anew from the checked values. Metadata, padding, stray keys and the order in which the trainer
-   wrote its file do not get through.
-4. How much may leave, and how large an update may be, is the policy's to say: what passed here is measured, and then
-   held against the policy by `cloister.policies.decide`.
+3. What leaves is written anew from the checked values, in the form that the job says (`cloister.wire`), and read once
+   more as the server will read it. Metadata, padding, stray keys and the order in which the trainer wrote its file do
+   not get through.
+4. How much may leave, and how large an update may be, is the policy's to say: what passed here is measured as the
+   server will see it, after rounding, and then held against the policy by `cloister.policies.decide`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from safetensors.numpy import load, save
 from cloister.errors import EgressError
 from cloister.jobs import METRICS, AdapterLayout
 from cloister.jobs.adapter import Arrays
+from cloister.vectors import Vector
+from cloister.wire import EncodedVector, Encoder, Schema, flatten
 
 _HEADER_BYTES_PER_TENSOR = 512
 
@@ -37,7 +40,7 @@ class Release:
     """What passed the gate.
 
     Attributes:
-        tensors: the update as safetensors; empty where only metrics leave.
+        tensors: the update, encoded; empty where only metrics leave.
         metrics: by name.
         norm: Euclidean (L2) norm of the update over all its tensors; None where only metrics leave.
         parts: of the update that leave, in the words of a policy; see `cloister.jobs.AdapterLayout.parts`.
@@ -117,30 +120,53 @@ def difference(trained: Arrays, received: Arrays) -> Arrays:
 
 
 def release(
-    layout: AdapterLayout, allowed: Collection[str], metrics: Mapping[str, float], update: Arrays | None
+    layout: AdapterLayout,
+    allowed: Collection[str],
+    metrics: Mapping[str, float],
+    update: Arrays,
+    encoder: Encoder,
+    seed: int,
 ) -> Release:
     """Write anew what may leave, and measure it.
 
     Args:
-        layout: the tensors of the job's adapter.
+        layout: the tensors that leave in this round.
         allowed: names of the metrics that may leave.
         metrics: what the trainer measured.
-        update: what it learnt; None where only metrics leave.
+        update: what it learnt, float32; None where only metrics leave.
+        encoder: makes of the update's values what travels.
+        seed: what its rounding is drawn from, see `cloister.wire.rounding_seed`.
 
     Raises:
         EgressError: where anything that would leave is not what it should be.
     """
     kept = permitted_metrics(metrics, allowed)
-    if update is None:
-        return Release(b"", kept)
-    tensors = write_adapter(update)
-    read_adapter(tensors, layout)
-    return Release(tensors, kept, norm_of(update), layout.parts)
+    schema = Schema.of(layout)
+    tensors = encoder.encode(_checked(update, schema), schema, seed).content
+    travelling = EncodedVector.open(tensors, encoder.codec, schema)
+    return Release(tensors, kept, _norm_of(travelling, schema), layout.parts)
 
 
-def norm_of(arrays: Arrays) -> float:
-    """Euclidean (L2) norm over all tensors together, summed in float64 so that it does not overflow."""
-    return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays.values()))
+def release_metrics(allowed: Collection[str], metrics: Mapping[str, float]) -> Release:
+    """What may leave where nothing was learnt; see `release`.
+
+    Raises:
+        EgressError: where a metric is not what it should be.
+    """
+    return Release(b"", permitted_metrics(metrics, allowed))
+
+
+def _checked(update: Arrays, schema: Schema) -> Vector:
+    vector = flatten(update, schema)
+    for name, place in schema.places.items():
+        if not np.isfinite(vector[place]).all():
+            raise EgressError(f"tensor `{name}` holds a value that is not finite")
+    return vector
+
+
+def _norm_of(travelling: EncodedVector, schema: Schema) -> float:
+    blocks = (travelling.block(number) for number in range(schema.blocks))
+    return math.sqrt(sum(float(np.sum(np.square(block, dtype=np.float64))) for block in blocks))
 
 
 def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) -> dict[str, float]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cloister.aggregation.contribution import BLOCK_VALUES, Vector
 from cloister.errors import JobError
 from cloister.files import sha256_of_file, write_pieces
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import Arrays
+from cloister.vectors import BLOCK_VALUES, Vector
 
 _VALUE_BYTES = 4
 _ALIGNMENT = 8
@@ -108,11 +108,17 @@ class WeightsFile:
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        spans = self._spans(part)
-        return WeightsFile.write(path, self.layout, _woven(self, spans, part.size, change))
+        return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change))
+
+    def part(self, part: AdapterLayout) -> WeightsPart:
+        """The tensors of ``part``, some or all of these, as a vector of their own.
+
+        Raises:
+            JobError: where ``part`` has a tensor that is none of these.
+        """
+        return WeightsPart(self, tuple(self._spans(part)))
 
     def _spans(self, part: AdapterLayout) -> list[tuple[int, int]]:
-        """Where the tensors of ``part`` lie in the vector, as start and stop; neighbours are one."""
         places, start = {}, 0
         for tensor in self.layout.tensors:
             places[tensor.name] = (start, start + tensor.size)
@@ -133,40 +139,55 @@ class WeightsFile:
         return sha256_of_file(self.path)
 
 
-def _woven(
-    old: WeightsFile, spans: list[tuple[int, int]], size: int, change: Callable[[int, Vector], Vector]
-) -> Iterable[Vector]:
-    """The whole new vector in pieces: what lies between ``spans`` as it was, and what lies in them changed."""
+@dataclass(frozen=True)
+class WeightsPart:
+    """Some tensors of a file, one after the other; a `cloister.vectors.Source`.
+
+    Attributes:
+        weights: the file.
+        spans: where they lie in its vector, as start and stop, in order.
+    """
+
+    weights: WeightsFile
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return sum(stop - start for start, stop in self.spans)
+
+    def block(self, number: int) -> Vector:
+        """Block ``number``, from 0, float32."""
+        first = number * BLOCK_VALUES
+        last, passed, pieces = min(first + BLOCK_VALUES, self.size), 0, [np.empty(0, np.float32)]
+        for start, stop in self.spans:
+            low, high = max(first, passed), min(last, passed + stop - start)
+            if low < high:
+                pieces.append(self.weights.read(start + low - passed, start + high - passed))
+            passed += stop - start
+        return pieces[-1] if len(pieces) == 2 else np.concatenate(pieces)
+
+
+def _woven(old: WeightsFile, part: WeightsPart, change: Callable[[int, Vector], Vector]) -> Iterable[Vector]:
+    """The whole new vector in pieces: what is not in ``part`` as it was, the rest changed."""
     done, number, held = 0, -1, np.empty(0, np.float32)  # `held`: what is left of the changed block
-    for begin, end in spans:
-        yield from _read_on(old, done, begin)
-        place = begin
-        while place < end:
+    for start, stop in part.spans:
+        yield from _read_on(old, done, start)
+        place = start
+        while place < stop:
             if not held.size:
                 number += 1
-                held = change(number, _gathered(old, spans, number, size))
-            step = min(end - place, held.size)
+                held = change(number, part.block(number))
+            step = min(stop - place, held.size)
             yield held[:step]
             held, place = held[step:], place + step
-        done = end
+        done = stop
     yield from _read_on(old, done, old.size)
 
 
 def _read_on(old: WeightsFile, start: int, stop: int) -> Iterable[Vector]:
     for place in range(start, stop, BLOCK_VALUES):
         yield old.read(place, min(place + BLOCK_VALUES, stop))
-
-
-def _gathered(old: WeightsFile, spans: list[tuple[int, int]], number: int, size: int) -> Vector:
-    """Block ``number`` of the vector that the ``spans`` make one after the other."""
-    start = number * BLOCK_VALUES
-    stop, skipped, pieces = min(start + BLOCK_VALUES, size), 0, []
-    for begin, end in spans:
-        low, high = max(start, skipped), min(stop, skipped + end - begin)
-        if low < high:
-            pieces.append(old.read(begin + low - skipped, begin + high - skipped))
-        skipped += end - begin
-    return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.float32), *pieces])
 
 
 def _header(layout: AdapterLayout) -> bytes:

@@ -55,7 +55,8 @@ from tests.federation_folder import (
 from tests.flare.gate_table import DENIALS, EXCUSES, NOON, NOT_COUNTED, NOTHING_LEAVES, POINTS, TABLE, Denial, Point
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, sign, zip_of
 from tests.flare.site_folder import tiny_base_model
-from tests.flare.test_site_job import TrainerInMemory, train
+from tests.flare.test_site_job import TrainerInMemory
+from tests.flare.wire_form import trained
 from tests.signed_policies import sign_policies
 
 _SUBMITTER = Submitter(PERSON, "institute", "data-scientist")
@@ -187,7 +188,7 @@ def _refusal_in_process(job: SiteJob, point: Point) -> str:
     if point == "egress":
         job.prepare()
         TrainerInMemory.last.answer = _moved
-        gate = lambda: train(job)  # noqa: E731 - a gate is one call
+        gate = lambda: trained(job)  # noqa: E731 - a gate is one call
     try:
         gate()
     except DeniedError as error:

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import gc
+import itertools
 import json
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,19 @@ import numpy as np
 import pytest
 
 from cloister.documents import Document, parse
-from cloister.egress import read_adapter, write_adapter
+from cloister.egress import write_adapter
 from cloister.errors import DeniedError, JobError
 from cloister.files import sha256_of
 from cloister.flare import round_files
-from cloister.flare import rounds as module
 from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
 from cloister.flare.rounds import Rounds
 from cloister.jobs import AdapterLayout, Job, initial_adapter
 from cloister.jobs.adapter import Arrays, TensorSpec
 from cloister.jobs.statistics import FeatureStatistics, Histogram, NumberSummary
+from cloister.wire import EncodedVector
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
+from tests.flare.wire_form import encoded
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2, 3), "uniform"), TensorSpec("b", (4,), "zeros")), ("classifier",))
 OTHER = AdapterLayout((TensorSpec("a", (2, 4), "uniform"),), ("classifier",))
@@ -60,7 +60,14 @@ def update_of(number: int, *, records: int = 18, **metrics: float) -> Update:
 
 
 def tensors(fill: float = 0.0, layout: AdapterLayout = LAYOUT) -> bytes:
-    return write_adapter({tensor.name: np.full(tensor.shape, fill, np.float32) for tensor in layout.tensors})
+    return encoded({tensor.name: np.full(tensor.shape, fill, np.float32) for tensor in layout.tensors}, layout)
+
+
+def with_value(value: float) -> bytes:
+    """An update whose sender did not look at its values."""
+    sound = tensors(1.5)
+    assert sound.endswith(np.float32(1.5).tobytes())
+    return sound[:-4] + np.float32(value).tobytes()
 
 
 def open_rounds(job: Document[Job], folder: Path, *, sites: list[str] | None = None) -> Rounds:
@@ -108,7 +115,7 @@ def state(rounds: Rounds, site: str) -> tuple[str, str]:
 
 
 def adapter(rounds: Rounds) -> Arrays:
-    return read_adapter(rounds.adapter_bytes(), LAYOUT)
+    return rounds._weights.current.arrays()
 
 
 # --- getting ready
@@ -313,7 +320,8 @@ def test_an_update_of_another_round_is_refused(job: Document[Job], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "blob", [tensors(float("nan")), tensors(float("inf")), tensors(layout=OTHER), b"", b"junk", tensors()[:-1]]
+    "blob",
+    [with_value(np.nan), with_value(np.inf), tensors(layout=OTHER), b"", b"junk", tensors()[:-1], tensors() + b"0"],
 )
 def test_a_bad_update_ends_one_sites_part_in_one_round_only(job: Document[Job], tmp_path: Path, blob: bytes) -> None:
     rounds = begun(job, tmp_path)
@@ -401,7 +409,7 @@ def test_an_exception_of_any_kind_ends_one_sites_part_only(
         raise KeyError("Ada Lovelace")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "read_adapter", stumble)
+        patched.setattr(EncodedVector, "check", stumble)
         assert not rounds.take("alpha", update_of(number), tensors())
     assert state(rounds, "alpha") == ("refused", "by the server: its answer cannot be understood")
     assert rounds.take("beta", update_of(number), tensors())
@@ -414,23 +422,50 @@ def test_what_a_site_says_cannot_steer_a_terminal(job: Document[Job], tmp_path: 
     assert state(rounds, "alpha")[1] == "no  [2J ]0;owned  !"
 
 
-def test_updates_are_not_kept_in_memory(job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[weakref.ref[np.ndarray]] = []
-    read = module.read_adapter
+def test_updates_lie_in_files_until_their_round_is_over(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    number, folder = opened(rounds), tmp_path / "cloister-work" / "updates"
+    came = tmp_path / "came"
+    came.write_bytes(tensors(1.0))
+    assert rounds.take("alpha", update_of(number), came)
+    assert rounds.take("beta", update_of(number), tensors(2.0))
+    assert not came.exists()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"alpha": tensors(1.0), "beta": tensors(2.0)}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    rounds.finish_round()
+    assert list(folder.iterdir()) == []
 
-    def watched(blob: bytes, layout: AdapterLayout) -> Arrays:
-        arrays = read(blob, layout)
-        seen.extend(weakref.ref(array) for array in arrays.values())
-        return arrays
 
-    monkeypatch.setattr(module, "read_adapter", watched)
+def test_a_file_of_an_answer_that_does_not_count_is_removed(job: Document[Job], tmp_path: Path) -> None:
     rounds = begun(job, tmp_path)
     number = opened(rounds)
-    for site in SITES:
-        rounds.take(site, update_of(number), tensors(1.0))
-    gc.collect()
-    assert len(seen) == 6
-    assert [each() for each in seen] == [None] * 6
+    for site, content in (("alpha", b"junk"), ("alpha", tensors()), ("nobody", tensors())):
+        came = tmp_path / "came"
+        came.write_bytes(content)
+        if site in SITES:
+            assert not rounds.take(site, update_of(number), came)
+        else:
+            with pytest.raises(KeyError):
+                rounds.take(site, update_of(number), came)
+        assert not came.exists()
+
+
+def test_in_which_order_updates_come_does_not_show(job: Document[Job], tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    updates = {
+        site: encoded({t.name: random.normal(size=t.shape).astype(np.float32) for t in LAYOUT.tensors}, LAYOUT)
+        for site in SITES
+    }
+    digests = set()
+    for turn, order in enumerate(itertools.permutations(SITES)):
+        rounds = begun(job, tmp_path / str(turn), {"alpha": 3, "beta": 7, "gamma": 11})
+        number = opened(rounds)
+        for site in order:
+            records = {"alpha": 3, "beta": 7, "gamma": 11}[site]
+            assert rounds.take(site, update_of(number, records=records), updates[site])
+        rounds.finish_round()
+        digests.add(rounds._weights.current.digest())
+    assert len(digests) == 1
 
 
 # --- measuring and choosing
@@ -516,7 +551,7 @@ def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path
         written = json.loads((folder / "state.json").read_text())
         assert len(written["history"]) == finished_rounds
         assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
-        assert [path.name for path in folder.glob("*.safetensors")] == [written["adapter"]]
+        assert [path.name for path in folder.glob("adapter-*.safetensors")] == [written["adapter"]]
         if finished_rounds == 2:
             break
         number = opened(rounds)
@@ -556,7 +591,7 @@ def test_the_result_is_a_folder_that_peft_reads(job: Document[Job], tmp_path: Pa
     result = finished(rounds, [0.1, 0.2], 0.3)
     folder = tmp_path / "cloister"
     blob = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
-    assert blob == rounds.adapter_bytes()
+    assert blob == write_adapter(adapter(rounds))
     assert result["adapter_sha256"] == sha256_of(blob)
     assert result["job_sha256"] == sha256_of(job.text)
     assert result["job"]["job"] == "tiny-triage"
@@ -575,7 +610,7 @@ def test_the_result_is_a_folder_that_peft_reads(job: Document[Job], tmp_path: Pa
 
 def test_the_chosen_adapter_is_the_one_that_was_measured(job: Document[Job], tmp_path: Path) -> None:
     rounds = begun(job, tmp_path)
-    first = rounds.adapter_bytes()
+    first = write_adapter(adapter(rounds))
     finished(rounds, [0.9, 0.2], 0.3)
     assert (tmp_path / "cloister" / "adapter" / "adapter_model.safetensors").read_bytes() == first
 

@@ -15,13 +15,13 @@ import safetensors.numpy
 from pyarrow import parquet
 
 from cloister.audit import Kind, entries
-from cloister.egress import read_adapter, write_adapter
+from cloister.egress import write_adapter
 from cloister.errors import CloisterError, DeniedError, EgressError, JobError, RecordsError, TrainerError
 from cloister.files import canonical_json, sha256_of
 from cloister.flare import site_job, standing
 from cloister.flare.exchange import Prepared
 from cloister.flare.site_job import SiteJob
-from cloister.jobs import AdapterLayout, initial_adapter
+from cloister.jobs import AdapterLayout
 from cloister.messages import Done, Evaluate, Setup, Train
 from cloister.policies import Rule
 from cloister.records.view.split import held_back
@@ -29,6 +29,7 @@ from cloister.sandbox import Enclosure, SandboxMode
 from tests.federation_folder import LABELS, SPLIT_KEY, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of, officers_keys
 from tests.flare.site_folder import NOW, admitted_job, app_of, make_site, open_job
+from tests.flare.wire_form import decoded, measured, tensors_of, trained, whole
 from tests.signed_policies import revoke_policy
 
 
@@ -37,7 +38,6 @@ class TrainerInMemory:
 
     def __init__(self, enclosure: Enclosure, setup: Setup, *, mode: SandboxMode, maximum_blob_bytes: int) -> None:
         self.enclosure, self.setup, self.mode = enclosure, setup, mode
-        self.layout = AdapterLayout((), ())
         self.restarts = 0
         self.closed = 0
         self.records = 4
@@ -79,11 +79,6 @@ def prepare(root: Path) -> tuple[SiteJob, Prepared]:
     return job, job.prepare()
 
 
-def train(job: SiteJob, number: int = 1) -> Any:
-    received = initial_adapter(job.layout, 7)
-    return job.train(number, write_adapter(received), received)
-
-
 # --- preparing
 
 
@@ -92,7 +87,7 @@ def test_a_site_announces_its_view_its_policy_and_its_tensors(root: Path, traine
     assert prepared.training + prepared.validation == 24
     assert prepared.policy == job.site.policies.digest
     assert prepared.sandbox == "bubblewrap"
-    assert AdapterLayout.from_json(prepared.layout) == job.layout
+    assert AdapterLayout.from_json(prepared.layout) == tensors_of(job)
     assert view(job).stat().st_mode & 0o777 == 0o700
 
 
@@ -260,9 +255,9 @@ def test_a_policy_revoked_meanwhile_stops_the_trainer_and_removes_the_view(
     assert view(job).exists()
     revoke_policy(root, "alpha", keys=officers_keys())
     gates = {
-        "train": lambda: job.train(1, b"", {}),
-        "evaluate": lambda: job.evaluate(3, b""),
-        "release": lambda: job._release({}, None, None),
+        "train": lambda: trained(job),
+        "evaluate": lambda: measured(job),
+        "release": lambda: job._release({}, None, None, 1),
     }
     with pytest.raises(DeniedError, match="was revoked"):
         gates[gate]()
@@ -285,7 +280,7 @@ def test_a_policy_revoked_while_a_round_is_trained_stops_its_update_and_the_trai
 
     trainer.last.answer = revoked
     with pytest.raises(DeniedError, match="was revoked"):
-        train(job)
+        trained(job)
     assert trainer.last.closed == 1
     assert not view(job).exists()
     assert job._sent == 0
@@ -295,10 +290,10 @@ def test_an_update_that_may_not_leave_ends_no_more_than_its_round(root: Path, tr
     job, _ = prepare(root)
     trainer.last.answer = lambda blob: b"junk"
     with pytest.raises(EgressError):
-        train(job)
+        trained(job)
     assert trainer.last.closed == 0
     trainer.last.answer = lambda blob: blob
-    assert train(job, 2)[0].round == 2
+    assert trained(job, 2)[0].round == 2
 
 
 def test_a_preparation_that_fails_at_its_end_leaves_nothing(
@@ -333,7 +328,7 @@ def test_a_check_of_revocations_that_throws_stops_a_job(
         raise RuntimeError("on purpose")
 
     monkeypatch.setattr(standing, "check_not_revoked", stumble)
-    for gate in (lambda: job.train(1, b"", {}), lambda: job.evaluate(3, b""), lambda: job._release({}, None, None)):
+    for gate in (lambda: trained(job), lambda: measured(job), lambda: job._release({}, None, None, 1)):
         with pytest.raises(RuntimeError):  # the executor makes a refusal of it; nothing was asked, nothing leaves
             gate()
     assert job._sent == 0
@@ -476,10 +471,10 @@ def test_an_update_is_what_the_trainer_added(root: Path, trainer: type[TrainerIn
     job, _ = prepare(root)
 
     trainer.last.answer = add_one
-    update, tensors = train(job)
+    update, tensors = trained(job)
     assert (update.round, update.records, update.restarts) == (1, 4, 0)
     assert update.metrics == {"accuracy": 0.5, "loss": 1.2, "train_loss": 1.5}
-    for value in read_adapter(tensors, job.layout).values():
+    for value in decoded(tensors, tensors_of(job)).values():
         np.testing.assert_allclose(value, 1.0, rtol=1e-6)
 
 
@@ -487,42 +482,42 @@ def test_only_metrics_of_the_policy_leave(tmp_path: Path, trainer: type[TrainerI
     chosen_by = {"select_by": {"metric": "loss", "mode": "minimum"}}
     root = make_site(tmp_path, policy={"may_leave": {"metrics": ["loss"]}}, job=chosen_by)
     job, _ = prepare(root)
-    assert train(job)[0].metrics == {"loss": 1.2}
-    train(job, 2)
-    assert job.evaluate(3, b"").metrics == {"loss": 1.2}
+    assert trained(job)[0].metrics == {"loss": 1.2}
+    trained(job, 2)
+    assert measured(job).metrics == {"loss": 1.2}
 
 
 def test_an_update_above_the_policys_bytes_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_bytes_per_round": 100}}))
     with pytest.raises(DeniedError, match=r"`update-size`: .* the 100 that may leave \(policies/alpha.yaml:\d+\)"):
-        train(job)
+        trained(job)
 
 
 def test_all_rounds_together_stay_within_the_policys_bytes(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
-    measured, _ = prepare(make_site(tmp_path / "measured"))
-    train(measured)
+    reference, _ = prepare(make_site(tmp_path / "measured"))
+    trained(reference)
     job, _ = prepare(
-        make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": measured._sent + 100}})
+        make_site(tmp_path / "kept", policy={"may_leave": {"maximum_bytes_per_job": reference._sent + 100}})
     )
-    train(job, 1)
+    trained(job, 1)
     with pytest.raises(DeniedError, match="`update-size`: with this round"):
-        train(job, 2)
-    assert job._sent == measured._sent  # what was refused has not left
-    job.evaluate(3, b"")
+        trained(job, 2)
+    assert job._sent == reference._sent  # what was refused has not left
+    measured(job)
 
 
 def test_an_update_that_is_too_long_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": {"maximum_norm": 1.0}}))
     trainer.last.answer = add_one
     with pytest.raises(DeniedError, match=r"`update-norm`: the update's norm may be 1, and is larger "):
-        train(job)
+        trained(job)
 
 
 def test_a_metric_beyond_the_policys_bounds_stays(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
     bounds = {"metric_bounds": {"accuracy": {"maximum": 0.4}}}
     job, _ = prepare(make_site(tmp_path, policy={"may_leave": bounds}))
     with pytest.raises(DeniedError, match=r"`metrics`: metric `accuracy` is above its maximum, 0\.4"):
-        train(job)
+        trained(job)
 
 
 def test_rows_that_the_policy_filters_out_are_not_trained_on(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
@@ -595,24 +590,24 @@ def test_a_round_of_fewer_records_than_the_policy_demands_stays(tmp_path: Path, 
     job.prepare()
     trainer.last.records = 3
     with pytest.raises(DeniedError, match="`round-records`: the round trained on fewer than 4 records"):
-        train(job)
+        trained(job)
     assert job._sent == 0
     trainer.last.records = 4
-    assert train(job, 2)[0].records == 4
-    assert job.evaluate(3, b"").records == 0  # nothing is trained there, and only metrics leave
+    assert trained(job, 2)[0].records == 4
+    assert measured(job).records == 0  # nothing is trained there, and only metrics leave
 
 
 def test_a_trainer_that_dies_again_and_again_is_asked_no_more(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(root)
     trainer.last.restarts = 2
-    assert train(job)[0].restarts == 2
+    assert trained(job)[0].restarts == 2
     trainer.last.restarts = 3
     asked: list[bytes] = []
     trainer.last.answer = lambda blob: asked.append(blob) or blob  # type: ignore[func-returns-value]
     with pytest.raises(JobError, match="died 3 times in this job"):
-        train(job, 2)
+        trained(job, 2)
     with pytest.raises(JobError, match="died 3 times in this job"):
-        job.evaluate(3, b"")
+        measured(job)
     assert asked == []
 
 
@@ -646,7 +641,7 @@ def test_the_clock_is_read_anew_at_every_gate(tmp_path: Path, trainer: type[Trai
     job.clock = iter([NOW] * asked + [NOW.replace(hour=19)]).__next__
     with pytest.raises(DeniedError, match="`hours`: jobs may run from 07:00 to 19:00 UTC on monday"):
         job.prepare()
-        train(job)
+        trained(job)
     assert job._sent == 0
 
 
@@ -655,10 +650,10 @@ def test_a_waiver_lets_a_long_update_out_and_no_broken_one(tmp_path: Path, train
     policy = {"may_leave": {"maximum_norm": 0.001}, "waivers": [waiver]}
     job, _ = prepare(make_site(tmp_path, policy=policy))
     trainer.last.answer = add_one
-    assert train(job)[0].round == 1
+    assert trained(job)[0].round == 1
     trainer.last.answer = not_finite
     with pytest.raises(EgressError, match="not finite"):
-        train(job, 2)
+        trained(job, 2)
 
 
 def not_finite(blob: bytes) -> bytes:
@@ -673,7 +668,7 @@ def test_a_gate_whose_own_code_fails_denies(
     broken = Rule("silo", lambda check: 1 / 0)  # type: ignore[arg-type, return-value]
     monkeypatch.setattr(importlib.import_module("cloister.policies.decide"), "RULES", (broken,))
     with pytest.raises(DeniedError, match="`silo`: the rule failed: ZeroDivisionError"):
-        train(job)
+        trained(job)
     assert job._sent == 0
 
 
@@ -690,52 +685,52 @@ def test_what_is_no_adapter_stays(root: Path, trainer: type[TrainerInMemory], an
     job, _ = prepare(root)
     trainer.last.answer = lambda blob: answer
     with pytest.raises(EgressError):
-        train(job)
+        trained(job)
 
 
 def test_a_trainer_cannot_claim_more_records_than_it_saw(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, prepared = prepare(root)
     trainer.last.records = prepared.training + 1
     with pytest.raises(EgressError, match="claims more records"):
-        train(job)
+        trained(job)
     trainer.last.records = prepared.training
-    assert train(job, 2)[0].records == prepared.training
+    assert trained(job, 2)[0].records == prepared.training
 
 
-@pytest.mark.parametrize("numbers", [[0], [3], [-1], [1, 1], [2, 1], [1, 2, 2], [10**9]])
+@pytest.mark.parametrize("numbers", [[0], [3], [1, 1], [2, 1], [1, 2, 2], [10**9]])
 def test_rounds_beyond_the_jobs_and_rounds_again_are_refused(
     root: Path, trainer: type[TrainerInMemory], numbers: list[int]
 ) -> None:
     job, _ = prepare(root)
     for number in numbers[:-1]:
-        train(job, number)
+        trained(job, number)
     with pytest.raises(DeniedError, match=f"asks for round {numbers[-1]} out of turn"):
-        train(job, numbers[-1])
+        trained(job, numbers[-1])
 
 
 def test_a_round_that_was_missed_does_no_harm(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(root)
-    assert train(job, 2)[0].round == 2
+    assert trained(job, 2)[0].round == 2
 
 
 def test_the_adapter_is_measured_once_and_at_the_end(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, _ = prepare(root)
     for number in (0, 1, 2, 4):
         with pytest.raises(DeniedError, match="out of turn"):
-            job.evaluate(number, b"")
-    assert job.evaluate(3, b"").round == 3
+            measured(job, number)
+    assert measured(job).round == 3
     with pytest.raises(DeniedError, match="out of turn"):
-        job.evaluate(3, b"")
+        measured(job)
     with pytest.raises(DeniedError, match="out of turn"):
-        train(job, 1)
+        trained(job, 1)
 
 
 def test_a_round_before_the_site_is_ready_is_refused(root: Path) -> None:
     job = open_job(root)
     with pytest.raises(JobError, match="before the site was ready"):
-        job.train(1, b"", {})
+        job.train(whole(1), b"")
     with pytest.raises(JobError, match="before the site was ready"):
-        job.evaluate(3, b"")
+        job.evaluate(whole(3), b"")
 
 
 # --- with the real trainer in the real sandbox
@@ -747,15 +742,13 @@ def test_the_real_trainer_trains_in_the_real_sandbox(tmp_path: Path) -> None:
     try:
         prepared = job.prepare()
         assert prepared.sandbox == "bubblewrap"
-        received = initial_adapter(job.layout, 7)
-        update, tensors = job.train(1, write_adapter(received), received)
+        update, tensors = trained(job)
         assert update.restarts == 0
         assert 1 <= update.records <= prepared.training
         assert set(update.metrics) == {"accuracy", "macro_f1", "loss", "train_loss"}
-        changes = read_adapter(tensors, job.layout)
+        changes = decoded(tensors, tensors_of(job))
         assert max(np.abs(change).max() for change in changes.values()) > 1e-4
-        measured = job.evaluate(3, write_adapter(received))
-        assert measured.metrics == pytest.approx(
+        assert measured(job).metrics == pytest.approx(
             {k: v for k, v in update.metrics.items() if k != "train_loss"}, abs=1e-5
         )
     finally:
@@ -772,8 +765,7 @@ def test_a_class_that_no_record_has_does_not_stop_the_real_trainer(tmp_path: Pat
     job = open_job(root)
     try:
         job.prepare()
-        received = initial_adapter(job.layout, 7)
-        update, _ = job.train(1, write_adapter(received), received)
+        update, _ = trained(job)
         assert 0 <= update.metrics["accuracy"] <= 1
     finally:
         job.close()

@@ -53,7 +53,7 @@ def begin(trainer: SiteTrainer) -> Process:
 
     layout = AdapterLayout((TensorSpec("a", (2, 3), "zeros"),), ())
     protected = (trainer.private.parent,)
-    trainer.start(make, layout, trainer.private / "model", protected, SandboxMode.BUBBLEWRAP)
+    trainer.start(make, layout, trainer.private / "model", protected, SandboxMode.BUBBLEWRAP, maximum_blob_bytes=1000)
     return made[0]
 
 

@@ -18,6 +18,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cloister.documents import Model
 from cloister.errors import JobError
 from cloister.files import sha256_of
+from cloister.jobs.compression import CodecName
+from cloister.jobs.live_tensors import Factor
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.names import Sha256
 
@@ -35,16 +37,37 @@ class TaskName(StrEnum):
     EVALUATE = "evaluate"  # measure the adapter
 
 
+class Sent(Model):
+    """What the payload of a task holds of the weights.
+
+    Attributes:
+        version: of the weights that the site has afterwards: the number of the round that made them, 0 for the first.
+        kind: `whole`: every tensor as it is; `values`: some tensors as they are, the others stay; `differences`: what
+            is added to some tensors.
+        base: the version that the site must have before; None with `whole`.
+        without: the low-rank factor that is left out.
+        codec: how the payload is encoded.
+    """
+
+    version: int = Field(ge=0)
+    kind: Literal["whole", "values", "differences"]
+    base: int | None = Field(default=None, ge=0)
+    without: Factor | None = None
+    codec: CodecName
+
+
 class Ask(Model):
     """The message of a task.
 
     Attributes:
         round: 1-based; 0 for `prepare` and `settle`.
         statistics: of the features, over all sites; with `settle` alone.
+        weights: what the payload is; with `train` and `evaluate` alone.
     """
 
     round: int = Field(ge=0)
     statistics: FeatureStatistics | None = None
+    weights: Sent | None = None
 
 
 class Prepared(Model):

@@ -26,7 +26,6 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from cloister.audit import Fact, Kind, Log
-from cloister.egress import read_adapter
 from cloister.errors import CloisterError, DeniedError, EgressError, JobError, SandboxError, TrainerError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_site, record_failure, sign_log
@@ -117,7 +116,7 @@ class TrainingExecutor(Executor):
     def _answer(
         self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
     ) -> tuple[Reply, bytes]:
-        ask, adapter = read_task(shareable)
+        ask, payload = read_task(shareable)
         task = TaskName(task_name)
         if task is TaskName.PREPARE:
             if self._opened:  # a second beginning would let the server ask for every round again
@@ -132,10 +131,9 @@ class TrainingExecutor(Executor):
             if (statistics := ask.statistics) is None:
                 raise JobError("the server does not say what the features are like")
             return self._watched(abort_signal, lambda: job.settle(statistics)), b""
-        received = read_adapter(adapter, job.agreed)
         if task is TaskName.TRAIN:
-            return self._watched(abort_signal, lambda: job.train(ask.round, adapter, received))
-        return self._watched(abort_signal, lambda: job.evaluate(ask.round, adapter)), b""
+            return self._watched(abort_signal, lambda: job.train(ask, payload))
+        return self._watched(abort_signal, lambda: job.evaluate(ask, payload)), b""
 
     def _watched(self, abort_signal: Signal, work: Callable[[], T]) -> T:
         """Do ``work``, and stop the trainer when the job is aborted meanwhile."""

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloister.files import json_text, private_folder, sha256_of, write_atomically, write_json
+from cloister.files import json_text, private_folder, write_atomically, write_json
 from cloister.flare.result import RESULT_FILE
+from cloister.weights_file import WeightsFile
 
 
 class RoundFiles:
@@ -22,42 +24,50 @@ class RoundFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)
 
-    def write_state(self, adapter: bytes, history: list[dict[str, Any]]) -> None:
-        """Write adapter, then state: a server that dies between the two still finds the round before.
+    @property
+    def best(self) -> Path:
+        """The weights that measured best so far."""
+        return self.folder / "best.safetensors"
+
+    def write_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
+        """Write down that ``weights``, which lie in this folder, are the newest, and forget older ones.
 
         Args:
-            adapter: the current one as safetensors.
+            weights: already durable, so a server that dies before the state is written finds the round before.
             history: what is known of each finished round.
         """
-        name = f"adapter-{len(history):04d}.safetensors"
-        write_atomically(self.folder / name, adapter)
-        state = {"adapter": name, "sha256": sha256_of(adapter), "history": history}
+        state = {"adapter": weights.path.name, "sha256": weights.digest(), "history": history}
         write_atomically(self.folder / "state.json", json_text(state))
         for old in self.folder.glob("adapter-*.safetensors"):
-            if old.name != name:
+            if old.name != weights.path.name:
                 old.unlink()
 
-    def write_result(
-        self, result: Mapping[str, Any], adapter: bytes | None = None, config: Mapping[str, Any] | None = None
-    ) -> None:
+    def keep_best(self, weights: WeightsFile) -> None:
+        """Keep ``weights`` as the best so far; the file is named once more, not copied, as it never changes."""
+        draft = self.folder / "best.new"
+        draft.unlink(missing_ok=True)
+        os.link(weights.path, draft)
+        draft.replace(self.best)
+
+    def write_result(self, result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         """Write the folder with the tensors, whole or not at all, then the result.
 
         Args:
             result: what is told of the job.
-            adapter: the chosen tensors as safetensors; None for a job that trains nothing.
-            config: `adapter_config.json`, for low-rank adaptation PEFT's.
+            config: `adapter_config.json`, for low-rank adaptation PEFT's; None for a job that trains nothing.
         """
-        if adapter is not None:
-            self._write_adapter(adapter, config or {})
+        if config is not None:
+            self._write_adapter(config)
         write_json(self.folder / RESULT_FILE, result)
 
-    def _write_adapter(self, adapter: bytes, config: Mapping[str, Any]) -> None:
+    def _write_adapter(self, config: Mapping[str, Any]) -> None:
         folder = self.folder / "adapter.new"
         shutil.rmtree(folder, ignore_errors=True)
         private_folder(folder)
-        write_atomically(folder / "adapter_model.safetensors", adapter)
+        os.link(self.best, folder / "adapter_model.safetensors")
         write_json(folder / "adapter_config.json", config)
         folder.replace(self.folder / "adapter")
+        self.best.unlink()
 
     def write_failure(self, progress: Mapping[str, Any]) -> None:
         """Write why the job failed."""

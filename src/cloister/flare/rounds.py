@@ -10,26 +10,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloister.aggregation import WeightedMean, mean_of_metrics
+from cloister.aggregation import mean_of_metrics
 from cloister.documents import Document
-from cloister.egress import permitted_metrics, read_adapter, write_adapter
+from cloister.egress import permitted_metrics
 from cloister.errors import CloisterError, EgressError, JobError
-from cloister.files import canonical_json, sha256_of
-from cloister.flare.exchange import Prepared, Refusal, Reply, Settled, TaskName, Update
+from cloister.files import canonical_json, sha256_of, sha256_of_file
+from cloister.flare.asked_sites import asked_sites
+from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Settled, TaskName, Update
+from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.quorum import check_minimum, check_release
 from cloister.flare.round_files import RoundFiles
+from cloister.flare.round_weights import RoundWeights
 from cloister.flare.site_progress import SiteProgress
-from cloister.jobs import METRICS, AdapterLayout, Job, Selection, adapter_config, initial_adapter
-from cloister.jobs.adapter import Arrays
+from cloister.jobs import METRICS, AdapterLayout, Job, Selection, adapter_config
 from cloister.jobs.statistics import FeatureStatistics, answers, pooled
 
 _log = logging.getLogger(__name__)
 
-# The server keeps a few adapters in memory and sums in float64; a layout is a site's word, so it needs a bound.
+# Every round is written to disk, once for each site; a layout is a site's word, so it needs a bound.
 _MAXIMUM_ADAPTER_BYTES = 4 << 30
 
 _PHASES = {
@@ -38,6 +41,21 @@ _PHASES = {
     TaskName.TRAIN: "training",
     TaskName.EVALUATE: "measuring",
 }
+
+
+@dataclass(frozen=True)
+class Task:
+    """What some sites are asked in one go.
+
+    Attributes:
+        sites: who is asked, sorted.
+        ask: what.
+        payload: encoded weights, as ``ask`` says; empty where there are none.
+    """
+
+    sites: tuple[str, ...]
+    ask: Ask
+    payload: Payload = b""
 
 
 class Rounds:
@@ -56,6 +74,7 @@ class Rounds:
         self.last = self.job.federation.rounds
         self._job_id = job_id
         self._files = RoundFiles(folder)
+        self._weights = RoundWeights(document, self._files.folder, folder.with_name(f"{folder.name}-work"))
         self._lock = threading.RLock()
         self._sites = {site: SiteProgress() for site in sites}
         self._phase = "preparing"
@@ -66,12 +85,12 @@ class Rounds:
         self._round_started = self._started
         self._layout: AdapterLayout | None = None
         self._statistics: FeatureStatistics | None = None
-        self._adapter: Arrays = {}
-        self._mean: WeightedMean | None = None
+        self._open = False
+        self._asked: frozenset[str] = frozenset()
         self._measured: dict[str, tuple[dict[str, float], int]] = {}
         self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
         self._history: list[dict[str, Any]] = []
-        self._best: tuple[int, float, bytes] | None = None
+        self._best: tuple[int, float] | None = None
 
     @property
     def invited(self) -> list[str]:
@@ -84,9 +103,34 @@ class Rounds:
         with self._lock:
             return sorted(name for name, site in self._sites.items() if site.prepared)
 
+    def asked(self, number: int) -> list[str]:
+        """The sites of round ``number``, from 1: those taking part, or as many of them as the job asks in a round."""
+        count = self.job.federation.sites_per_round
+        return asked_sites(self.taking_part, count, seed=self.job.seed, number=number)
+
+    def tasks(self, number: int, sites: Iterable[str]) -> list[Task]:
+        """What ``sites`` are sent to train or measure the newest weights in round ``number``; some need more."""
+        with self._lock:
+            return [
+                Task(names, Ask(round=number, weights=sent), path) for names, sent, path in self._weights.tasks(sites)
+            ]
+
+    def is_enough(self) -> bool:
+        """Whether as many sites have given their update as the job waits for; False where it waits for all."""
+        enough = self.job.federation.enough_sites
+        with self._lock:
+            return enough is not None and self._phase == "training" and self._weights.updates >= enough
+
+    def late(self, site: str) -> None:
+        """Note that an answer came from ``site`` after its round was over; it changes nothing else."""
+        with self._lock:
+            if site in self._sites:
+                self._sites[site].late += 1
+
     def ask(self, task: TaskName, number: int, sites: list[str]) -> None:
         """Note that ``sites`` are being asked."""
         with self._lock:
+            self._asked = frozenset(sites)
             self._phase = _PHASES[task]
             self._round = min(number, self.last)
             self._round_started = time.time()
@@ -99,31 +143,40 @@ class Rounds:
         with self._lock:
             self._sites[site].state, self._sites[site].reason = "absent", reason
 
-    def take(self, site: str, reply: Reply, tensors: bytes) -> bool:
-        """Take one site's answer; returns whether it counts. A site answers once."""
-        with self._lock:
-            progress = self._sites[site]
-            if progress.state != self._phase:
+    def take(self, site: str, reply: Reply, payload: Payload) -> bool:
+        """Take one site's answer; returns whether it counts. A site answers once.
+
+        A file in ``payload`` is taken over, or removed.
+        """
+        try:
+            with self._lock:
+                return self._take(site, reply, payload)
+        finally:
+            discard(payload)
+
+    def _take(self, site: str, reply: Reply, payload: Payload) -> bool:
+        progress = self._sites[site]
+        if progress.state != self._phase:
+            return False
+        try:
+            if isinstance(reply, Refusal):
+                progress.state, progress.reason = "refused", _one_line(reply.reason)
+                progress.denied = reply.denied
                 return False
-            try:
-                if isinstance(reply, Refusal):
-                    progress.state, progress.reason = "refused", _one_line(reply.reason)
-                    progress.denied = reply.denied
-                    return False
-                if isinstance(reply, Prepared):
-                    self._take_prepared(progress, reply)
-                elif isinstance(reply, Settled):
-                    self._take_settled(progress, reply)
-                else:
-                    self._take_update(site, progress, reply, tensors)
-            except CloisterError as error:
-                progress.state, progress.reason = "refused", f"by the server: {error}"
-                return False
-            except Exception:  # noqa: BLE001 - a gate: what one site sends must not end the others' job
-                _log.exception("the answer of site %s could not be taken", site)
-                progress.state, progress.reason = "refused", "by the server: its answer cannot be understood"
-                return False
-            return True
+            if isinstance(reply, Prepared):
+                self._take_prepared(progress, reply)
+            elif isinstance(reply, Settled):
+                self._take_settled(progress, reply)
+            else:
+                self._take_update(site, progress, reply, payload)
+        except CloisterError as error:
+            progress.state, progress.reason = "refused", f"by the server: {error}"
+            return False
+        except Exception:  # noqa: BLE001 - a gate: what one site sends must not end the others' job
+            _log.exception("the answer of site %s could not be taken", site)
+            progress.state, progress.reason = "refused", "by the server: its answer cannot be understood"
+            return False
+        return True
 
     def _take_prepared(self, progress: SiteProgress, reply: Prepared) -> None:
         if self._phase != "preparing":
@@ -146,8 +199,8 @@ class Rounds:
         progress.prepared = progress.prepared.model_copy(update={"layout": reply.layout})
         progress.state = "ready"
 
-    def _take_update(self, site: str, progress: SiteProgress, reply: Update, tensors: bytes) -> None:
-        prepared, layout = progress.prepared, self._agreed()
+    def _take_update(self, site: str, progress: SiteProgress, reply: Update, payload: Payload) -> None:
+        prepared = progress.prepared
         if prepared is None:
             raise EgressError("the site sent an update without having announced its records")
         if reply.round != (self._round if self._phase == "training" else self.last + 1):
@@ -156,15 +209,13 @@ class Rounds:
         if self._phase == "training":
             if not 1 <= reply.records <= prepared.training:
                 raise EgressError(f"the site claims {reply.records} records and announced {prepared.training}")
-            update = read_adapter(tensors, layout)
-            if self._mean is None:
+            if not self._open:
                 raise JobError("no round is open")
-            self._mean.add(update, reply.records)
-            progress.bytes_received += len(tensors)
+            progress.bytes_received += self._weights.take(site, reply.records, payload)
             progress.rounds += 1
             if "train_loss" in metrics:
                 self._train_losses[site] = ({"train_loss": metrics.pop("train_loss")}, reply.records)
-        elif tensors:
+        elif size_of(payload):
             raise EgressError("the site sent tensors where none were asked for")
         self._measured[site] = (metrics, prepared.validation)
         progress.metrics, progress.state, progress.restarts = metrics, "done", reply.restarts
@@ -216,20 +267,18 @@ class Rounds:
             if first is None or first.layout is None:
                 raise JobError("no site is ready")
             self._layout = AdapterLayout.from_json(first.layout)
-            self._adapter = initial_adapter(self._layout, self.job.seed)
-            self._files.write_state(self.adapter_bytes(), self._history)
+            self._weights.begin(self._layout)
+            self._files.write_state(self._weights.current, self._history)
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
         with self._lock:
             if len(self._history) >= self.last:
                 return None
-            self._mean = WeightedMean(self._agreed())
-            return len(self._history) + 1
-
-    def adapter_bytes(self) -> bytes:
-        """The current adapter as safetensors."""
-        return write_adapter(self._adapter)
+            number = len(self._history) + 1
+            self._weights.open(number)
+            self._open = True
+            return number
 
     def finish_round(self) -> None:
         """Close the round: choose, aggregate, write.
@@ -238,14 +287,14 @@ class Rounds:
             JobError: where too few updates came.
         """
         with self._lock:
-            mean, self._mean = self._mean, None
-            if mean is None:
+            if not self._open:
                 raise JobError("no round is open")
+            self._open = False
             said = f"gave an update in round {self._round}"
-            check_minimum(self._sites, self.job.federation.minimum_sites, mean.updates, said)
+            check_minimum(self._sites, self.job.federation.minimum_sites, self._weights.updates, said)
             check_release(self._sites, [name for name, site in self._sites.items() if site.state == "done"])
             self._score(self._round - 1)
-            self._adapter = mean.applied_to(self._adapter)
+            self._weights.close_round()
             loss = mean_of_metrics(self._train_losses).get("train_loss")
             self._history.append(
                 {
@@ -257,7 +306,7 @@ class Rounds:
                     "seconds": round(time.time() - self._round_started, 3),
                 }
             )
-            self._files.write_state(self.adapter_bytes(), self._history)
+            self._files.write_state(self._weights.current, self._history)
 
     def _by_site(self) -> dict[str, dict[str, float]]:
         return {site: metrics for site, (metrics, _) in sorted(self._measured.items())}
@@ -270,7 +319,8 @@ class Rounds:
             return
         better = self._best is None or (value > self._best[1] if chosen_by.mode == "maximum" else value < self._best[1])
         if better:
-            self._best = (version, value, self.adapter_bytes())
+            self._best = (version, value)
+            self._files.keep_best(self._weights.known)
 
     @property
     def _chosen_by(self) -> Selection:
@@ -300,14 +350,16 @@ class Rounds:
             if self._best is None:
                 message = f"no site may tell `{self._chosen_by.metric}`, so no round can be chosen"
                 raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
-            version, value, blob = self._best
+            version, value = self._best
+            digest = sha256_of_file(self._files.best)
             if before_writing:
-                before_writing(sha256_of(blob), version)
+                before_writing(digest, version)
             self._phase = "completed"
             chosen = {"round": version, "metric": self._chosen_by.metric, "value": value}
-            result = self._result() | {"chosen": chosen, "after": final, "adapter_sha256": sha256_of(blob)}
+            result = self._result() | {"chosen": chosen, "after": final, "adapter_sha256": digest}
             result["after_by_site"] = self._by_site()
-            self._files.write_result(result, blob, adapter_config(self.job, self._agreed()))
+            self._files.write_result(result, adapter_config(self.job, self._agreed()))
+            self._weights.close()
 
     def finish_described(self, before_writing: Callable[[str, int], None] | None = None) -> None:
         """Write what the features are like, which is all that a job of task `statistics` gives.
@@ -344,6 +396,7 @@ class Rounds:
         """Note why the job failed, and whether it was that policies said no."""
         with self._lock:
             self._phase, self._reason, self._denied = "failed", reason, denied
+            self._weights.close()
             self._files.write_failure(self.progress())
 
     def progress(self) -> dict[str, Any]:

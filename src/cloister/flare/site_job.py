@@ -19,23 +19,24 @@ from cloister import egress
 from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
-from cloister.errors import DeniedError, EgressError, JobError
+from cloister.errors import DeniedError, EgressError
 from cloister.files import private_folder
 from cloister.flare.admitted import Admitted
 from cloister.flare.audit_log import facts_of_decision, log_of_site
 from cloister.flare.base_model import check_base_model, find_base_model
-from cloister.flare.exchange import Prepared, Settled, Update
+from cloister.flare.exchange import Ask, Prepared, Settled, Update
 from cloister.flare.job_folder import App
+from cloister.flare.payload import Payload
+from cloister.flare.site_exchange import Learnt, SiteExchange, opened
 from cloister.flare.site_trainer import SiteTrainer
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
 from cloister.flare.turns import Turns
 from cloister.flare.view_facts import audit_facts, view_facts
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
-from cloister.jobs.adapter import Arrays
 from cloister.jobs.statistics import FeatureStatistics, covers
 from cloister.messages import Evaluate, Train
-from cloister.policies import Leaving, Request, ViewFacts, decide
+from cloister.policies import Leaving, Request, ViewFacts, decide, rank_at
 from cloister.records import ViewManifest, ViewRequest, describe_view, split_key, write_view
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
@@ -53,8 +54,8 @@ class SiteJob:
         admitted: under whom and which policy it was admitted.
         site: the site's documents, as they were when the job was admitted.
         base_model: folder of the site's own base model; None where the job declares a network.
-        layout: the tensors that are exchanged, worked out from the site's own base model, or from the job and what its
-            features are like over all sites; None before that is known.
+        exchange: the tensors that are exchanged, worked out from the site's own base model, or from the job and what
+            its features are like over all sites; None before that is known.
         private: folder for view, training code and trainer's log; removed at the end, except for the log.
         clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
         log: the site's audit log.
@@ -73,7 +74,7 @@ class SiteJob:
     clock: Callable[[], datetime]
     log: Log
     code: Code | None = None
-    layout: AdapterLayout | None = None
+    exchange: SiteExchange | None = None
     trainer: SiteTrainer = field(init=False)
     turns: Turns = field(init=False)
     norm: float | None = None
@@ -169,10 +170,14 @@ class SiteJob:
             self.close()
             raise
 
-    def _start(self, layout: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
-        self.layout = layout
-        self.trainer.start(Trainer, layout, self.base_model, self._protected, self.admitted.mode, statistics)
-        return layout
+    def _start(self, network: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
+        """Start the trainer of ``network``; returns the tensors that are exchanged of it."""
+        self.exchange = exchange = SiteExchange(self.document, self.settings.site, network)
+        most = egress.maximum_blob_bytes(exchange.blob_layout)
+        self.trainer.start(
+            Trainer, network, self.base_model, self._protected, self.admitted.mode, statistics, maximum_blob_bytes=most
+        )
+        return exchange.layout
 
     @property
     def _protected(self) -> tuple[Path, ...]:
@@ -181,7 +186,7 @@ class SiteJob:
     def _layout(self) -> AdapterLayout:
         """The tensors of a job that needs no description of features; of images a sandboxed process tells them."""
         if self.job.imaging is None:
-            return layout_of(self.job, base_model=self.base_model)
+            return layout_of(self.job, base_model=self.base_model, rank=rank_at(self.job, self.site.policies))
         log = self.trainer.private / "trainer.log"
         return network_layout(self.job, self.base_model, mode=self.admitted.mode, log=log, protected=self._protected)
 
@@ -196,50 +201,46 @@ class SiteJob:
         self._sent += size
         return described
 
-    @property
-    def agreed(self) -> AdapterLayout:
-        """The tensors that are exchanged.
-
-        Raises:
-            JobError: before they are known.
-        """
-        if self.layout is None:
-            raise JobError("the server asked for a round before the site was ready")
-        return self.layout
-
-    def train(self, number: int, adapter: bytes, received: Arrays) -> tuple[Update, bytes]:
+    def train(self, ask: Ask, payload: Payload) -> tuple[Update, bytes]:
         """One round.
 
         Args:
-            number: the round, from 1.
-            adapter: what the server sent, as safetensors.
-            received: the same as arrays.
+            ask: which one, and what the payload holds.
+            payload: what the server sent of the weights.
 
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
-        self.trainer.check_restarts()
-        self._check_standing()
-        self.turns.train(number)
+        exchange = self._before(ask, self.turns.train)
+        received, request = exchange.receive(ask, payload)
         begun = time.monotonic()
-        done, blob = self.trainer.ask(Train(round=number), adapter)
-        _log.info("round %d: the trainer took %.3f s", number, time.monotonic() - begun)
-        update = egress.difference(egress.read_adapter(blob, self.agreed), received)
-        released = self._release(done.metrics, update, done.records)
-        return self._update(number, done.records, dict(released.metrics)), released.tensors
+        done, blob = self.trainer.ask(Train(round=ask.round, frozen=exchange.frozen(ask.round)), request)
+        _log.info("round %d: the trainer took %.3f s", ask.round, time.monotonic() - begun)
+        learnt = exchange.learnt(blob, received, ask.round)
+        released = self._release(done.metrics, learnt, done.records, ask.round)
+        exchange.left(learnt)
+        return self._update(ask.round, done.records, dict(released.metrics)), released.tensors
 
-    def evaluate(self, number: int, adapter: bytes) -> Update:
+    def evaluate(self, ask: Ask, payload: Payload) -> Update:
         """Measure the adapter.
 
+        Args:
+            ask: what the payload holds.
+            payload: what the server sent of the weights.
+
         Raises:
             CloisterError: where the trainer fails twice, or what it gives may not leave.
         """
+        exchange = self._before(ask, self.turns.evaluate)
+        done, _ = self.trainer.ask(Evaluate(), exchange.receive(ask, payload)[1])
+        released = self._release(done.metrics, None, None, ask.round)
+        return self._update(ask.round, done.records, dict(released.metrics))
+
+    def _before(self, ask: Ask, turn: Callable[[int], None]) -> SiteExchange:
         self.trainer.check_restarts()
         self._check_standing()
-        self.turns.evaluate(number)
-        done, _ = self.trainer.ask(Evaluate(), adapter)
-        released = self._release(done.metrics, None, None)
-        return self._update(number, done.records, dict(released.metrics))
+        turn(ask.round)
+        return opened(self.exchange)
 
     def close(self) -> None:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
@@ -265,11 +266,22 @@ class SiteJob:
         self._decide()
         return manifest
 
-    def _release(self, metrics: Mapping[str, float], update: Arrays | None, records: int | None) -> Release:
+    def _release(
+        self, metrics: Mapping[str, float], learnt: Learnt | None, records: int | None, number: int
+    ) -> Release:
         """The egress gate: what is left is what the job's tensors and metrics can be, and the policy lets it out."""
-        released = egress.release(self.agreed, self.site.policies.allowed_metrics, metrics, update)
-        size, norm = released.bytes, released.norm
-        self._decide(Leaving(size, self._sent, norm, released.metrics, released.parts, records))
+        exchange, allowed = opened(self.exchange), self.site.policies.allowed_metrics
+        try:
+            if learnt is None:
+                released = egress.release_metrics(allowed, metrics)
+            else:
+                seed = exchange.seed(number)
+                released = egress.release(learnt.live, allowed, metrics, learnt.update, exchange.encoder, seed)
+            size, norm = released.bytes, released.norm
+            self._decide(Leaving(size, self._sent, norm, released.metrics, released.parts, records))
+        except BaseException:
+            exchange.stayed()
+            raise
         self._sent += released.bytes
         self.norm = released.norm
         return released

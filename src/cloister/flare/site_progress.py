@@ -22,6 +22,7 @@ class SiteProgress:
         bytes_received: tensors that came from it, in all rounds.
         rounds: rounds that its update counted in.
         restarts: of its trainer.
+        late: answers that came after their round was over.
     """
 
     state: str = "invited"
@@ -32,6 +33,7 @@ class SiteProgress:
     bytes_received: int = 0
     rounds: int = 0
     restarts: int = 0
+    late: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -49,4 +51,5 @@ class SiteProgress:
             "bytes": self.bytes_received,
             "rounds": self.rounds,
             "restarts": self.restarts,
+            "late": self.late,
         }

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloister import egress
 from cloister.errors import JobError
 from cloister.jobs import AdapterLayout, Code, Job
 from cloister.jobs.statistics import FeatureStatistics
@@ -68,7 +67,7 @@ class SiteTrainer:
             message = f"the trainer died {MAXIMUM_RESTARTS} times in this job, so the site does no further round of it"
             raise JobError(message)
 
-    def start(
+    def start(  # noqa: PLR0913 - what a trainer needs, each by its name
         self,
         make: Callable[..., Trainer],
         layout: AdapterLayout,
@@ -76,16 +75,19 @@ class SiteTrainer:
         protected: tuple[Path, ...],
         mode: SandboxMode,
         statistics: FeatureStatistics | None = None,
+        *,
+        maximum_blob_bytes: int,
     ) -> None:
         """Start the process, and wait until it has read the view.
 
         Args:
             make: makes the process.
-            layout: the tensors that are exchanged.
+            layout: the tensors of what is trained.
             base_model: folder with the base model; None where the job declares a network of its own.
             protected: what may not be visible inside.
             mode: how it is isolated.
             statistics: of the features, over all sites, where the task needs them.
+            maximum_blob_bytes: the longest blob that is read from it, bytes.
 
         Raises:
             CloisterError: where it cannot be started, or the job was stopped meanwhile.
@@ -93,13 +95,12 @@ class SiteTrainer:
         # This process handles the job's own code as text and never imports it.
         code = None if self.code is None else self.code.write(self.private / "code")
         enclosure = Enclosure(self.view, base_model, protected, self._limits(), self.private / "trainer.log", code)
-        most = egress.maximum_blob_bytes(layout)
         setup = self._setup(layout, base_model, statistics)
         with self._closing:
             if self._closed:  # while the view was being written: whoever closed the job found no trainer to stop
                 self._clear()
                 raise JobError("the job was stopped")
-            self.process = process = make(enclosure, setup, mode=mode, maximum_blob_bytes=most)
+            self.process = process = make(enclosure, setup, mode=mode, maximum_blob_bytes=maximum_blob_bytes)
         process.start(_START_SECONDS)
 
     def ask(self, message: Train | Evaluate, adapter: bytes) -> tuple[Done, bytes]:
@@ -130,6 +131,7 @@ class SiteTrainer:
             view=self.view,
             base_model=base_model,
             statistics=statistics,
+            aggregation=self.job.aggregation,
             threads=self.silo.capacity.threads,
         )
 

@@ -10,7 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cloister.documents import Model
 from cloister.errors import JobError
+from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.architecture import Architecture
+from cloister.jobs.combinations import objections
+from cloister.jobs.compression import Compression
 from cloister.jobs.dataset import DatasetRef
 from cloister.jobs.imaging import Imaging
 from cloister.jobs.method import Method
@@ -74,12 +77,16 @@ class FederationPlan(Model):
         sites: who is asked; every site whose silo has the dataset where not given.
         rounds: how many; of a job that trains, it must be said.
         minimum_sites: fewer updates than this by the deadline fail the job.
+        sites_per_round: so many are drawn for each round, by the job's seed; all are asked where not given.
+        enough_sites: a round ends when so many have given their update; all are waited for where not given.
         round_deadline_seconds: updates that come later are not waited for.
     """
 
     sites: tuple[SiteName, ...] = ()
     rounds: int = Field(default=1, ge=1, le=1000)
     minimum_sites: int = Field(default=2, ge=1, le=200)
+    sites_per_round: int | None = Field(default=None, ge=1, le=200)
+    enough_sites: int | None = Field(default=None, ge=1, le=200)
     round_deadline_seconds: int = Field(default=600, ge=5, le=7 * 24 * 3600)
 
     @model_validator(mode="after")
@@ -88,6 +95,14 @@ class FederationPlan(Model):
             raise ValueError("names a site twice in `sites`")
         if self.sites and len(self.sites) < self.minimum_sites:
             raise ValueError(f"asks {len(self.sites)} sites yet needs `minimum_sites: {self.minimum_sites}`")
+        for key in ("sites_per_round", "enough_sites"):
+            value = getattr(self, key)
+            if value is not None and value < self.minimum_sites:
+                raise ValueError(f"says `{key}: {value}` yet needs `minimum_sites: {self.minimum_sites}`")
+        if self.enough_sites is not None and self.enough_sites > (self.sites_per_round or self.enough_sites):
+            raise ValueError("says `enough_sites` above its `sites_per_round`")
+        if self.sites and max(self.sites_per_round or 1, self.enough_sites or 1) > len(self.sites):
+            raise ValueError(f"names {len(self.sites)} sites, fewer than `sites_per_round` or `enough_sites` says")
         return self
 
 
@@ -147,6 +162,8 @@ class Job(Model):
         imaging: the form that images are brought to; for tasks with images, and needed there.
         method: how it is trained.
         training: what each site does in a round.
+        aggregation: how the sites' updates become the next weights.
+        compression: in what form values travel.
         select_by: which round is the result; None for a job that trains nothing.
         code: folder of the training code that it brings; the built-in trainer where not given.
     """
@@ -161,6 +178,8 @@ class Job(Model):
     method: Method | None = None
     training: Training | None = None
     federation: FederationPlan
+    aggregation: Aggregation = Field(default_factory=Aggregation)
+    compression: Compression = Field(default_factory=Compression)
     select_by: Selection | None = Field(default_factory=_selection_of)
     code: CodeFolder | None = None
 
@@ -213,8 +232,8 @@ class Job(Model):
         """What an update consists of, in the words of a policy: `adapter` or `model`, and `head`."""
         if self.method is None:
             return ()
-        whole = "adapter" if self.method.lora is not None else "model"
-        return (whole, "head") if self.form.head and self.base_model is not None else (whole,)
+        part = self.method.part
+        return (part, "head") if self.form.head and self.base_model is not None else (part,)
 
     @model_validator(mode="after")
     def _columns_fit_the_task(self) -> Self:
@@ -237,6 +256,9 @@ class Job(Model):
             for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+            for key in ("aggregation", "compression"):
+                if key in self.model_fields_set:
+                    raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
             if self.federation.rounds != 1:
                 raise ValueError(f"of task {self.task} has one round and no more")
             return self
@@ -247,6 +269,9 @@ class Job(Model):
             raise ValueError(f"of task {self.task} needs `rounds` in `federation`")
         self._check_network()
         self._check_training()
+        own_code = self.code is not None
+        for why in objections(self.way, self.aggregation, self.compression, self.federation, own_code=own_code):
+            raise ValueError(why)
         return self
 
     def _check_network(self) -> None:
@@ -261,9 +286,10 @@ class Job(Model):
             raise ValueError(
                 f"of task {self.task} needs {' or '.join(f'`{way}`' for way in ways)}, and one of them only"
             )
-        if self.architecture is not None and self.way.lora is not None:
-            raise ValueError("adapts a base model with `lora`, and names none; say `full: {}`")
         images = "image" in self.dataset.roles
+        packing = self.plan.packing
+        if said := self.way.objection(base_model=self.base_model is not None, images=images, packing=packing):
+            raise ValueError(said)
         if images != (self.imaging is not None):
             raise ValueError(f"of task {self.task} {'needs' if images else 'may not give'} `imaging`")
         if self.select_by is not None and self.select_by.metric not in form.metrics:

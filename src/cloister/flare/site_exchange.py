@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What passes between server and trainer at a site: weights down, an update up, and what stays here in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloister.documents import Document
+from cloister.errors import JobError
+from cloister.files import sha256_of
+from cloister.flare.exchange import Ask
+from cloister.flare.payload import Payload
+from cloister.flare.site_weights import SiteWeights
+from cloister.flare.trainer_blob import blob_layout, join, split
+from cloister.jobs import AdapterLayout, Job
+from cloister.jobs.adapter import Arrays
+from cloister.jobs.kept_tensors import exchanged_layout, first_kept, kept_layout
+from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
+from cloister.wire import CODECS, Encoder, rounding_seed
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a trainer learnt in a round.
+
+    Attributes:
+        update: what it added to the weights that came, by the names in `live`.
+        live: the tensors that leave in this round.
+        kept: what stays at the site.
+    """
+
+    update: Arrays
+    live: AdapterLayout
+    kept: Arrays
+
+
+class SiteExchange:
+    """The tensors of one job at one site, from round to round.
+
+    Args:
+        document: the job.
+        site: the site's name.
+        network: the tensors of what is trained.
+
+    Attributes:
+        layout: the tensors that the job exchanges.
+        encoder: makes of an update what travels.
+    """
+
+    def __init__(self, document: Document[Job], site: str, network: AdapterLayout) -> None:
+        self._job, self._site, self._digest = document.value, site, sha256_of(document.text)
+        how = self._job.aggregation
+        self.layout = exchanged_layout(how, network)
+        self._kept_layout = kept_layout(how, network)
+        self._kept = first_kept(how, network, self._job.seed)
+        self._weights = SiteWeights(self.layout)
+        self.encoder = self._new_encoder()
+
+    @property
+    def blob_layout(self) -> AdapterLayout:
+        """All tensors that pass between the site and its trainer."""
+        return blob_layout(self.layout, self._kept_layout)
+
+    def frozen(self, number: int) -> Factor | None:
+        """The low-rank factor that is not trained in round ``number``, from 1."""
+        return frozen_factor(self._job.aggregation.factors, number)
+
+    def receive(self, ask: Ask, payload: Payload) -> tuple[Arrays, bytes]:
+        """Take over what the server sent; returns its weights, and what the trainer is given.
+
+        Raises:
+            CloisterError: where it is not what the server says it is.
+        """
+        received = self._weights.take(ask.weights, payload)
+        return received, join(received, self._kept)
+
+    def learnt(self, blob: bytes, received: Arrays, number: int) -> Learnt:
+        """Tell apart what the trainer gave back in round ``number``.
+
+        Raises:
+            EgressError: where it is not exactly the job's tensors, all finite.
+        """
+        apart = split(blob, self.layout, self._kept_layout)
+        live = live_layout(self.layout, self.frozen(number))
+        update = {tensor.name: apart.exchanged[tensor.name] - received[tensor.name] for tensor in live.tensors}
+        return Learnt(update, live, apart.kept)
+
+    def left(self, learnt: Learnt) -> None:
+        """Note that the update left the site: only now the trainer's kept tensors are the site's."""
+        self._kept = learnt.kept
+
+    def stayed(self) -> None:
+        """Note that the update did not leave: what rounding took is counted from what was sent, and this was not."""
+        self.encoder = self._new_encoder()
+
+    def seed(self, number: int) -> int:
+        """What rounding is drawn from in round ``number``; the same wherever the same document runs."""
+        return rounding_seed(self._digest, self._site, number, "up")
+
+    def _new_encoder(self) -> Encoder:
+        plan = self._job.compression
+        return Encoder(CODECS[plan.up], error_feedback=plan.error_feedback)
+
+
+def opened(exchange: SiteExchange | None) -> SiteExchange:
+    """``exchange`` itself.
+
+    Raises:
+        JobError: before the site's tensors are known.
+    """
+    if exchange is None:
+        raise JobError("the server asked for a round before the site was ready")
+    return exchange
