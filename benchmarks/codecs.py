@@ -4,8 +4,9 @@
 Run it: .venv/bin/python benchmarks/codecs.py [--values 10000000] [--repeat 5]
 
 One vector of Gaussian values, everything in one run; times are the processor's, not the clock's, so that other work on
-the machine shows less. Encoding is everything that a sender does: looking at every value, rounding, packing; decoding is
-everything that a receiver does, with every check. NVFlare's forms are those of its quantisation filters. They need bitsandbytes, which NVFlare does not install:
+the machine shows less. Encoding is all that a sender does: looking at every value, rounding, packing. Decoding is
+everything that a receiver does, with every check. NVFlare's forms are those of its quantisation filters, which need
+bitsandbytes. NVFlare does not install it:
 
     pip install --no-deps --target FOLDER bitsandbytes      and run it with PYTHONPATH=FOLDER
 

@@ -122,9 +122,12 @@ def test_a_file_that_was_cut_after_it_was_opened_is_refused(tmp_path: Path) -> N
         vector.check()
 
 
-@pytest.mark.parametrize("name", ["int8", "int4"])
-def test_a_round_costs_less_than_two_bytes_a_tensor_besides_its_values(name: str) -> None:
-    assert 22 + 4 <= 48
-    codec = next(codec for codec in CODECS.values() if codec.name == name)
-    nothing = Encoder(codec, error_feedback=False).encode(np.zeros(73_728, np.float32), schema_of(73_728), 1)
-    assert len(nothing.content) < 2 * 24 + 24
+def test_what_is_said_besides_values_is_less_than_two_bytes_a_tensor() -> None:
+    """Of an adapter of all-MiniLM-L6-v2 with 24 tensors."""
+    values = 73_728
+    exact = Encoder(CODECS["float32"], error_feedback=False).encode(np.ones(values, np.float32), schema_of(values), 1)
+    assert len(exact.content) - 4 * values == 26
+    # Of zeros even what zstd needs to say that they are all alike.
+    for codec in (codec for codec in CODECS.values() if not codec.lossless):
+        zeros = Encoder(codec, error_feedback=False).encode(np.zeros(values, np.float32), schema_of(values), 1)
+        assert len(zeros.content) < 70
