@@ -8,6 +8,11 @@ from cloister.policies import rank_at
 from tests.policies.world import World
 
 
+def content_with(world: World, least: int) -> None:
+    world.job["method"]["lora"]["minimum_rank"] = least
+    world.job["aggregation"] = {"factors": "refactored"}
+
+
 def rank(world: World) -> int | None:
     return rank_at(world.request().job.value, world.policies())
 
@@ -27,7 +32,9 @@ def rank(world: World) -> int | None:
 def test_is_what_is_asked_or_what_both_grant(
     world: World, asked: int, minimum: int | None, own: int, floor: int, found: int
 ) -> None:
-    world.job["method"]["lora"] |= {"rank": asked} | ({"minimum_rank": minimum} if minimum else {})
+    world.job["method"]["lora"]["rank"] = asked
+    if minimum:
+        content_with(world, minimum)
     world.site["methods"]["lora"]["maximum_rank"] = own
     world.baseline["methods"]["lora"]["maximum_rank"] = floor
     assert rank(world) == found
@@ -36,7 +43,8 @@ def test_is_what_is_asked_or_what_both_grant(
 
 @pytest.mark.parametrize(("minimum", "own", "floor"), [(None, 7, 16), (None, 16, 7), (3, 2, 16), (3, 16, 2)])
 def test_less_than_the_job_needs_is_denied(world: World, minimum: int | None, own: int, floor: int) -> None:
-    world.job["method"]["lora"] |= {"minimum_rank": minimum} if minimum else {}
+    if minimum:
+        content_with(world, minimum)
     world.site["methods"]["lora"]["maximum_rank"] = own
     world.baseline["methods"]["lora"]["maximum_rank"] = floor
     with pytest.raises(DeniedError) as caught:

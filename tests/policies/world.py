@@ -65,6 +65,10 @@ _GRANTS: Tree = {
     ],
     "methods": {
         "lora": {"maximum_rank": 16, "targets": ["query", "value"]},
+        "ia3": {"targets": ["key", "value"]},
+        "prompt": {"maximum_tokens": 20},
+        "prefix": {"maximum_tokens": 10},
+        "bitfit": {},
         "full": {"networks": ["base-model", "mlp"]},
     },
     "training": {

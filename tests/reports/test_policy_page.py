@@ -45,6 +45,10 @@ WHOLE: dict[str, Any] = {
     "base_models": [{"name": "minilm", "sha256": "a" * 64, "licence": "mit"}],
     "methods": {
         "lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["dora"]},
+        "ia3": {"targets": ["query"]},
+        "prompt": {"maximum_tokens": 20},
+        "prefix": {"maximum_tokens": 10},
+        "bitfit": {},
         "full": {"networks": ["mlp"]},
     },
     "training": {
@@ -71,10 +75,12 @@ WHOLE: dict[str, Any] = {
     "waivers": [{"rule": "training", "reason": "a pilot", "by": "omar", "until": "2026-10-10", "jobs": ["one"]}],
 }
 
+METHODS: dict[str, Any] = WHOLE["methods"]
 OTHER: dict[str, Any] = {
     "extends": None,  # cannot be otherwise in a site's policy
     "language": None,  # there is one
     "secure_aggregation": None,  # there is one word for it
+    "bitfit": None,  # it is granted, or not
     "valid_from": "2025-02-02",
     "valid_until": "2028-02-02",
     "until": "2026-09-09",
@@ -114,7 +120,7 @@ def words(tree: dict[str, Any]) -> str:
 
 
 def leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    if isinstance(tree, dict):
+    if isinstance(tree, dict) and tree:
         for key, value in tree.items():
             yield from leaves(value, (*path, key))
     elif isinstance(tree, list) and tree and isinstance(tree[0], dict):
@@ -206,29 +212,18 @@ def floor(**changes: Any) -> tuple[str, ...]:
         ({"purposes": ["care"]}, "`purposes`: the baseline does not grant `research`."),
         ({"aggregation": {"minimum_sites": 5}}, "`aggregation.minimum_sites`: `3` here, `5` in the baseline"),
         (
-            {
-                "methods": {
-                    "lora": {"maximum_rank": 4, "targets": ["query"], "variants": ["dora"]},
-                    "full": {"networks": ["mlp"]},
-                }
-            },
+            {"methods": {**METHODS, "lora": {"maximum_rank": 4, "targets": ["query"], "variants": ["dora"]}}},
             "`methods.lora.maximum_rank`: `16` here, `4`",
         ),
+        ({"methods": {key: METHODS[key] for key in METHODS if key != "full"}}, "the baseline does not grant `full`"),
+        ({"methods": {key: METHODS[key] for key in METHODS if key != "ia3"}}, "the baseline does not grant `ia3`"),
+        ({"methods": {**METHODS, "prompt": {"maximum_tokens": 5}}}, "`methods.prompt.maximum_tokens`: `20` here, `5`"),
         (
-            {"methods": {"lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["dora"]}}},
-            "the baseline does not grant `full`",
-        ),
-        (
-            {"methods": {"lora": {"maximum_rank": 16, "targets": ["query"]}, "full": {"networks": ["mlp"]}}},
+            {"methods": {**METHODS, "lora": {"maximum_rank": 16, "targets": ["query"]}}},
             "`methods.lora`: the baseline does not grant `variants`.",
         ),
         (
-            {
-                "methods": {
-                    "lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["rslora"]},
-                    "full": {"networks": ["mlp"]},
-                }
-            },
+            {"methods": {**METHODS, "lora": {"maximum_rank": 16, "targets": ["query"], "variants": ["rslora"]}}},
             "`methods.lora.variants`: the baseline does not grant `dora`.",
         ),
         (

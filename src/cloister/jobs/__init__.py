@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trained (`jobs/*.yaml`), and the adapter that such a job exchanges."""
 
-from cloister.jobs.adapter import AdapterLayout, TensorSpec, adapter_config, finished_adapter, initial_adapter, rank_in
+from cloister.jobs.adapter import AdapterLayout, TensorSpec, finished_adapter, initial_adapter, rank_in
 from cloister.jobs.architecture import Architecture
 from cloister.jobs.code import Code, code_of
 from cloister.jobs.dataset import DatasetRef
@@ -10,6 +10,7 @@ from cloister.jobs.layout import layout_of
 from cloister.jobs.method import Full, Lora, Method
 from cloister.jobs.metrics import METRICS, Metric
 from cloister.jobs.model import BaseModelRef, FederationPlan, Job, Selection, Training
+from cloister.jobs.peft_config import adapter_config
 from cloister.jobs.tasks import FORMS, ROLE_KINDS, Task
 
 __all__ = [

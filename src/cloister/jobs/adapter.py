@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors that a job exchanges: their names and shapes, their first values, and how the result is described.
+"""The tensors that a job exchanges: their names and shapes, and their first values.
 
-They are the factors of a low-rank adapter and its head, or every weight of a network. Of a base model that is trained
-whole they are what is added to its weights, so that the server need not have it; so they are of the lengths that DoRA
-trains, and what they are added to comes with the layout.
+They are what is added to a base model and its head, or a network's own weights. Of a base model's own weights they are
+what is added to them, so that the server need not have it; so they are of the lengths that DoRA trains, and what these
+are added to comes with the layout.
 """
 
 from __future__ import annotations
@@ -18,15 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cloister.files import canonical_json, sha256_of
-from cloister.jobs.model import Job
-from cloister.jobs.tasks import Task
-
-PEFT_TASKS: Mapping[Task, str] = {
-    Task.TEXT_CLASSIFICATION: "SEQ_CLS",
-    Task.TOKEN_CLASSIFICATION: "TOKEN_CLS",
-    Task.CAUSAL_LANGUAGE_MODELLING: "CAUSAL_LM",
-}
-"""What PEFT calls the tasks of base models."""
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -55,7 +46,8 @@ class TensorSpec:
 
 
 Part = Literal["adapter", "model", "head"]
-"""What a policy calls the parts of an update: low-rank factors, a network's own weights, layers that the job adds."""
+"""What a policy calls the parts of an update: what is added to a base model, a network's own weights, layers that the
+job adds."""
 
 _DRAWN_AT_ONCE = 1 << 20  # values
 
@@ -65,8 +57,13 @@ FACTOR_A, FACTOR_B = ".lora_A.weight", ".lora_B.weight"
 MAGNITUDE = ".lora_magnitude_vector"
 """How the name of the lengths that DoRA trains ends."""
 
-_ADAPTER = (FACTOR_A, FACTOR_B, MAGNITUDE)
-_PEFT_PREFIX = "base_model.model."
+IA3 = ".ia3_l"
+"""How the name of the factors of IA³ ends."""
+
+PROMPT = "prompt_embeddings"
+"""The name of virtual tokens' embeddings, or of their keys and values."""
+
+_ADAPTER = (FACTOR_A, FACTOR_B, MAGNITUDE, IA3, PROMPT)
 
 CONTROL = "control."
 """How the name of a control variate begins; that of the tensor that it belongs to follows."""
@@ -101,8 +98,7 @@ class AdapterLayout:
 
     def part_of(self, tensor: TensorSpec) -> Part:
         """Which part of an update ``tensor`` is; a control variate is of the same as what it belongs to."""
-        name = tensor.name.removeprefix(CONTROL).removeprefix(_PEFT_PREFIX)
-        if name.split(".")[0] in self.head_modules:
+        if module_of(tensor.name.removeprefix(CONTROL)) in self.head_modules:
             return "head"
         return "adapter" if tensor.name.endswith(_ADAPTER) else "model"
 
@@ -161,6 +157,11 @@ class AdapterLayout:
         return sha256_of(canonical_json(self.to_json()))
 
 
+def module_of(name: str) -> str:
+    """The first word of a tensor's or a parameter's ``name`` below what PEFT puts before it."""
+    return name.removeprefix("base_model.").removeprefix("model.").split(".", maxsplit=1)[0]
+
+
 def rank_in(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     """The rank of the low-rank factors among tensors of these ``shapes``; None where there are none."""
     return next((shape[0] for name, shape in shapes.items() if name.endswith(FACTOR_A)), None)
@@ -191,7 +192,7 @@ def initial_adapter(layout: AdapterLayout, seed: int) -> Arrays:
 
 
 def initial_values(layout: AdapterLayout, seed: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The adapter that the first round starts from: no change to the base model, and a small random head.
+    """What the first round starts from: no change to the base model, or a small one, and a small random head.
 
     `uniform` is Kaiming's with a = sqrt(5), as `peft` draws A and PyTorch linear maps and convolutions:
     U(-1/sqrt(n), 1/sqrt(n)) for a fan-in of n, which is the product of all dimensions but the first. `normal` is
@@ -213,31 +214,3 @@ def _drawn(random: np.random.Generator, tensor: TensorSpec, count: int) -> npt.N
     if tensor.start == "normal":
         return random.normal(0.0, 0.02, count).astype(np.float32)
     return np.full(count, tensor.start == "ones", np.float32)
-
-
-def adapter_config(job: Job, layout: AdapterLayout) -> dict[str, Any]:
-    """What lies beside the result's tensors: for low-rank adaptation what `peft` reads as `adapter_config.json`.
-
-    Where every weight was trained there is nothing that `peft` could read: the file says what the tensors are.
-    """
-    lora = job.way.lora
-    if lora is None or job.base_model is None:
-        network = None if job.architecture is None else job.architecture.model_dump(mode="json", exclude_none=True)
-        base = None if job.base_model is None else job.base_model.model_dump(mode="json")
-        meaning = "weights" if base is None else "difference from the base model's weights"
-        return {"task": job.task.value, "tensors": meaning, "base_model": base, "architecture": network}
-    return {
-        "peft_type": "LORA",
-        "task_type": PEFT_TASKS.get(job.task),
-        "base_model_name_or_path": job.base_model.name,
-        "r": lora.rank,
-        "lora_alpha": lora.alpha,
-        "lora_dropout": lora.dropout,
-        "use_rslora": lora.rslora,
-        "use_dora": lora.dora,
-        "target_modules": sorted(lora.targets),
-        "modules_to_save": sorted(layout.head_modules) or None,
-        "bias": "none",
-        "fan_in_fan_out": layout.transposed,
-        "inference_mode": True,
-    }

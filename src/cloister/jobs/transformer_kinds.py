@@ -34,6 +34,7 @@ class TransformerKind:
         output: of the layer that gives tokens, which only language models have.
         tied: whether the output's weight is the embedding's, where the configuration does not say.
         transposed: whether weights of linear layers have the input first, as GPT-2's `Conv1D` has.
+        virtual_tokens: whether PEFT can put tokens before its texts.
     """
 
     encoder: str
@@ -44,6 +45,7 @@ class TransformerKind:
     output: str = ""
     tied: bool = False
     transposed: bool = False
+    virtual_tokens: bool = True
 
     @cached_property
     def layer_pattern(self) -> re.Pattern[str]:
@@ -102,6 +104,7 @@ KINDS: Mapping[str, TransformerKind] = {
             Task.TEXT_CLASSIFICATION: (("pre_classifier", HIDDEN), ("classifier", CLASSES)),
             Task.TOKEN_CLASSIFICATION: _ONE_LAYER,
         },
+        virtual_tokens=False,
     ),
     "gpt2": TransformerKind(
         "transformer",

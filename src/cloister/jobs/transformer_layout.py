@@ -5,9 +5,9 @@ A site must know which tensors may leave before any training code runs, and the 
 without loading the base model. Both take the answer from here: the names and shapes of a safetensors header
 (https://huggingface.co/docs/safetensors#format), the job's method and the number of classes. No model is built.
 
-Of low-rank adaptation the names are those of `peft.get_peft_model_state_dict`; where every weight is trained, those of
-the model's `state_dict`, a weight that stands in two places once, by the first of its names. Of DoRA alone the adapted
-weights' values are read as well, for their rows' lengths.
+Where something is added to the base model the names are those of `peft.get_peft_model_state_dict`; where its own
+weights are trained, those of the model's `state_dict`, a weight that stands in two places once, by the first of its
+names. Of DoRA alone the adapted weights' values are read as well, for their rows' lengths.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from cloister.errors import RecordsError
-from cloister.jobs.adapter import FACTOR_A, FACTOR_B, MAGNITUDE, AdapterLayout, TensorSpec
-from cloister.jobs.method import Lora
+from cloister.jobs.adapter import MAGNITUDE, AdapterLayout, TensorSpec
+from cloister.jobs.method_tensors import LAYERS, bias_tensors, ia3_tensors, lora_tensors, virtual_tensors
 from cloister.jobs.model import Job
 from cloister.jobs.row_lengths import row_lengths
 from cloister.jobs.safetensors_header import read_header
 from cloister.jobs.tags import tags_of
 from cloister.jobs.tasks import Task
 from cloister.jobs.transformer_kinds import CLASSES, KINDS, TransformerKind
-
-_PREFIX = "base_model.model"
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -42,12 +40,14 @@ class _Configuration:
         hidden: size of what a layer gives.
         layers: how many are used; a file may hold more. None where the configuration does not say.
         tied: whether the output's weight is the embedding's.
+        keys: size of what all heads of a layer's attention have as a token's keys, or as its values.
     """
 
     kind: TransformerKind
     hidden: int
     layers: int | None
     tied: bool
+    keys: int
 
 
 def transformer_layout(base_model: Path, job: Job, rank: int | None = None) -> AdapterLayout:
@@ -62,36 +62,61 @@ def transformer_layout(base_model: Path, job: Job, rank: int | None = None) -> A
         RecordsError: where the folder holds no base model that can be trained as the job says.
     """
     config = _configuration(base_model, job)
-    kind, lora = config.kind, job.way.lora
+    kind = config.kind
     file = base_model / "model.safetensors"
     header = read_header(file)
     linear, other = _weights(header, config, job)
     if kind.output and not config.tied and f"{kind.output}.weight" not in other:
         hint = "take the checkpoint of the whole language model"
         raise RecordsError(f"base model `{base_model.name}` lacks its output layer `{kind.output}`", hint=hint)
-    if lora is None:
-        if not linear:
-            raise RecordsError(f"base model `{base_model.name}` has no layers", hint="are these its weights?")
-        tensors = [TensorSpec(name, shape, "zeros") for name, shape in {**linear, **other}.items()]
-    else:
-        tensors = _factors(linear, lora, base_model.name, rank or lora.rank, transposed=kind.transposed)
+    if not linear:
+        raise RecordsError(f"base model `{base_model.name}` has no layers", hint="are these its weights?")
+    tensors = _trained(job, config, linear, other, base_model.name, rank)
     heads = kind.heads[job.task]
-    prefix = "" if lora is None else f"{_PREFIX}."
     for name, size in heads:
         rows = _classes(job) if size == CLASSES else config.hidden
         tensors += [
-            TensorSpec(f"{prefix}{name}.weight", (rows, config.hidden), "normal"),
-            TensorSpec(f"{prefix}{name}.bias", (rows,), "zeros"),
+            TensorSpec(f"{_before_head(job)}{name}.weight", (rows, config.hidden), "normal"),
+            TensorSpec(f"{_before_head(job)}{name}.bias", (rows,), "zeros"),
         ]
     modules = tuple(dict.fromkeys(name.split(".")[0] for name, _ in heads))
     tensors.sort(key=lambda tensor: tensor.name)
     bases = []
     for name in (tensor.name for tensor in tensors if tensor.name.endswith(MAGNITUDE)):
-        full_name = f"{name.removeprefix(f'{_PREFIX}.').removesuffix(MAGNITUDE)}.weight"
+        full_name = f"{name.removeprefix(LAYERS).removesuffix(MAGNITUDE)}.weight"
         stored = full_name if full_name in header else full_name.removeprefix(f"{kind.encoder}.")
         bases.append((name, row_lengths(file, stored, transposed=kind.transposed)))
-    transposed = lora is not None and kind.transposed
+    transposed = kind.transposed and job.way.name in ("lora", "ia3")
     return AdapterLayout(tuple(tensors), modules, transposed=transposed, bases=tuple(bases))
+
+
+def _trained(
+    job: Job, config: _Configuration, linear: Shapes, other: Shapes, base_model: str, rank: int | None
+) -> list[TensorSpec]:
+    """What is exchanged beside the head."""
+    way, kind = job.way, config.kind
+    if way.lora is not None:
+        return lora_tensors(linear, way.lora, base_model, rank or way.lora.rank, transposed=kind.transposed)
+    if way.ia3 is not None:
+        return ia3_tensors(linear, way.ia3, base_model, transposed=kind.transposed)
+    if way.bitfit is not None:
+        return bias_tensors({**linear, **other}, base_model)
+    if way.full is not None:
+        return [TensorSpec(name, shape, "zeros") for name, shape in {**linear, **other}.items()]
+    if not kind.virtual_tokens:
+        known = sorted(name for name, each in KINDS.items() if each.virtual_tokens and job.task in each.heads)
+        hint = f"base models of these types can: {', '.join(known)}"
+        raise RecordsError(f"base model `{base_model}` cannot be trained with `{way.name}`", hint=hint)
+    if config.layers is None:
+        raise RecordsError(f"base model `{base_model}` does not say how many layers it has")
+    return virtual_tensors(way, config.hidden, 2 * config.layers * config.keys)
+
+
+def _before_head(job: Job) -> str:
+    """What PEFT puts before the names of a head's weights."""
+    if job.way.part == "model":
+        return ""
+    return "base_model." if job.way.virtual_tokens else LAYERS
 
 
 def _configuration(base_model: Path, job: Job) -> _Configuration:
@@ -105,6 +130,7 @@ def _configuration(base_model: Path, job: Job) -> _Configuration:
             raise ValueError("no sensible `model_type` or `hidden_size`")
         if (layers is not None and type(layers) is not int) or not isinstance(tied, bool | None):
             raise ValueError("no sensible `num_hidden_layers` or `tie_word_embeddings`")
+        keys = _keys(config, hidden)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordsError(f"base model `{base_model}` has no readable config.json: {error}") from error
     kind = KINDS.get(name)
@@ -112,7 +138,20 @@ def _configuration(base_model: Path, job: Job) -> _Configuration:
         known = ", ".join(sorted(name for name, each in KINDS.items() if job.task in each.heads))
         hint = f"known: {known}" if known else ""
         raise RecordsError(f"base models of type `{name}` cannot be adapted for {job.task}", hint=hint)
-    return _Configuration(kind, hidden, layers, kind.tied if tied is None else tied)
+    return _Configuration(kind, hidden, layers, kind.tied if tied is None else tied, keys)
+
+
+def _keys(config: Mapping[str, Any], hidden: int) -> int:
+    """Size of a token's keys, of all heads of one layer's attention together."""
+    heads = _first_of(config, "num_attention_heads", "n_heads", "n_head")
+    heads = 1 if heads is None else heads
+    groups = heads if config.get("num_key_value_heads") is None else config["num_key_value_heads"]
+    if any(type(each) is not int or each < 1 for each in (heads, groups)):
+        raise ValueError("no sensible `num_attention_heads` or `num_key_value_heads`")
+    width = hidden // heads if config.get("head_dim") is None else config["head_dim"]
+    if type(width) is not int or width < 1:
+        raise ValueError("no sensible `head_dim`")
+    return groups * width
 
 
 def _first_of(config: Mapping[str, Any], *keys: str) -> Any:
@@ -142,28 +181,3 @@ def _weights(header: Mapping[str, tuple[int, ...]], config: _Configuration, job:
         elif kind.output and full_name == f"{kind.output}.weight" and not config.tied:
             other[full_name] = shape
     return linear, other
-
-
-def _factors(layers: Shapes, lora: Lora, base_model: str, rank: int, *, transposed: bool) -> list[TensorSpec]:
-    tensors: list[TensorSpec] = []
-    for target in lora.targets:
-        chosen = [name for name in layers if f".{name}".endswith(f".{target}.weight")]
-        if not chosen:
-            known = ", ".join(f"`{name}`" for name in dict.fromkeys(_last_word(name) for name in layers))
-            raise RecordsError(
-                f"base model `{base_model}` has no linear layer `{target}`", hint=f"it has {known or 'none'}"
-            )
-        for layer in chosen:
-            rows, columns = reversed(layers[layer]) if transposed else layers[layer]
-            stem = f"{_PREFIX}.{layer.removesuffix('.weight')}"
-            tensors += [
-                TensorSpec(f"{stem}{FACTOR_A}", (rank, columns), "uniform"),
-                TensorSpec(f"{stem}{FACTOR_B}", (rows, rank), "zeros"),
-            ]
-            if lora.dora:
-                tensors.append(TensorSpec(f"{stem}{MAGNITUDE}", (rows,), "zeros"))
-    return list({tensor.name: tensor for tensor in tensors}.values())
-
-
-def _last_word(layer: str) -> str:
-    return layer.removesuffix(".weight").rpartition(".")[2]

@@ -143,6 +143,30 @@ class LoraGrant(Section):
     variants: tuple[LoraVariant, ...] | None = None
 
 
+class Ia3Grant(Section):
+    """Which layers' values may be scaled.
+
+    Attributes:
+        targets: layers, as jobs name them.
+    """
+
+    targets: tuple[ModulePath, ...] = Field(max_length=100)
+
+
+class VirtualTokensGrant(Section):
+    """How many tokens may be learnt that stand before each text.
+
+    Attributes:
+        maximum_tokens: what leaves a site grows with it.
+    """
+
+    maximum_tokens: int = Field(ge=1, le=256)
+
+
+class BitFitGrant(Section):
+    """A base model's biases may be trained; there is nothing to say of it."""
+
+
 class FullGrant(Section):
     """What may be trained whole.
 
@@ -158,10 +182,18 @@ class Methods(Section):
 
     Attributes:
         lora: low-rank adaptation of a base model.
+        ia3: factors for what some of a base model's layers give.
+        prompt: embeddings before each text.
+        prefix: keys and values before each text.
+        bitfit: a base model's biases.
         full: training of every weight; much more leaves the site, and much more of the records can be in it.
     """
 
     lora: LoraGrant | None = None
+    ia3: Ia3Grant | None = None
+    prompt: VirtualTokensGrant | None = None
+    prefix: VirtualTokensGrant | None = None
+    bitfit: BitFitGrant | None = None
     full: FullGrant | None = None
 
 
@@ -217,8 +249,8 @@ class MayLeave(Section):
     """What may leave the site: nothing that is not named here.
 
     Attributes:
-        tensors: parts of an update: `adapter`, the low-rank factors; `head`, layers of a base model's own that are
-            trained whole beside them; `model`, every weight of a network.
+        tensors: parts of an update: `adapter`, what is added to a base model; `head`, layers of a job's own that are
+            trained whole beside it; `model`, a network's own weights, all of them or biases alone.
         maximum_bytes_per_round: size of everything that leaves in one round, bytes.
         maximum_bytes_per_job: size of everything that leaves in all rounds of one job together, bytes.
         maximum_norm: Euclidean (L2) norm of one round's update over all its tensors together.

@@ -52,10 +52,10 @@ def silences(policy: Policy) -> tuple[str, ...]:
     if policy.is_baseline:
         return tuple(f"No section `{key}`: the baseline sets no floor there; each site decides." for key in missing)
     found = [f"No section `{key}`: {_EFFECT_OF_SILENCE[key]}." for key in missing]
-    if policy.methods is not None and policy.methods.lora is None:
-        found.append("No `methods.lora`: low-rank adaptation is denied.")
-    if policy.methods is not None and policy.methods.full is None:
-        found.append("No `methods.full`: training every weight of a network is denied.")
+    if policy.methods is not None:
+        found += [
+            f"No `methods.{key}`: {said} is denied." for key, said in _METHODS.items() if key not in _granted(policy)
+        ]
     if policy.may_leave is not None and policy.may_leave.statistics is None:
         found.append("No `may_leave.statistics`: descriptions of features, and networks on columns, are denied.")
     if policy.training is not None:
@@ -165,17 +165,40 @@ def _base_models(policy: Policy) -> Iterable[str]:
         yield f"`{entry.name}` may be trained, where its file has SHA-256 `{entry.sha256}`; licence `{entry.licence}`."
 
 
+_METHODS = {
+    "lora": "low-rank adaptation",
+    "ia3": "scaling what layers give",
+    "prompt": "learning embeddings before each text",
+    "prefix": "learning keys and values before each text",
+    "bitfit": "training a base model's biases",
+    "full": "training every weight of a network",
+}
+
+
+def _granted(policy: Policy) -> tuple[str, ...]:
+    return tuple(key for key in _METHODS if getattr(policy.methods, key, None) is not None)
+
+
 def _methods(policy: Policy) -> Iterable[str]:
-    lora = policy.methods.lora if policy.methods else None
-    full = policy.methods.full if policy.methods else None
-    if lora is None and full is None:
+    methods = policy.methods
+    if methods is None or not _granted(policy):
         yield "No method is named."
-    if lora is not None:
+        return
+    if (lora := methods.lora) is not None:
         yield f"Low-rank adaptation up to rank {_number(lora.maximum_rank)}, of the layers {_names(lora.targets)}."
         if lora.variants is not None:
             yield f"Of its variants these may be used: {_names(lora.variants)}."
-    if full is not None:
-        yield f"Every weight may be trained of these networks: {_names(full.networks)}."
+    if methods.ia3 is not None:
+        yield f"What these layers give or are given may be scaled: {_names(methods.ia3.targets)}."
+    if methods.prompt is not None:
+        yield f"Embeddings of up to {_number(methods.prompt.maximum_tokens)} tokens may be learnt before each text."
+    if methods.prefix is not None:
+        most = _number(methods.prefix.maximum_tokens)
+        yield f"Keys and values of up to {most} tokens may be learnt before each text."
+    if methods.bitfit is not None:
+        yield "A base model's biases may be trained: `bitfit`."
+    if methods.full is not None:
+        yield f"Every weight may be trained of these networks: {_names(methods.full.networks)}."
 
 
 def _training(policy: Policy) -> Iterable[str]:

@@ -12,6 +12,7 @@ from cloister.jobs import METRICS
 from cloister.training.language_records import LanguageBatch, LanguageRecords, read_language_records
 from cloister.training.loop import finite
 from cloister.training.order import Indices
+from cloister.training.peft_adapter import of_texts
 from cloister.training.prompts import Prompts
 from cloister.training.transformer import TransformerTrainer
 from cloister.training.view_columns import TRAINING, VALIDATION
@@ -74,10 +75,12 @@ class CausalLanguageModel(TransformerTrainer):
 
     def _answers(self, batch: LanguageBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """For each learnt token what the model expects in its place, and the token itself."""
-        output = self.model(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False)
+        # Behind virtual tokens, which PEFT counts itself, positions begin later; no two records share a row then.
+        places = {} if self.setup.method.virtual_tokens else {"position_ids": batch.positions}
+        output = self.model(input_ids=batch.tokens, use_cache=False, **places)
         learnt = batch.learnt[:, 1:]
         # Taken out before they become float32: a vocabulary is large, and most tokens are not learnt.
-        return output.logits[:, :-1][learnt].float(), batch.tokens[:, 1:][learnt]
+        return of_texts(output.logits, batch.tokens)[:, :-1][learnt].float(), batch.tokens[:, 1:][learnt]
 
     def _read(self) -> tuple[LanguageRecords, LanguageRecords]:
         tokenizer, plan = self._tokenizer(), self.setup.training

@@ -3,8 +3,8 @@
 
 | Trained | Exchanged |
 |---|---|
-| factors beside a frozen base model, and its head | the factors and the head, see `cloister.training.low_rank` |
-| every weight of a base model | what is added to its weights; a head, which it lacks, as it is |
+| what PEFT adds to a frozen base model, and its head | that and the head, see `cloister.training.low_rank` |
+| a base model's own weights, all or biases alone | what is added to them; a head, which it lacks, as it is |
 | every weight of a declared architecture | the weights |
 """
 
@@ -91,7 +91,7 @@ class DifferenceExchange:
 
     def __init__(self, model: torch.nn.Module, shapes: Shapes, is_new: Callable[[str], bool]) -> None:
         self._shapes = shapes
-        self._weights = weights_of(model)
+        self._weights = {name: weight for name, weight in weights_of(model).items() if weight.requires_grad}
         check_tensors(self._weights, shapes)
         with torch.no_grad():
             for name, weight in self._weights.items():
@@ -132,11 +132,11 @@ def exchange_of(model: Any, setup: Setup, shapes: Shapes, is_new: Callable[[str]
     Raises:
         TrainerError: where ``model`` does not have the tensors that the job declares.
     """
-    if setup.method.lora is not None:
-        # Networks for columns have no factors, and do without the seconds that PEFT takes to import.
-        from cloister.training.low_rank import LowRankExchange  # noqa: PLC0415
+    if setup.method.part == "adapter":
+        # Networks for columns have none, and do without the seconds that PEFT takes to import.
+        from cloister.training.low_rank import AdapterExchange  # noqa: PLC0415
 
-        return LowRankExchange(model, shapes)
+        return AdapterExchange(model, shapes)
     if setup.base_model is not None:
         return DifferenceExchange(model, shapes, is_new)
     return WeightExchange(model, shapes)

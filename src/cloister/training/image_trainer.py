@@ -11,6 +11,7 @@ import torch
 from cloister.errors import TrainerError
 from cloister.jobs.network_plan import NetworkPlan
 from cloister.messages import Setup
+from cloister.training.bitfit import biases_alone
 from cloister.training.image_records import ImageRecords
 from cloister.training.images import ImageReader
 from cloister.training.loop import finite
@@ -60,8 +61,10 @@ class ImageTrainer(NetworkTrainer):
         """Metrics beside the loss, of all that `compare` gave; None where one has no value."""
 
     def _network(self) -> Any:
-        network, lora = network_for(network_plan(self.setup)), self.setup.method.lora
-        return network if lora is None else beside_layers(network, lora)
+        network, method = network_for(network_plan(self.setup)), self.setup.method
+        if method.bitfit is not None:
+            return biases_alone(network)
+        return network if method.lora is None else beside_layers(network, method.lora)
 
     def _read(self) -> tuple[ImageRecords, ImageRecords]:
         reader = ImageReader(network_plan(self.setup).imaging, len(self.setup.labels))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Low-rank factors beside a frozen base model's layers, as PEFT makes, names and exchanges them."""
+"""What PEFT adds to a base model as it is exchanged, and low-rank factors beside the layers of a network for images."""
 
 from __future__ import annotations
 
@@ -9,34 +9,9 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
 from cloister.errors import TrainerError
-from cloister.jobs.adapter import MAGNITUDE, PEFT_TASKS, rank_in
+from cloister.jobs.adapter import MAGNITUDE
 from cloister.jobs.method import Lora
-from cloister.messages import Setup
 from cloister.training.exchange import Parameters, Shapes, Tensors, check_tensors
-
-
-def with_factors(base: Any, lora: Lora, setup: Setup, *, transposed: bool = False) -> Any:
-    """``base``, frozen, with factors beside the layers that ``lora`` names, and a head that is trained whole.
-
-    Args:
-        base: a model of transformers.
-        lora: rank, scale, dropout and layers.
-        setup: names the task and the head's modules; its shapes tell the rank, which a site's policy may lower.
-        transposed: whether the layers' weights have the input first, as those of GPT-2 have.
-    """
-    rank = rank_in(setup.shapes) or lora.rank
-    config = LoraConfig(
-        task_type=PEFT_TASKS[setup.task],
-        r=rank,
-        lora_alpha=lora.alpha if rank == lora.rank else lora.alpha_at(rank),
-        lora_dropout=lora.dropout,
-        use_rslora=lora.rslora,
-        use_dora=lora.dora,
-        target_modules=list(lora.targets),
-        modules_to_save=list(setup.head_modules) or None,
-        fan_in_fan_out=transposed,
-    )
-    return get_peft_model(base, config)
 
 
 def beside_layers(network: torch.nn.Module, lora: Lora) -> Any:
@@ -64,19 +39,19 @@ def beside_layers(network: torch.nn.Module, lora: Lora) -> Any:
 
 
 def factors_of(model: Any) -> Tensors:
-    """What `LowRankExchange` exchanges of ``model``, by name."""
+    """What `AdapterExchange` exchanges of ``model``, by name."""
     factors: Tensors = get_peft_model_state_dict(model)
     return factors
 
 
-class LowRankExchange:
-    """Exchanges the factors and the head of ``model``, by the names that PEFT gives them.
+class AdapterExchange:
+    """Exchanges what PEFT added to ``model``, and the head, by the names that PEFT gives them.
 
     Of the lengths that DoRA trains what is exchanged is the difference from those of the base model, as in
     `cloister.training.exchange.DifferenceExchange`.
 
     Args:
-        model: what `with_factors` returned.
+        model: what `cloister.training.peft_adapter.with_adapter` or `beside_layers` returned.
         shapes: of the job's tensors.
 
     Raises:
@@ -100,7 +75,7 @@ class LowRankExchange:
         set_peft_model_state_dict(self._model, {**tensors, **lengths})
 
     def save(self) -> Tensors:
-        """Factors and head."""
+        """What was added, and the head."""
         state = factors_of(self._model)
         lengths = {
             name: received + (state[name].detach() - (self._base[name] + received))
@@ -109,7 +84,7 @@ class LowRankExchange:
         return {**state, **lengths}
 
     def parameters(self) -> Parameters:
-        """The factors and the head themselves."""
+        """What was added and the head themselves."""
         # PEFT names what it is given; a state of the parameters' own values would be told apart from them.
         state = self._model.state_dict(keep_vars=True)
         return {

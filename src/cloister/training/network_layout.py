@@ -12,8 +12,9 @@ import struct
 import sys
 from typing import Any
 
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, TrainerError
 from cloister.jobs.adapter import AdapterLayout, Start, TensorSpec
+from cloister.jobs.method_tensors import is_bias
 from cloister.jobs.network_plan import NetworkPlan
 from cloister.training.conversation import Pipe
 
@@ -49,7 +50,10 @@ def layout_of_network(plan: NetworkPlan) -> AdapterLayout:
         specs = [
             TensorSpec(name, tuple(each.shape), starts.get(name, "zeros" if plan.base_model is not None else "normal"))
             for name, each in weights_of(network).items()
+            if plan.method.bitfit is None or is_bias(name)
         ]
+    if not specs:
+        raise TrainerError("the base model has no biases that `bitfit` could train", hint="take `lora` or `full`")
     return AdapterLayout(tuple(sorted(specs, key=lambda spec: spec.name)), ())
 
 

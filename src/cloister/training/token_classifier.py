@@ -13,6 +13,7 @@ from cloister.jobs.tags import tags_of
 from cloister.training.entities import EntityCount
 from cloister.training.loop import finite
 from cloister.training.order import Indices
+from cloister.training.peft_adapter import of_texts
 from cloister.training.token_records import NO_TAG, Encoded, TokenBatch, TokenRecords, read_token_records
 from cloister.training.transformer import EVALUATION_BATCH, TransformerTrainer
 from cloister.training.view_columns import TRAINING, VALIDATION
@@ -76,7 +77,7 @@ class TokenClassifier(TransformerTrainer):
     def _logits(self, batch: TokenBatch) -> torch.Tensor:
         """Of the tokens that have a tag, one after another, shape (n, number of tags), float32."""
         logits: torch.Tensor = self.model(input_ids=batch.tokens, attention_mask=batch.mask).logits
-        return logits[batch.tags != NO_TAG].float()
+        return of_texts(logits, batch.tokens)[batch.tags != NO_TAG].float()
 
     def _options(self) -> dict[str, Any]:
         tags = tags_of(self.setup.labels)
