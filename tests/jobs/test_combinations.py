@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from cloister.aggregation import rule_of
 from cloister.jobs.aggregation import Aggregation, ClientRule, FactorRule, Rule, ServerOptimiser
 from cloister.jobs.combinations import objections
 from cloister.jobs.compression import CodecName, Compression
@@ -207,6 +208,8 @@ def test_what_goes_together(texts: tuple[str, ...]) -> None:
 )
 def test_bad_sites_are_borne_among_so_many(rule: str, needed: int) -> None:
     assert said(f"rule: {rule}", federation=Federation(minimum_sites=needed)) == []
+    asked = Rule.model_validate({rule: RULES[rule]})
+    assert rule_of(Aggregation(rule=asked)).needed(0 if rule == "mean" else max(asked.bad_sites, 1)) == needed
     if needed > 1:
         (reason,) = said(f"rule: {rule}", federation=Federation(minimum_sites=needed - 1))
         assert f"`federation.minimum_sites` of at least {needed} for `aggregation.rule.{rule}`" in reason
