@@ -13,7 +13,7 @@ from nvflare.fuel.f3.message import Message
 from cloister.flare import task_sender
 from cloister.flare.exchange import TaskName
 from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, pack, unpack
-from cloister.flare.task_sender import Answer, TaskSender
+from cloister.flare.task_sender import Answer, Part, TaskSender
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
 from tests.flare.wire import until
@@ -62,7 +62,7 @@ def sender(wire: Wire, came: list[Answer]) -> TaskSender:
 
 
 def send(sender: TaskSender, sites: Any = SITES, seconds: float = 20.0) -> str:
-    return sender.send(TaskName.TRAIN, b'{"round":1}', b"weights", sites, seconds)
+    return sender.send(TaskName.TRAIN, [Part(tuple(sites), b'{"round":1}', b"weights")], seconds)
 
 
 def test_a_task_goes_to_whom_it_is_for_as_it_is(sender: TaskSender, wire: Wire) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from cloister.flare.exchange import (
     reply_with,
 )
 from cloister.flare.job_folder import SERVER_APP, read_app
-from cloister.flare.rounds import Rounds
-from cloister.flare.task_sender import Answer, TaskSender
+from cloister.flare.payload import content_of
+from cloister.flare.rounds import Rounds, Task
+from cloister.flare.task_sender import Answer, Part, TaskSender
 
 _log = logging.getLogger(__name__)
 
@@ -107,18 +109,20 @@ class AdapterController(Controller):
         """Prepare, train round by round, measure, choose."""
         rounds = self.rounds
         try:
-            self._ask(TaskName.PREPARE, Ask(round=0), b"", rounds.invited)
+            self._ask(TaskName.PREPARE, rounds.invited, [Task(tuple(rounds.invited), Ask(round=0))])
             if rounds.job.form.statistics:
-                whole = rounds.pool()
+                whole, there = rounds.pool(), rounds.taking_part
                 if not rounds.job.trains:
                     rounds.finish_described(self._record_result)
                     return
-                self._ask(TaskName.SETTLE, Ask(round=0, statistics=whole), b"", rounds.taking_part)
+                self._ask(TaskName.SETTLE, there, [Task(tuple(there), Ask(round=0, statistics=whole))])
             rounds.begin()
             while (number := rounds.next_round()) is not None:
-                self._ask(TaskName.TRAIN, Ask(round=number), rounds.adapter_bytes(), rounds.taking_part)
+                asked = rounds.asked(number)
+                self._ask(TaskName.TRAIN, asked, rounds.tasks(number, asked))
                 rounds.finish_round()
-            self._ask(TaskName.EVALUATE, Ask(round=rounds.last + 1), rounds.adapter_bytes(), rounds.taking_part)
+            there = rounds.taking_part
+            self._ask(TaskName.EVALUATE, there, rounds.tasks(rounds.last + 1, there))
             rounds.finish(self._record_result)
         except CloisterError as error:
             self._fail(str(error), denied=isinstance(error, DeniedError))
@@ -147,17 +151,17 @@ class AdapterController(Controller):
         finally:  # also where a full disk keeps the reason from being written
             self.panic(reason)
 
-    def _ask(self, task: TaskName, ask: Ask, adapter: bytes, sites: list[str]) -> None:
-        """Send one task to ``sites`` and hand in the answers that come before the deadline."""
+    def _ask(self, task: TaskName, sites: list[str], parts: list[Task]) -> None:
+        """Ask ``sites`` for one thing, some perhaps in other words, and hand in the answers before the deadline."""
         rounds = self.rounds
-        rounds.ask(task, ask.round, sites)
+        rounds.ask(task, parts[0].ask.round if parts else 0, sites)
         with self._answered:
             self._waiting = set(sites)
-            targets = [site for site in sites if site not in self._lost]
-        if targets:
+            there = [replace(part, sites=tuple(set(part.sites) - self._lost)) for part in parts]
+        if any(part.sites for part in there):
             seconds = float(rounds.job.federation.round_deadline_seconds)
             deadline = time.monotonic() + seconds
-            self._send(task, ask, adapter, targets, seconds)
+            self._send(task, there, seconds)
             self._wait(deadline)
         with self._answered:
             missing, self._waiting, self._asked = self._waiting, set(), ""
@@ -167,11 +171,12 @@ class AdapterController(Controller):
         for site in sorted(missing):
             rounds.absent(site, "is not reachable" if site in self._lost else "did not answer before the deadline")
 
-    def _send(self, task: TaskName, ask: Ask, adapter: bytes, targets: list[str], seconds: float) -> None:
+    def _send(self, task: TaskName, parts: list[Task], seconds: float) -> None:
         if self._tasks is None:
             raise JobError("the server's job process was not started properly")
+        sent = [Part(part.sites, part.ask.model_dump_json().encode(), content_of(part.payload)) for part in parts]
         with self._answered:  # so that no answer is looked at before it is known what was asked
-            self._asked = self._tasks.send(task, ask.model_dump_json().encode(), adapter, targets, seconds)
+            self._asked = self._tasks.send(task, sent, seconds)
 
     def _wait(self, deadline: float) -> None:
         with self._answered:
@@ -182,6 +187,8 @@ class AdapterController(Controller):
 
     def _awaited(self) -> set[str]:
         """Sites that the round is held for: those that were late before only where the others are too few."""
+        if self.rounds.is_enough():
+            return set()
         there = self._waiting - self._lost
         others = len(self.rounds.taking_part) - len((self._late | self._lost) & set(self.rounds.taking_part))
         return there - self._late if others >= self.rounds.job.federation.minimum_sites else there
@@ -232,6 +239,7 @@ class AdapterController(Controller):
         with self._answered:
             if answer.identifier not in (None, self._asked):
                 _log.info("site `%s` answered too late", site)
+                self.rounds.late(site)
                 return False
             if site not in self._waiting:
                 return False

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from nvflare.apis.fl_constant import ReturnCode as TaskCode
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
@@ -48,6 +49,21 @@ class Answer:
     content: tuple[bytes, bytes] | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """What some of the sites that are asked are sent; the others are sent something else for the same task.
+
+    Attributes:
+        sites: who is asked.
+        message: JSON.
+        tensors: encoded.
+    """
+
+    sites: tuple[str, ...]
+    message: bytes
+    tensors: bytes = b""
+
+
 @dataclass
 class _Asking:
     """One task that is on its way to some sites."""
@@ -77,40 +93,41 @@ class TaskSender:
         self._changed = threading.Condition()
         self._ready: set[str] = set()  # guarded by _changed, as are the next two
         self._came: set[tuple[str, str]] = set()
-        self._asking: _Asking | None = None
+        self._askings: list[_Asking] = []
 
     def open(self) -> None:
         """Take what sites send from now on."""
         self._cell.register_request_cb(ROUNDS, READY, self._hear_ready)
         self._cell.register_request_cb(ROUNDS, ANSWER, self._hear_answer)
 
-    def send(self, task: TaskName, message: bytes, tensors: bytes, sites: Collection[str], seconds: float) -> str:
-        """Send a task to ``sites``, each as soon as it is ready, and return at once; what was sent before is withdrawn.
+    def send(self, task: TaskName, parts: Collection[Part], seconds: float) -> str:
+        """Send a task to sites, each as soon as it is ready, and return at once; what was sent before is withdrawn.
 
         Args:
             task: what they are to do.
-            message: JSON.
-            tensors: as safetensors.
-            sites: who is asked.
+            parts: who is sent what.
             seconds: for how long it is tried, and the answer waited for.
 
         Returns:
             The identifier of this asking.
         """
         self.withdraw()
-        head = TaskHead(task=task, identifier=uuid.uuid4().hex, seconds=seconds)
-        asking = _Asking(head, lambda: pack(head, message, tensors), time.monotonic() + seconds, set(sites))
+        head, deadline = TaskHead(task=task, identifier=uuid.uuid4().hex, seconds=seconds), time.monotonic() + seconds
+        askings = [
+            _Asking(head, partial(pack, head, part.message, part.tensors), deadline, set(part.sites)) for part in parts
+        ]
         with self._changed:
-            self._asking = asking
-        threading.Thread(target=self._deliver, args=(asking,), daemon=True, name=f"send-{task.value}").start()
+            self._askings = askings
+        for asking in askings:
+            threading.Thread(target=self._deliver, args=(asking,), daemon=True, name=f"send-{task.value}").start()
         return head.identifier
 
     def withdraw(self) -> None:
         """Send no more of the latest task."""
         with self._changed:
-            if self._asking:
-                self._asking.over.set()
-            self._asking = None
+            for asking in self._askings:
+                asking.over.set()
+            self._askings = []
             self._changed.notify_all()
 
     def _deliver(self, asking: _Asking) -> None:
@@ -171,8 +188,9 @@ class TaskSender:
             content = (message, tensors) if head.code == TaskCode.OK else None
             self._received(Answer(site, head.identifier, head.code, content))
         with self._changed:
-            if self._asking and self._asking.head.identifier == head.identifier:
-                self._asking.left.discard(site)  # what is answered was taken, even if nobody heard so
+            for asking in self._askings:
+                if asking.head.identifier == head.identifier:
+                    asking.left.discard(site)  # what is answered was taken, even if nobody heard so
             self._changed.notify_all()
         return acknowledgement()
 
