@@ -15,28 +15,28 @@ class Residual:
     """One float32 for each value that was ever sent, by tensor: rounds may send different ones."""
 
     def __init__(self) -> None:
-        self._tensors: dict[str, Vector] = {}
+        self._tensors: dict[tuple[str, int], Vector] = {}  # by name and size
 
     def add_to(self, block: Vector, schema: Schema, number: int) -> None:
         """Add what is left over of block ``number``'s values to ``block``."""
-        for name, here, there, _ in _overlaps(schema, number):
-            if (kept := self._tensors.get(name)) is not None:
+        for tensor, here, there in _overlaps(schema, number):
+            if (kept := self._tensors.get(tensor)) is not None:
                 block[here] += kept[there]
 
     def keep(self, schema: Schema, number: int, left: Vector) -> None:
         """Remember ``left`` of block ``number``'s values."""
-        for name, here, there, size in _overlaps(schema, number):
-            if name not in self._tensors:
-                self._tensors[name] = np.zeros(size, np.float32)
-            self._tensors[name][there] = left[here]
+        for tensor, here, there in _overlaps(schema, number):
+            if tensor not in self._tensors:
+                self._tensors[tensor] = np.zeros(tensor[1], np.float32)
+            self._tensors[tensor][there] = left[here]
 
 
-def _overlaps(schema: Schema, number: int) -> Iterator[tuple[str, slice, slice, int]]:
-    """The tensors with values in block ``number``: name, place in the block, place in the tensor, its size."""
+def _overlaps(schema: Schema, number: int) -> Iterator[tuple[tuple[str, int], slice, slice]]:
+    """The tensors with values in block ``number``: name and size, place in the block, place in it."""
     first = number * BLOCK_VALUES
     end = first + BLOCK_VALUES
     for name, place in schema.places.items():
         start, stop = max(place.start, first), min(place.stop, end)
         if start < stop:
             there = slice(start - place.start, stop - place.start)
-            yield name, slice(start - first, stop - first), there, place.stop - place.start
+            yield (name, place.stop - place.start), slice(start - first, stop - first), there
