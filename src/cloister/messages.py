@@ -20,6 +20,7 @@ from cloister.errors import TrainerError
 from cloister.jobs import AdapterLayout, DatasetRef, Imaging, Job, Method, Task, Training
 from cloister.jobs.aggregation import Aggregation, ClientRule
 from cloister.jobs.architecture import Architecture
+from cloister.jobs.folded_tensors import folds
 from cloister.jobs.kept_tensors import exchanged_layout, kept_layout
 from cloister.jobs.live_tensors import Factor
 from cloister.jobs.statistics import FeatureStatistics
@@ -50,6 +51,7 @@ class Setup(Model):
         client: what is different about training at a site; None for plain training.
         shapes: shape of each tensor that is exchanged, by name; the trainer refuses to start where its own differ.
         kept: shape of each tensor that stays at the site, by name; see `cloister.jobs.kept_tensors`.
+        folds: whether factors to fold into the base model come with each request; see `cloister.jobs.folded_tensors`.
         head_modules: modules that are trained whole, beside the low-rank factors.
         threads: CPU threads to use.
         code: folder with the job's own training code, as the trainer sees it; None for the built-in trainer.
@@ -69,6 +71,7 @@ class Setup(Model):
     client: ClientRule | None = None
     shapes: dict[str, tuple[int, ...]]
     kept: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    folds: bool = False
     head_modules: tuple[str, ...] = ()
     threads: int
     code: str | None = None
@@ -120,6 +123,7 @@ def setup_of(  # noqa: PLR0913 - what a trainer is told, each by its name
         client=how.client,
         shapes=exchanged_layout(how, layout).shapes(),
         kept=kept_layout(how, layout).shapes(),
+        folds=folds(how),
         head_modules=layout.head_modules,
         threads=threads,
     )
@@ -129,7 +133,7 @@ class Train(Model):
     """Measure the tensors in the blob on the validation records, train them for one round, send them back.
 
     The blob holds the exchanged tensors by their names, and the kept ones under `kept.` and theirs, both ways; the
-    site's own copy is missing before its first round.
+    site's own copy is missing before its first round. Factors to fold in come under `folded.`, and do not go back.
 
     Attributes:
         round: decides, with the seed, the order of records.

@@ -6,18 +6,28 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from transformers.pytorch_utils import Conv1D
 
-from cloister.aggregation.factors import patterns
+from cloister.aggregation.factors import Trained, patterns, stacked
 from cloister.errors import TrainerError
+from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.training.exchange import Tensors
 from cloister.training.folded_factors import FoldedFactors
+from cloister.training.text_classifier import TextClassifier
 
-pytestmark = pytest.mark.slow  # torch, transformers and peft are imported
+from .conftest import job, setup_of, write_view
+
+pytestmark = [
+    pytest.mark.slow,  # torch, transformers and peft are imported
+    # peft asks transformers by a name that transformers is about to drop
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+]
 
 LAYERS = ("base_model.model.first", "base_model.model.second")
 
@@ -132,3 +142,49 @@ def test_factors_of_other_layers_are_refused() -> None:
     for wrong in (few, {**factors(3, 0), "third.lora_A.weight": torch.zeros(3, 3)}):
         with pytest.raises(TrainerError, match="not those of the adapted layers"):
             FoldedFactors(adapted()).fold(wrong)
+
+
+def trained(layout: AdapterLayout, seed: int) -> dict[str, np.ndarray]:
+    """A first adapter whose B is no longer zero."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    start = initial_adapter(layout, seed)
+    return {
+        name: (random.normal(size=array.shape) * 0.05).astype(np.float32) if "lora_B" in name else array
+        for name, array in start.items()
+    }
+
+
+def test_a_trainer_folds_what_comes_with_a_request_and_sends_none_of_it_back(
+    base_model: Path, layout: AdapterLayout, tmp_path: Path
+) -> None:
+    view = write_view(tmp_path / "view", train=40, validation=40)
+    setup = setup_of(job(steps=2, learning_rate=1e-3), layout, view, base_model).model_copy(update={"folds": True})
+    learnt, start = trained(layout, 1), initial_adapter(layout, 2)
+    head = {name: array for name, array in start.items() if "lora" not in name}
+    stack = stacked([Trained("a", 1, learnt), Trained("b", 3, trained(layout, 3))])
+    one = TextClassifier(setup)
+    # One site's factors are an adapter as well, of which is known what it does.
+    one.load_adapter(safetensors.numpy.save(learnt | head))
+    beside = one.evaluate()
+    alone = {"folded." + name: array for name, array in learnt.items() if "lora" in name}
+    one.load_adapter(safetensors.numpy.save(start | alone))
+    assert one.evaluate()["loss"] == pytest.approx(beside["loss"], rel=1e-5)
+    one.load_adapter(safetensors.numpy.save(start))
+    assert one.evaluate()["loss"] != pytest.approx(beside["loss"], rel=1e-5)
+    blob = safetensors.numpy.save(start | {"folded." + name: array for name, array in stack.items()})
+    one.load_adapter(blob)
+    one.train(3, lambda _step, _steps: None)
+    anew = TextClassifier(setup)
+    anew.load_adapter(blob)
+    anew.train(3, lambda _step, _steps: None)
+    assert one.adapter() == anew.adapter()
+    assert {name: tensor.shape for name, tensor in safetensors.numpy.load(one.adapter()).items()} == layout.shapes()
+
+
+def test_a_trainer_that_folds_nothing_takes_no_such_factors(
+    base_model: Path, layout: AdapterLayout, tmp_path: Path
+) -> None:
+    one = TextClassifier(setup_of(job(), layout, write_view(tmp_path / "view", train=9, validation=9), base_model))
+    start = initial_adapter(layout, 0)
+    with pytest.raises(TrainerError, match="not those of the job"):
+        one.load_adapter(safetensors.numpy.save(start | {"folded." + name: array for name, array in start.items()}))

@@ -23,7 +23,7 @@ class FoldedFactors:
     """The adapted layers of ``model`` and the weights that they were loaded with.
 
     Args:
-        model: what `cloister.training.peft_adapter.with_adapter` returned.
+        model: with factors beside its layers, as `peft` makes it.
     """
 
     def __init__(self, model: Any) -> None:

@@ -15,6 +15,7 @@ from cloister.jobs.live_tensors import Factor
 from cloister.messages import Setup
 from cloister.training.client_rules import train_by
 from cloister.training.exchange import exchange_of
+from cloister.training.folded_factors import FoldedFactors
 from cloister.training.frozen_factor import without_training
 from cloister.training.interface import Report, Round
 from cloister.training.loop import Correction, ParameterGroup, parameter_groups, train_round
@@ -62,6 +63,7 @@ class NetworkTrainer(ABC):
         self.device = settle(setup)
         self.model: Any = self._network().to(self.device)
         self._exchange = exchange_of(self.model, setup, network_shapes(setup), self._is_head)
+        self._folds = FoldedFactors(self.model) if setup.folds else None
         self._beside = SiteTensors()
         self._frozen: Factor | None = None
         self.training: Records
@@ -71,12 +73,14 @@ class NetworkTrainer(ABC):
             raise RecordsError("the view holds no training records")
 
     def load_adapter(self, blob: bytes) -> None:
-        """Take over the tensors in ``blob``, safetensors of float32: exchanged ones and kept ones.
+        """Take over the tensors in ``blob``, safetensors of float32: exchanged ones, kept ones, and those to fold in.
 
         Raises:
             TrainerError: where they are not exactly the job's.
         """
         self._beside = read_site_tensors(blob, self.setup)
+        if self._folds is not None:
+            self._folds.fold(self._beside.folded)
         self._exchange.load(self._beside.network)
 
     def adapter(self) -> bytes:

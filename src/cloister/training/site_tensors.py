@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from cloister.jobs.adapter import CONTROL
+from cloister.jobs.folded_tensors import apart_from_folded
 from cloister.jobs.kept_tensors import DITTO, KEPT, OWN_CONTROL
 from cloister.messages import Setup
 from cloister.training.exchange import Shapes, Tensors, check_tensors, read_tensors, write_tensors
@@ -27,12 +28,14 @@ class SiteTensors:
         control: SCAFFOLD's c, over all sites.
         own_control: SCAFFOLD's c_i, the site's own.
         copy: Ditto's copy of the site's own; None before its first round, and for other rules.
+        folded: factors of former rounds, which are not written back.
     """
 
     network: Tensors = field(default_factory=dict)
     control: Tensors = field(default_factory=dict)
     own_control: Tensors = field(default_factory=dict)
     copy: Tensors | None = None
+    folded: Tensors = field(default_factory=dict)
 
 
 def read_site_tensors(blob: bytes, setup: Setup) -> SiteTensors:
@@ -41,7 +44,9 @@ def read_site_tensors(blob: bytes, setup: Setup) -> SiteTensors:
     Raises:
         TrainerError: where they are not exactly those that ``setup`` names.
     """
-    tensors = read_tensors(blob)
+    tensors, folded = read_tensors(blob), Tensors()
+    if setup.folds:
+        tensors, folded = apart_from_folded(tensors)
     shapes = {**setup.shapes, **{KEPT + name: shape for name, shape in setup.kept.items()}}
     if not any(name.startswith(KEPT + DITTO) for name in tensors):
         shapes = {name: shape for name, shape in shapes.items() if not name.startswith(KEPT + DITTO)}
@@ -52,6 +57,7 @@ def read_site_tensors(blob: bytes, setup: Setup) -> SiteTensors:
         control=_part(tensors, CONTROL),
         own_control=_part(tensors, KEPT + OWN_CONTROL),
         copy=_part(tensors, KEPT + DITTO) or None,
+        folded=folded,
     )
 
 
