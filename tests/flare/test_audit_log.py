@@ -45,7 +45,8 @@ from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, signed_app
 from tests.flare.site_folder import make_site, open_job
 from tests.flare.test_executor import PREPARED, JobInMemory, task
-from tests.flare.test_site_job import TrainerInMemory, train
+from tests.flare.test_site_job import TrainerInMemory
+from tests.flare.wire_form import trained
 from tests.governance.asking import ask
 
 ASKED = "0" * 32
@@ -150,7 +151,7 @@ def test_view_and_decisions_are_recorded_in_numbers(job: site_job.SiteJob) -> No
     (view,) = facts_of(job.log, Kind.VIEW)
     assert (view["training"], view["validation"], sum(view["classes"])) == (18, 6, 18)
     assert "patient" not in job.log.path.read_text()
-    update, _ = train(job)
+    update, _ = trained(job)
     assert [each["point"] for each in facts_of(job.log, Kind.DECISION)][2:] == ["egress"]
     assert update.audit == job.log.head()
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from cloister.egress import write_adapter
 from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
 from cloister.flare.rounds import Rounds
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import TensorSpec
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
+from tests.flare.wire_form import encoded
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2, 3), "uniform"),), ("classifier",))
 POLICY = "abcdef" + "0" * 58
-TENSORS = write_adapter({"a": np.ones((2, 3), np.float32)})
+TENSORS = encoded({"a": np.ones((2, 3), np.float32)}, LAYOUT)
 
 
 def finished_job(root: Path, **job: Any) -> dict[str, Any]:
