@@ -20,6 +20,7 @@ from cloister.training.interface import HasOwnCopy, LeavesFactors, Trainer
 from cloister.training.tasks import trainer_for
 
 _HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
+_ANY_BYTES = 1 << 40
 _PROGRESS_SECONDS = 0.5
 _REASON_CHARACTERS = 4000
 
@@ -87,12 +88,16 @@ def _serve(pipe: Pipe) -> NoReturn:
         raise TrainerError("the first request was no setup")
     trainer = _trainer(setup)
     pipe.send(Ready())
-    maximum_blob_bytes = _HEADER_BYTES + sum(
-        4 * prod(shape) for shape in (*setup.shapes.values(), *setup.kept.values())
-    )
+    maximum_blob_bytes = _maximum_blob_bytes(setup)
     while True:
         request, blob = pipe.receive(maximum_blob_bytes)
         pipe.send(*_answer(trainer, request, blob, pipe))
+
+
+def _maximum_blob_bytes(setup: Setup) -> int:
+    """The longest blob that the job process sends; what is folded in grows from round to round."""
+    shapes = (*setup.shapes.values(), *setup.kept.values())
+    return _ANY_BYTES if setup.folds else _HEADER_BYTES + sum(4 * prod(shape) for shape in shapes)
 
 
 def _trainer(setup: Setup) -> Trainer:

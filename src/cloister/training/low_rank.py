@@ -13,6 +13,12 @@ from cloister.jobs.adapter import MAGNITUDE
 from cloister.jobs.method import Lora
 from cloister.training.exchange import Parameters, Shapes, Tensors, check_tensors
 
+_PROMPTS = "prompt_embeddings"
+"""What PEFT calls the vectors of prompt and prefix tuning."""
+
+_NAME = "default"
+"""What PEFT calls an adapter that is given no name."""
+
 
 def beside_layers(network: torch.nn.Module, lora: Lora) -> Any:
     """``network``, which is none of transformers', frozen, with factors beside the linear layers that ``lora`` names.
@@ -87,8 +93,12 @@ class AdapterExchange:
         """What was added and the head themselves."""
         # PEFT names what it is given; a state of the parameters' own values would be told apart from them.
         state = self._model.state_dict(keep_vars=True)
-        return {
+        found = {
             name: tensor
             for name, tensor in get_peft_model_state_dict(self._model, state_dict=state).items()
             if isinstance(tensor, torch.nn.Parameter)
         }
+        # Of prompts PEFT gives what they come to, which is a tensor of its own.
+        if (prompts := getattr(self._model, "prompt_encoder", None)) is not None:
+            found[_PROMPTS] = prompts[_NAME].embedding.weight
+        return found
