@@ -211,6 +211,11 @@ def _about_method(method: Method, aggregation: Aggregation) -> Iterator[str]:
         wanted = " or ".join(f"`aggregation.factors: {rule}`" for rule in _MIXED_RANKS)
         said = "" if factors is None else f", not `{factors}`,"
         yield f"needs {wanted}{said} for `method.lora.minimum_rank`: factors of several ranks have no mean of their own"
+    if lora.minimum_rank is not None and lora.minimum_rank < lora.rank and aggregation.maximum_norm is not None:
+        yield (
+            "may not have both `method.lora.minimum_rank` and `aggregation.maximum_norm`: "
+            "updates of different ranks are not long by one measure"
+        )
 
 
 def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Iterator[str]:

@@ -11,22 +11,28 @@ from cloister.aggregation.factors.averaging_error import averaging_error
 from cloister.aggregation.factors.fedsvd import fedsvd, orthonormal
 from cloister.aggregation.factors.flora import Folded, folded, fresh, patterns, stacked
 from cloister.aggregation.factors.pairs import Combined, Pair, Trained, pairs_of, rest_of
-from cloister.aggregation.factors.refactored import for_site, refactored
+from cloister.aggregation.factors.refactored import for_site, lifted, refactored
+from cloister.aggregation.factors.refactored_mean import RefactoredMean, arrays_of, lifted_update, vector_of
 
 __all__ = [
     "Combined",
     "Folded",
     "Pair",
+    "RefactoredMean",
     "Trained",
+    "arrays_of",
     "averaging_error",
     "fedsvd",
     "folded",
     "for_site",
     "fresh",
+    "lifted",
+    "lifted_update",
     "orthonormal",
     "pairs_of",
     "patterns",
     "refactored",
     "rest_of",
     "stacked",
+    "vector_of",
 ]

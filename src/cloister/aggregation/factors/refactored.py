@@ -14,20 +14,19 @@ https://doi.org/10.1007/BF02289451): so what goes down is a small change, and a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cloister.aggregation.factors.decomposition import Decomposition, decomposed, length, side_by_side
-from cloister.aggregation.factors.pairs import Combined, Matrix, Pair, Trained, in_order, mean_of, pairs_of, rest_of
+from cloister.aggregation.factors.pairs import Combined, Matrix, Trained, in_order, mean_of, pairs_of, rest_of
 from cloister.jobs.adapter import Arrays
 
 
 def refactored(current: Arrays, trained: Sequence[Trained]) -> Combined:
     """The next round's factors; what is no factor is averaged.
 
-    A site may have a lower rank than ``current``, and was then given what `for_site` makes of it. Directions that it
-    was not given are kept with its weight, as if it had sent them back unchanged: else they would fade from round to
-    round.
+    A site may have a lower rank than ``current``, see `lifted`.
 
     Args:
         current: of the round that ends, with factors of the job's rank.
@@ -37,11 +36,13 @@ def refactored(current: Arrays, trained: Sequence[Trained]) -> Combined:
         ValueError: where there is no update, a site comes twice, a weight is not above 0, a site's rank is above the
             job's, or the factors no longer fit float32.
     """
-    known, shares = in_order(trained)
+    known, shares = in_order([replace(each, arrays=lifted(current, each.arrays)) for each in trained])
     arrays, cut_off = mean_of(rest_of(current), known), {}
     for pair in pairs_of(current):
         b, a = pair.of(current)
-        product = decomposed(*side_by_side(_products(pair, (b, a), known, shares)))
+        product = decomposed(
+            *side_by_side((share, *pair.of(each.arrays)) for share, each in zip(shares, known, strict=True))
+        )
         arrays[pair.b], arrays[pair.a] = _nearest(product, b, a, _scale_of(a))
         cut_off[pair.layer] = product.behind(len(a))
     return Combined(arrays, cut_off)
@@ -65,20 +66,34 @@ def for_site(current: Arrays, rank: int) -> Arrays:
     return arrays
 
 
-def _products(
-    pair: Pair, current: tuple[Matrix, Matrix], trained: Sequence[Trained], shares: Sequence[float]
-) -> list[tuple[float, Matrix, Matrix]]:
-    b, a = current
-    products = [(share, *pair.of(each.arrays)) for share, each in zip(shares, trained, strict=True)]
-    ranks = np.array([len(factor) for _, _, factor in products])
-    if max(ranks) > len(a):
-        raise ValueError(f"a site has rank {max(ranks)} and the job {len(a)}")
-    if min(ranks) < len(a):
-        known = decomposed(b, a)
-        # Direction j, from 0, was given to the sites whose rank is above it.
-        withheld = np.array([np.dot(ranks <= j, shares) for j in range(len(known.values))])
-        products.append((1.0, known.left * (known.values * withheld), known.right))
-    return products
+def lifted(current: Arrays, arrays: Arrays) -> Arrays:
+    """``arrays`` of a site with a lower rank, with those directions behind them that the site was not given.
+
+    So they have the rank of ``current``, and count as if the site had sent those directions back unchanged. Without
+    them they would fade from round to round by the site's share.
+
+    Args:
+        current: of which the site was given what `for_site` makes of it.
+        arrays: what the site has after its training.
+
+    Raises:
+        ValueError: where the site's rank is above that of ``current``.
+    """
+    whole = dict(arrays)
+    for pair in pairs_of(current):
+        rank, wanted = len(arrays[pair.a]), len(current[pair.a])
+        if rank > wanted:
+            raise ValueError(f"a site has rank {rank} and the job {wanted}")
+        if rank < wanted:
+            product = decomposed(*pair.of(current))
+            # Split alike, so that both fit float32; where the product has no more directions, zeros do no harm.
+            root = np.sqrt(product.values[rank:])
+            missing = wanted - rank - len(root)
+            behind_b = np.pad(product.left[:, rank:] * root, ((0, 0), (0, missing)))
+            behind_a = np.pad(root[:, None] * product.right[rank:], ((0, missing), (0, 0)))
+            whole[pair.b] = np.hstack([arrays[pair.b], behind_b.astype(np.float32)])
+            whole[pair.a] = np.vstack([arrays[pair.a], behind_a.astype(np.float32)])
+    return whole
 
 
 def _scale_of(a: Matrix) -> float:
