@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from nvflare.fuel.f3.cellnet.core_cell import TargetMessage
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.utils import make_reply
 from nvflare.fuel.f3.message import Message
@@ -72,7 +73,10 @@ class InMemory:
             reply = make_reply(ReturnCode.PROCESS_EXCEPTION)
         return make_reply(ReturnCode.TIMEOUT) if self.wire.forgets(*about) else reply
 
-    def broadcast_request(
-        self, channel: str, topic: str, targets: Iterable[str], request: Message, timeout: float, optional: bool
+    def broadcast_multi_requests(
+        self, target_msgs: Mapping[str, TargetMessage], timeout: float, optional: bool
     ) -> dict[str, Message]:
-        return {each: self.send_request(channel, topic, each, request, timeout, optional) for each in targets}
+        return {
+            name: self.send_request(each.channel, each.topic, name, each.message, timeout, optional)
+            for name, each in target_msgs.items()
+        }

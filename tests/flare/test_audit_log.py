@@ -239,7 +239,8 @@ def controller(tmp_path: Path) -> AdapterController:
 
 
 def answer_of(reply: Reply, tensors: bytes = b"", identifier: str = ASKED) -> Answer:
-    return Answer(SITE, identifier, ReturnCode.OK, content_of(reply_of(reply, tensors)))
+    message, _ = content_of(reply_of(reply, tensors))
+    return Answer(SITE, identifier, ReturnCode.OK, message, tensors, digest_of(message, tensors))
 
 
 def state_of(controller: AdapterController) -> str:
@@ -275,7 +276,9 @@ TOO_LONG = b" " * (MAXIMUM_MESSAGE_BYTES + 1)
 def test_what_cannot_be_read_is_recorded_before_it_is_refused(
     controller: AdapterController, content: tuple[bytes, bytes] | None, facts: dict[str, Any]
 ) -> None:
-    answer = Answer(SITE) if content is None else Answer(SITE, ASKED, ReturnCode.OK, content)
+    answer = Answer(SITE)
+    if content is not None:
+        answer = Answer(SITE, ASKED, ReturnCode.OK, *content, digest_of(*content))
     controller._received(answer)
     assert facts_of(controller._audit, Kind.RECEIVE) == [{"site": SITE, "reply": "unreadable"} | facts]
     assert state_of(controller) == "refused"

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +21,13 @@ from nvflare.fuel.f3.message import Message
 from nvflare.private.fed.client.client_runner import ClientRunner, ClientRunnerConfig, TaskRouter
 from nvflare.private.privacy_manager import Scope
 
+from cloister.errors import JobError
 from cloister.flare import task_runner
+from cloister.flare.chunks import Fetch, Holder
 from cloister.flare.egress_filter import EgressFilter, note_passed
-from cloister.flare.exchange import TaskName, content_of, reply_with
-from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, pack, unpack
+from cloister.flare.exchange import TaskName, content_of, digest_of, reply_with
+from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
+from cloister.flare.payload import content_of as content_of_payload
 from cloister.flare.task_runner import Outcome, Task, TaskRunner, Work, through_nvflare
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
@@ -69,13 +74,14 @@ def server(wire: Wire) -> AtServer:
 
 
 def runner_of(wire: Wire, work: Work, stopped: Callable[[], bool] = lambda: False) -> TaskRunner:
-    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped)
+    spool = Path(tempfile.mkdtemp(prefix="task-runner-"))
+    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped, spool)
     made.open()
     return made
 
 
 def done(task: Task) -> Outcome:
-    return Outcome(ReturnCode.OK, task.message, task.tensors)
+    return Outcome(ReturnCode.OK, task.message, content_of_payload(task.payload))
 
 
 def test_a_task_is_done_and_answered(wire: Wire, server: AtServer) -> None:
@@ -198,6 +204,62 @@ def test_a_job_that_is_over_answers_nobody(wire: Wire, server: AtServer) -> None
     server.ask()
     time.sleep(0.1)
     assert server.answers == []
+
+
+# --- what is too large for a message
+
+LARGE = bytes(range(256)) * 10_000
+
+
+def test_large_weights_are_fetched_and_a_large_update_can_be(wire: Wire, server: AtServer, tmp_path: Path) -> None:
+    kinds: list[type] = []
+    answered: list[AnswerHead] = []
+    may_take = threading.Event()
+
+    def take(carrier: Message) -> Message:
+        answered.append(unpack(carrier, AnswerHead)[0])
+        return acknowledgement() if may_take.is_set() else acknowledgement("service_unavailable")
+
+    def work(task: Task) -> Outcome:
+        kinds.append(type(task.payload))
+        return done(task)
+
+    server.cell.register_request_cb(ROUNDS, ANSWER, take)
+    holder = Holder(server.cell)
+    holder.open()
+    runner_of(wire, work)
+    head = TaskHead(
+        task=TaskName.TRAIN, identifier=FIRST, seconds=20, reference=holder.offer(b"{}", LARGE, {process_of("alpha")})
+    )
+    server.cell.send_request(ROUNDS, TASK, process_of("alpha"), pack(head, b"{}"), 1.0, True)
+    until(lambda: answered)
+    assert issubclass(kinds[0], Path)
+    reference = answered[0].reference
+    assert reference == Reference(digest=digest_of(b"{}", LARGE), bytes=len(LARGE))
+    fetch = Fetch(server.cell, process_of("alpha"), time.monotonic() + 5)
+    assert fetch.into(tmp_path / "update", b"{}", reference).read_bytes() == LARGE
+    for stranger in ("beta", "gamma"):
+        with pytest.raises(JobError):
+            Fetch(wire.cell(process_of(stranger)), process_of("alpha"), time.monotonic() + 5).into(
+                tmp_path / stranger, b"{}", reference
+            )
+    may_take.set()
+    time.sleep(0.1)
+    with pytest.raises(JobError):
+        fetch.into(tmp_path / "later", b"{}", reference)
+
+
+def test_weights_that_are_not_what_was_named_are_given_to_nobody(wire: Wire, server: AtServer) -> None:
+    asked: list[Task] = []
+    holder = Holder(server.cell)
+    holder.open()
+    runner_of(wire, lambda task: asked.append(task) or done(task))
+    reference = holder.offer(b"other", LARGE, {process_of("alpha")})
+    head = TaskHead(task=TaskName.TRAIN, identifier=FIRST, seconds=20, reference=reference)
+    server.cell.send_request(ROUNDS, TASK, process_of("alpha"), pack(head, b"{}"), 1.0, True)
+    until(lambda: server.answers)
+    assert server.answers == [(AnswerHead(identifier=FIRST, code=ReturnCode.EXECUTION_EXCEPTION), b"", b"")]
+    assert asked == []
 
 
 # --- through NVFlare's runner

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from nvflare.apis.fl_constant import ReturnCode
 from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
 from nvflare.fuel.f3.message import Message
 
+from cloister.errors import JobError
 from cloister.flare import task_sender
-from cloister.flare.exchange import TaskName
-from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, pack, unpack
+from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.exchange import TaskName, digest_of
+from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.task_sender import Answer, Part, TaskSender
-from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
+from cloister.flare.traffic import ANSWER, CHUNK, READY, ROUNDS, TASK
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
 from tests.flare.wire import until
 
@@ -55,14 +58,14 @@ def came() -> list[Answer]:
 
 
 @pytest.fixture
-def sender(wire: Wire, came: list[Answer]) -> TaskSender:
-    made = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append)
+def sender(wire: Wire, came: list[Answer], tmp_path: Path) -> TaskSender:
+    made = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append, tmp_path / "spool")
     made.open()
     return made
 
 
 def send(sender: TaskSender, sites: Any = SITES, seconds: float = 20.0) -> str:
-    return sender.send(TaskName.TRAIN, [Part(tuple(sites), b'{"round":1}', b"weights")], seconds)
+    return sender.send(TaskName.TRAIN, [Part(sites, b'{"round":1}', b"weights")], seconds)
 
 
 def test_a_task_goes_to_whom_it_is_for_as_it_is(sender: TaskSender, wire: Wire) -> None:
@@ -126,7 +129,7 @@ def test_an_answer_is_handed_in_with_what_it_answers(sender: TaskSender, wire: W
     alpha = AtSite(wire, "alpha")
     identifier = send(sender)
     assert is_acknowledged(alpha.answer(identifier))
-    assert came == [Answer("alpha", identifier, "OK", (b"{}", b"tensors"))]
+    assert came == [Answer("alpha", identifier, "OK", b"{}", b"tensors", digest_of(b"{}", b"tensors"))]
 
 
 def test_an_answer_that_comes_again_is_acknowledged_and_counts_once(
@@ -142,7 +145,7 @@ def test_an_answer_that_comes_again_is_acknowledged_and_counts_once(
 def test_of_a_failure_comes_the_code_alone(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
     identifier = send(sender)
     AtSite(wire, "alpha").answer(identifier, ReturnCode.EXECUTION_EXCEPTION)
-    assert came == [Answer("alpha", identifier, ReturnCode.EXECUTION_EXCEPTION, None)]
+    assert came == [Answer("alpha", identifier, ReturnCode.EXECUTION_EXCEPTION)]
 
 
 def test_what_cannot_be_read_is_handed_in_as_such(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
@@ -201,3 +204,105 @@ def test_two_answers_at_once_count_once(sender: TaskSender, wire: Wire, came: li
     for thread in threads:
         thread.join()
     assert len(came) == 1
+
+
+# --- what is too large for a message
+
+LARGE = bytes(range(256)) * 10_000
+
+
+@pytest.fixture
+def holder(wire: Wire) -> Holder:
+    """Alpha's, which lets the server fetch."""
+    made = Holder(wire.cell(process_of("alpha")))
+    made.open()
+    return made
+
+
+def answer_large(holder: Holder, wire: Wire, identifier: str, reference: Reference) -> Message:
+    head = AnswerHead(identifier=identifier, code="OK", reference=reference)
+    return wire.cell(process_of("alpha")).send_request(ROUNDS, ANSWER, SERVER, pack(head, b"{}"), 1.0, True)
+
+
+def test_a_large_update_is_fetched_before_its_answer_counts(
+    sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder
+) -> None:
+    identifier = send(sender)
+    reference = holder.offer(b"{}", LARGE, {SERVER})
+    assert not is_acknowledged(answer_large(holder, wire, identifier, reference))
+    until(lambda: is_acknowledged(answer_large(holder, wire, identifier, reference)))
+    (answer,) = came
+    assert isinstance(answer.payload, Path)
+    assert answer.payload.read_bytes() == LARGE
+    assert answer.payload.stat().st_mode & 0o777 == 0o600
+    assert answer.digest == digest_of(b"{}", LARGE)
+
+
+def test_an_update_that_is_not_what_was_named_is_no_answer(
+    sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder, tmp_path: Path
+) -> None:
+    identifier = send(sender)
+    reference = holder.offer(b"another message", LARGE, {SERVER})
+    answer_large(holder, wire, identifier, reference)
+    until(lambda: came)
+    assert came == [Answer("alpha", identifier)]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_an_update_that_nobody_has_is_no_answer(
+    sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder
+) -> None:
+    identifier = send(sender)
+    answer_large(holder, wire, identifier, Reference(digest="0" * 64, bytes=1 << 22))
+    until(lambda: came)
+    assert came == [Answer("alpha", identifier)]
+
+
+def test_of_a_late_answer_nothing_more_is_fetched(
+    sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder
+) -> None:
+    identifier = send(sender)
+    sender.withdraw()
+    reference = holder.offer(b"{}", LARGE, {SERVER})
+    assert is_acknowledged(answer_large(holder, wire, identifier, reference))
+    assert came == [Answer("alpha", identifier, "OK", b"{}")]
+    assert CHUNK not in {topic for topic, _, _ in wire.sent}
+
+
+def test_fetching_ends_when_the_round_does(
+    sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder, tmp_path: Path
+) -> None:
+    wire.loses = lambda topic, _origin, _destination: topic == CHUNK
+    identifier = send(sender)
+    answer_large(holder, wire, identifier, holder.offer(b"{}", LARGE, {SERVER}))
+    until(lambda: CHUNK in {topic for topic, _, _ in wire.sent})
+    sender.withdraw()
+    until(lambda: came)
+    assert came == [Answer("alpha", identifier, "OK", b"{}")]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_large_weights_are_fetched_by_whom_they_are_for_until_the_round_is_over(
+    sender: TaskSender, wire: Wire, tmp_path: Path, in_a_file: bool
+) -> None:
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    alpha.say(READY), beta.say(READY)
+    path = tmp_path / "weights"
+    path.write_bytes(LARGE)
+    sender.send(TaskName.TRAIN, [Part(["alpha"], b"{}", path if in_a_file else LARGE), Part(["beta"], b"1", b"2")], 9)
+    until(lambda: alpha.took and beta.took)
+    ((head, message, inline),) = alpha.took
+    assert (message, inline, head.reference) == (
+        b"{}",
+        b"",
+        Reference(digest=digest_of(b"{}", LARGE), bytes=len(LARGE)),
+    )
+    assert beta.took[0][1:] == (b"1", b"2")
+    fetch = Fetch(alpha.cell, SERVER, time.monotonic() + 5)
+    assert fetch.into(tmp_path / "came", message, head.reference).read_bytes() == LARGE
+    with pytest.raises(JobError):
+        Fetch(beta.cell, SERVER, time.monotonic() + 5).into(tmp_path / "stolen", message, head.reference)
+    sender.withdraw()
+    with pytest.raises(JobError):
+        fetch.into(tmp_path / "again", message, head.reference)

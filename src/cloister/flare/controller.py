@@ -31,12 +31,11 @@ from cloister.flare.exchange import (
     Reply,
     TaskName,
     Update,
-    digest_of,
     read_reply,
     reply_with,
 )
 from cloister.flare.job_folder import SERVER_APP, read_app
-from cloister.flare.payload import content_of
+from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.rounds import Rounds, Task
 from cloister.flare.task_sender import Answer, Part, TaskSender
 
@@ -72,7 +71,8 @@ class AdapterController(Controller):
         sites = sorted(client.name for client in engine.get_clients())
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
         self._log, self._job_id = log_of_server(Path(workspace.get_root_dir())), job_id
-        self._tasks = TaskSender(engine.get_cell().core_cell, job_id, sites, self._received)
+        spool = Path(workspace.get_run_dir(job_id)) / "received"
+        self._tasks = TaskSender(engine.get_cell().core_cell, job_id, sites, self._received, spool)
         self._tasks.open()
         engine.register_app_command(PROGRESS, self._progress)
 
@@ -174,7 +174,7 @@ class AdapterController(Controller):
     def _send(self, task: TaskName, parts: list[Task], seconds: float) -> None:
         if self._tasks is None:
             raise JobError("the server's job process was not started properly")
-        sent = [Part(part.sites, part.ask.model_dump_json().encode(), content_of(part.payload)) for part in parts]
+        sent = [Part(part.sites, part.ask.model_dump_json().encode(), part.payload) for part in parts]
         with self._answered:  # so that no answer is looked at before it is known what was asked
             self._asked = self._tasks.send(task, sent, seconds)
 
@@ -207,21 +207,23 @@ class AdapterController(Controller):
 
         Called from threads of NVFlare's, once for each site and task, and for what comes and is no answer.
         """
-        site, content = answer.site, answer.content
-        reply, tensors, problem, kind = None, b"", f"the site's job process answered with {answer.code}", ERROR
+        reply, problem, kind = None, f"the site's job process answered with {answer.code}", ERROR
         if answer.code in ("", ReturnCode.OK):
-            reply, tensors, problem = _read(content)
+            reply, problem = _read(answer.message)
             kind = ""
-        if not self._is_recorded(site, reply, content, kind):
+        if not self._is_recorded(answer, reply, kind):
             reply, problem = None, "the server could not record the site's answer"
-        if reply is None:
-            reply, tensors = Refusal(denied=False, reason=problem), b""
-        self._take(answer, reply, tensors)
+        payload = answer.payload or b""
+        try:
+            self._take(answer, reply or Refusal(denied=False, reason=problem), payload if reply else b"")
+        finally:
+            discard(payload)
 
-    def _is_recorded(self, site: str, reply: Reply | None, came: tuple[bytes, bytes] | None, kind: str = "") -> bool:
+    def _is_recorded(self, answer: Answer, reply: Reply | None, kind: str = "") -> bool:
         """Write down what came, whether or not it will count; what could not be written down does not count."""
-        facts: dict[str, Fact] = {"site": site, "reply": kind or (reply.kind if reply else UNREADABLE)}
-        facts |= {"digest": digest_of(*came), "bytes": len(came[1])} if came else {}
+        facts: dict[str, Fact] = {"site": answer.site, "reply": kind or (reply.kind if reply else UNREADABLE)}
+        if answer.payload is not None:
+            facts |= {"digest": answer.digest, "bytes": size_of(answer.payload)}
         if isinstance(reply, Update):
             facts["records"] = reply.records
             facts |= {"site_head": reply.audit} if reply.audit else {}
@@ -229,11 +231,11 @@ class AdapterController(Controller):
         try:
             self._audit.append(Kind.RECEIVE, facts, job=self._job_id, number=number)
         except Exception:  # noqa: BLE001 - a gate: what is not recorded does not count
-            _log.exception("what site `%s` sent in job %s could not be recorded", site, self._job_id)
+            _log.exception("what site `%s` sent in job %s could not be recorded", answer.site, self._job_id)
             return False
         return True
 
-    def _take(self, answer: Answer, reply: Reply, tensors: bytes) -> bool:
+    def _take(self, answer: Answer, reply: Reply, payload: Payload) -> bool:
         """Hand in what was waited for; an answer to an earlier asking is late, and counts for no other."""
         site = answer.site
         with self._answered:
@@ -243,7 +245,7 @@ class AdapterController(Controller):
                 return False
             if site not in self._waiting:
                 return False
-            accepted = self.rounds.take(site, reply, tensors)
+            accepted = self.rounds.take(site, reply, payload)
             self._waiting.discard(site)
             self._answered.notify_all()
             return accepted
@@ -263,13 +265,13 @@ class AdapterController(Controller):
             self._answered.notify_all()
 
 
-def _read(content: tuple[bytes, bytes] | None) -> tuple[Reply | None, bytes, str]:
-    """The reply and its tensors, or no reply and why not."""
-    if content is None:
-        return None, b"", "the site's job process sent what is no answer"
+def _read(message: bytes | None) -> tuple[Reply | None, str]:
+    """The reply, or none and why not."""
+    if message is None:
+        return None, "the site's job process sent what is no answer"
     try:
-        return (*read_reply(FLModelUtils.from_shareable(reply_with(*content))), "")
+        return read_reply(FLModelUtils.from_shareable(reply_with(message, b"")))[0], ""
     except CloisterError as error:
-        return None, b"", str(error)
+        return None, str(error)
     except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no reply
-        return None, b"", "the site sent a reply that is not one"
+        return None, "the site sent a reply that is not one"

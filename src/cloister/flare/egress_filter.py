@@ -22,17 +22,31 @@ _PASSED, _RELEASED = "cloister_passed_the_gate", "cloister_was_released"
 _CODES = frozenset(value for name, value in vars(ReturnCode).items() if name.isupper())
 
 
-def note_passed(fl_ctx: FLContext, reply: Shareable) -> Shareable:
-    """Remember that ``reply`` passed the gate; returns it."""
-    fl_ctx.set_prop(_PASSED, digest_of(*content_of(reply)), private=True, sticky=False)
+def note_passed(fl_ctx: FLContext, reply: Shareable, digest: str | None = None) -> Shareable:
+    """Remember that ``reply`` passed the gate, and its ``digest`` where that is known already; returns it."""
+    content = content_of(reply)
+    fl_ctx.set_prop(_PASSED, (*content, digest or digest_of(*content)), private=True, sticky=False)
     return reply
 
 
 def was_released(fl_ctx: FLContext, message: bytes, tensors: bytes) -> bool:
     """Whether the filter let out exactly this in ``fl_ctx``; it is asked once."""
-    released = fl_ctx.get_prop(_RELEASED)
-    fl_ctx.set_prop(_RELEASED, None, private=True, sticky=False)
-    return isinstance(released, str) and released == digest_of(message, tensors)
+    return _digest_if(fl_ctx, _RELEASED, message, tensors) is not None
+
+
+def _digest_if(fl_ctx: FLContext, mark: str, message: bytes, tensors: bytes) -> str | None:
+    """The digest of what was remembered under ``mark``, if it is this; it is forgotten then.
+
+    Hundreds of megabytes are not hashed again where they are the very same object: bytes do not change.
+    """
+    noted = fl_ctx.get_prop(mark)
+    fl_ctx.set_prop(mark, None, private=True, sticky=False)
+    if not isinstance(noted, tuple):
+        return None
+    own, own_tensors, digest = noted
+    if own == message and (own_tensors is tensors or digest == digest_of(message, tensors)):
+        return str(digest)
+    return None
 
 
 def code_of(reply: Shareable) -> str:
@@ -54,9 +68,8 @@ class EgressFilter(Filter):
         if code != ReturnCode.OK:
             return make_reply(code)
         message, tensors = content_of(shareable)
-        digest = digest_of(message, tensors)
-        if fl_ctx.get_prop(_PASSED) != digest:
+        digest = _digest_if(fl_ctx, _PASSED, message, tensors)
+        if digest is None:
             raise EgressError("the reply is not the one that passed the gate")
-        fl_ctx.set_prop(_PASSED, None, private=True, sticky=False)
-        fl_ctx.set_prop(_RELEASED, digest, private=True, sticky=False)
+        fl_ctx.set_prop(_RELEASED, (message, tensors, digest), private=True, sticky=False)
         return reply_with(message, tensors)

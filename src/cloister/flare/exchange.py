@@ -8,6 +8,7 @@ FLModel, so that neither side ever builds an object that the other one named.
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nvflare.apis.shareable import Shareable
@@ -18,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from cloister.documents import Model
 from cloister.errors import JobError
 from cloister.files import sha256_of
+from cloister.flare.payload import Payload
 from cloister.jobs.compression import CodecName
 from cloister.jobs.live_tensors import Factor
 from cloister.jobs.statistics import FeatureStatistics
@@ -148,15 +150,21 @@ def task_of(ask: Ask, adapter: bytes, *, total_rounds: int) -> FLModel:
     return FLModel(params_type=ParamsType.FULL, params=params, current_round=ask.round, total_rounds=total_rounds)
 
 
-def read_task(shareable: Shareable) -> tuple[Ask, bytes]:
+def task_with(message: bytes, payload: Payload) -> Shareable:
+    """A task's bytes, or its file, as they go through NVFlare's filters at a site."""
+    params: dict[str, Any] = {_MESSAGE: message, _ADAPTER: payload}
+    return FLModelUtils.to_shareable(FLModel(params_type=ParamsType.FULL, params=params))
+
+
+def read_task(shareable: Shareable) -> tuple[Ask, Payload]:
     """What a site received.
 
     Raises:
         JobError: where it is not a task of Cloister's.
     """
-    message, adapter = _read(FLModelUtils.from_shareable(shareable))
+    message, payload = _parts(FLModelUtils.from_shareable(shareable))
     try:
-        return Ask.model_validate_json(message), adapter
+        return Ask.model_validate_json(message), payload
     except ValidationError as error:
         raise JobError("the server sent a task that is not one") from error
 
@@ -213,12 +221,19 @@ def read_reply(model: FLModel) -> tuple[Reply, bytes]:
 
 
 def _read(model: FLModel) -> tuple[bytes, bytes]:
+    message, tensors = _parts(model)
+    if not isinstance(tensors, bytes):
+        raise JobError("the message has parts that are not bytes")
+    return message, tensors
+
+
+def _parts(model: FLModel) -> tuple[bytes, Payload]:
     params = model.params
     if not isinstance(params, dict) or set(params) != {_MESSAGE, _ADAPTER}:
         raise JobError("the message has parts that do not belong in it")
-    message, adapter = params[_MESSAGE], params[_ADAPTER]
-    if not isinstance(message, bytes) or not isinstance(adapter, bytes):
+    message, payload = params[_MESSAGE], params[_ADAPTER]
+    if not isinstance(message, bytes) or not isinstance(payload, bytes | Path):
         raise JobError("the message has parts that are not bytes")
     if len(message) > MAXIMUM_MESSAGE_BYTES:
         raise JobError("the message is too long")
-    return message, adapter
+    return message, payload

@@ -164,7 +164,8 @@ class TrainingExecutor(Executor):
             return  # not in a job process of NVFlare's
         job_id, signal = str(fl_ctx.get_job_id()), runner.run_abort_signal
         work = through_nvflare(engine, runner, job_id)
-        TaskRunner(engine.get_cell().core_cell, job_id, work, lambda: bool(signal.triggered)).open()
+        spool = Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_run_dir(job_id)) / "received"
+        TaskRunner(engine.get_cell().core_cell, job_id, work, lambda: bool(signal.triggered), spool).open()
 
     def _close(self) -> None:
         job, self._job = self._job, None

@@ -31,8 +31,8 @@ MANIFEST = "config/manifest.json"
 SERVER_APP = "server_app"
 SITE_APP, _, CODE = CODE_PATH.partition("/")  # the manifest states the code's digest by this very path
 
-# NVFlare's own defaults wait seconds where a site is silent or idle (sixty for a dead site). Its sites ask for tasks all
-# the while; none come that way (`cloister.flare.task_sender`), and by asking they show that they are alive.
+# NVFlare's own defaults wait seconds where a site is silent or idle (sixty for a dead site). Its sites ask for tasks
+# all the while; none come that way (`cloister.flare.task_sender`), and by asking they show that they are alive.
 _SERVER_CONFIGURATION: dict[str, Any] = {
     "format_version": 2,
     "server": {"task_request_interval": 0.5},

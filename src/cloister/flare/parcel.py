@@ -17,13 +17,30 @@ from pydantic import Field, StringConstraints, ValidationError
 from cloister.documents import Model
 from cloister.errors import JobError
 from cloister.flare.exchange import TaskName
+from cloister.names import Sha256
 
-MAXIMUM_PARCEL_BYTES = 2 << 30
+MAXIMUM_INLINE_BYTES = 1 << 20
+"""Of tensors that travel in a parcel; more of them is fetched in pieces, see `cloister.flare.chunks`."""
+
+MAXIMUM_PARCEL_BYTES = 8 << 20
+
 
 _LENGTHS = struct.Struct("<II")
 _MAXIMUM_HEAD_BYTES = 4096
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Reference(Model):
+    """Names tensors that do not travel in the parcel.
+
+    Attributes:
+        digest: over message and tensors, as `cloister.flare.exchange.digest_of` has it.
+        bytes: of the tensors.
+    """
+
+    digest: Sha256
+    bytes: int = Field(ge=0)
 
 
 class TaskHead(Model):
@@ -33,11 +50,13 @@ class TaskHead(Model):
         task: what is to be done.
         identifier: of this asking; every site that is asked gets the same one.
         seconds: for how long the answer is waited for.
+        reference: to the tensors, where they are not in the parcel.
     """
 
     task: TaskName
     identifier: Identifier
     seconds: float = Field(gt=0, le=1e9, allow_inf_nan=False)
+    reference: Reference | None = None
 
 
 class AnswerHead(Model):
@@ -46,10 +65,12 @@ class AnswerHead(Model):
     Attributes:
         identifier: of the asking.
         code: NVFlare's word for how it went; without `OK` nothing else comes.
+        reference: to the tensors, where they are not in the parcel.
     """
 
     identifier: Identifier
     code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_ ]{1,64}$")]
+    reference: Reference | None = None
 
 
 T = TypeVar("T", bound=Model)

@@ -9,10 +9,12 @@ that filter let out of this very task; where it did not run, or something change
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nvflare.apis.fl_constant import ReservedKey, ReturnCode
@@ -24,9 +26,21 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 from nvflare.private.fed.client.client_runner import ClientRunner, TaskAssignment
 
+from cloister.files import private_folder
+from cloister.flare.chunks import Fetch, Holder
 from cloister.flare.egress_filter import code_of, was_released
-from cloister.flare.exchange import content_of, reply_with
-from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, origin_of, pack, unpack
+from cloister.flare.exchange import content_of, task_with
+from cloister.flare.parcel import (
+    MAXIMUM_INLINE_BYTES,
+    AnswerHead,
+    Reference,
+    TaskHead,
+    acknowledgement,
+    is_acknowledged,
+    origin_of,
+    pack,
+    unpack,
+)
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 
 _log = logging.getLogger(__name__)
@@ -38,11 +52,17 @@ _AGAIN_SECONDS_AT_MOST = 2.0
 
 @dataclass(frozen=True)
 class Task:
-    """What the server asks."""
+    """What the server asks.
+
+    Attributes:
+        head: which task it is.
+        message: JSON.
+        payload: tensors; a file, where they are too many for a message.
+    """
 
     head: TaskHead
-    message: bytes
-    tensors: bytes
+    message: bytes = field(repr=False)
+    payload: bytes | Path = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,10 +92,13 @@ class TaskRunner:
         job_id: NVFlare's identifier.
         work: does a task, with every gate.
         stopped: whether the job is over.
+        spool: for what comes and is too large for memory; emptied here.
     """
 
-    def __init__(self, cell: CoreCell, job_id: str, work: Work, stopped: Callable[[], bool]) -> None:
+    def __init__(self, cell: CoreCell, job_id: str, work: Work, stopped: Callable[[], bool], spool: Path) -> None:
         self._cell = cell
+        self._holder = Holder(cell)
+        self._spool = spool
         self._server = FQCN.join([FQCN.ROOT_SERVER, job_id])
         self._work = work
         self._stopped = stopped
@@ -85,6 +108,9 @@ class TaskRunner:
 
     def open(self) -> None:
         """Take tasks from now on, and tell the server so until it has heard."""
+        shutil.rmtree(self._spool, ignore_errors=True)
+        private_folder(self._spool)
+        self._holder.open()
         self._cell.register_request_cb(ROUNDS, TASK, self._hear_task)
         threading.Thread(target=self._announce, daemon=True, name="ready").start()
 
@@ -106,22 +132,38 @@ class TaskRunner:
                 return acknowledgement(CellCode.SERVICE_UNAVAILABLE)
             self._taken.add(head.identifier)
             self._under_way = head.identifier
-        task = Task(head, message, tensors)
-        threading.Thread(target=self._do, args=(task, arrived), daemon=True, name=f"do-{head.task.value}").start()
+        work = (head, message, tensors, arrived + head.seconds)
+        threading.Thread(target=self._do, args=work, daemon=True, name=f"do-{head.task.value}").start()
         return acknowledgement()
 
-    def _do(self, task: Task, arrived: float) -> None:
+    def _do(self, head: TaskHead, message: bytes, tensors: bytes, deadline: float) -> None:
+        path = self._spool / head.identifier
         try:
-            outcome = self._work(task)
+            payload = self._fetched(path, message, head.reference, deadline) if head.reference else tensors
+            outcome = self._work(Task(head, message, payload))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside leaves a code and nothing else
-            _log.exception("task `%s` failed", task.head.task.value)
+            _log.exception("task `%s` failed", head.task.value)
             outcome = Outcome(ReturnCode.EXECUTION_EXCEPTION)
         finally:
+            path.unlink(missing_ok=True)
             with self._lock:
                 self._under_way = ""
-        head = AnswerHead(identifier=task.head.identifier, code=outcome.code)
-        deadline = arrived + task.head.seconds
-        self._send_until_heard(ANSWER, lambda: pack(head, outcome.message, outcome.tensors), deadline)
+        self._answer(head, outcome, deadline)
+
+    def _fetched(self, path: Path, message: bytes, reference: Reference, deadline: float) -> Path:
+        return Fetch(self._cell, self._server, deadline, self._stopped).into(path, message, reference)
+
+    def _answer(self, task: TaskHead, outcome: Outcome, deadline: float) -> None:
+        """Send what may leave; of what is too large, its digest, and let the server's process fetch it meanwhile."""
+        reference, tensors = None, outcome.tensors
+        if len(tensors) > MAXIMUM_INLINE_BYTES:
+            reference, tensors = self._holder.offer(outcome.message, tensors, {self._server}), b""
+        head = AnswerHead(identifier=task.identifier, code=outcome.code, reference=reference)
+        try:
+            self._send_until_heard(ANSWER, lambda: pack(head, outcome.message, tensors), deadline)
+        finally:
+            if reference:
+                self._holder.withdraw(reference)
 
     def _send_until_heard(self, topic: str, parcel: Callable[[], Message], deadline: float | None) -> bool:
         """Send once at least, and again until the server has acknowledged it, or nobody waits for it any more."""
@@ -162,7 +204,7 @@ def through_nvflare(engine: Any, runner: ClientRunner, job_id: str) -> Work:
             server = FLContext()
             server.set_public_props({ReservedKey.RUN_NUM: job_id, ReservedKey.IDENTITY_NAME: FQCN.ROOT_SERVER})
             fl_ctx.set_peer_context(server)
-            data = reply_with(task.message, task.tensors)
+            data = task_with(task.message, task.payload)
             assignment = TaskAssignment(name=task.head.task.value, task_id=task.head.identifier, data=data)
             return outcome_of(runner._process_task(assignment, fl_ctx), fl_ctx)
 

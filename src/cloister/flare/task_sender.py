@@ -9,27 +9,56 @@ its answer until it is acknowledged; an answer that comes twice counts once.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from nvflare.apis.fl_constant import ReturnCode as TaskCode
-from nvflare.fuel.f3.cellnet.core_cell import CoreCell
+from nvflare.fuel.f3.cellnet.core_cell import CoreCell, TargetMessage
 from nvflare.fuel.f3.cellnet.defs import ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 
-from cloister.flare.exchange import TaskName
-from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, origin_of, pack, unpack
+from cloister.files import private_folder
+from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.exchange import TaskName, digest_of
+from cloister.flare.parcel import (
+    MAXIMUM_INLINE_BYTES,
+    AnswerHead,
+    Reference,
+    TaskHead,
+    acknowledgement,
+    is_acknowledged,
+    origin_of,
+    pack,
+    unpack,
+)
+from cloister.flare.payload import Payload, content_of, size_of
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 
 _log = logging.getLogger(__name__)
 
 _ACKNOWLEDGED_SECONDS = 2.0
 _AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """What some sites are sent in one asking.
+
+    Attributes:
+        sites: who.
+        message: JSON.
+        payload: tensors; of a file that holds them nothing is changed, and it stays until the asking is withdrawn.
+    """
+
+    sites: Collection[str]
+    message: bytes = field(repr=False)
+    payload: Payload = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -40,38 +69,28 @@ class Answer:
         site: whose process it came from.
         identifier: of the asking that it answers; None where it cannot be read.
         code: NVFlare's word for how it went; empty where it cannot be read.
-        content: message and tensors; None where it cannot be read.
+        message: JSON; None where it cannot be read, or of a failure.
+        payload: tensors, which whoever is handed a file has to remove; None where they did not come.
+        digest: over message and tensors, as `cloister.flare.exchange.digest_of` has it; empty where they did not come.
     """
 
     site: str
     identifier: str | None = None
     code: str = ""
-    content: tuple[bytes, bytes] | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """What some of the sites that are asked are sent; the others are sent something else for the same task.
-
-    Attributes:
-        sites: who is asked.
-        message: JSON.
-        tensors: encoded.
-    """
-
-    sites: tuple[str, ...]
-    message: bytes
-    tensors: bytes = b""
+    message: bytes | None = field(default=None, repr=False)
+    payload: Payload | None = field(default=None, repr=False)
+    digest: str = ""
 
 
 @dataclass
 class _Asking:
     """One task that is on its way to some sites."""
 
-    head: TaskHead
-    parcel: Callable[[], Message]
+    identifier: str
+    task: TaskName
     deadline: float
-    left: set[str]
+    parcels: dict[str, Callable[[], Message]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -83,59 +102,77 @@ class TaskSender:
         job_id: NVFlare's identifier.
         sites: those that take part; of anybody else nothing is taken.
         received: is handed every answer, from any thread, one at a time for each site and task; it must not fail.
+        spool: for tensors that come and are too many for a message; emptied here.
     """
 
-    def __init__(self, cell: CoreCell, job_id: str, sites: Collection[str], received: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, cell: CoreCell, job_id: str, sites: Collection[str], received: Callable[[Answer], None], spool: Path
+    ) -> None:
         self._cell = cell
+        self._holder = Holder(cell)
+        self._spool = spool
         self._processes = {FQCN.join([site, job_id]): site for site in sites}
         self._names = {site: process for process, site in self._processes.items()}
         self._received = received
         self._changed = threading.Condition()
         self._ready: set[str] = set()  # guarded by _changed, as are the next two
-        self._came: set[tuple[str, str]] = set()
-        self._askings: list[_Asking] = []
+        self._came: dict[tuple[str, str], bool] = {}  # whether it was handed in; False while its tensors are fetched
+        self._asking: _Asking | None = None
 
     def open(self) -> None:
         """Take what sites send from now on."""
+        shutil.rmtree(self._spool, ignore_errors=True)
+        private_folder(self._spool)
+        self._holder.open()
         self._cell.register_request_cb(ROUNDS, READY, self._hear_ready)
         self._cell.register_request_cb(ROUNDS, ANSWER, self._hear_answer)
 
     def send(self, task: TaskName, parts: Collection[Part], seconds: float) -> str:
-        """Send a task to sites, each as soon as it is ready, and return at once; what was sent before is withdrawn.
+        """Send a task, to each site as soon as it is ready, and return at once; what was sent before is withdrawn.
 
         Args:
-            task: what they are to do.
-            parts: who is sent what.
+            task: what is to be done.
+            parts: who is asked, and with what.
             seconds: for how long it is tried, and the answer waited for.
 
         Returns:
             The identifier of this asking.
         """
         self.withdraw()
-        head, deadline = TaskHead(task=task, identifier=uuid.uuid4().hex, seconds=seconds), time.monotonic() + seconds
-        askings = [
-            _Asking(head, partial(pack, head, part.message, part.tensors), deadline, set(part.sites)) for part in parts
-        ]
+        asking = _Asking(uuid.uuid4().hex, task, time.monotonic() + seconds)
+        for part in parts:
+            parcel = self._parcel(asking, part, seconds)
+            asking.parcels |= dict.fromkeys(part.sites, parcel)
+        asking.left = set(asking.parcels)
         with self._changed:
-            self._askings = askings
-        for asking in askings:
-            threading.Thread(target=self._deliver, args=(asking,), daemon=True, name=f"send-{task.value}").start()
-        return head.identifier
+            self._asking = asking
+        threading.Thread(target=self._deliver, args=(asking,), daemon=True, name=f"send-{task.value}").start()
+        return asking.identifier
+
+    def _parcel(self, asking: _Asking, part: Part, seconds: float) -> Callable[[], Message]:
+        reference, tensors = None, part.payload
+        if size_of(tensors) > MAXIMUM_INLINE_BYTES:
+            names = [self._names[site] for site in part.sites]
+            reference, tensors = self._holder.offer(part.message, tensors, names), b""
+        head = TaskHead(task=asking.task, identifier=asking.identifier, seconds=seconds, reference=reference)
+        inline = content_of(tensors)
+        return lambda: pack(head, part.message, inline)
 
     def withdraw(self) -> None:
-        """Send no more of the latest task."""
+        """Send no more of the latest task, and fetch no more of its answers."""
         with self._changed:
-            for asking in self._askings:
-                asking.over.set()
-            self._askings = []
+            if self._asking:
+                self._asking.over.set()
+            self._asking = None
             self._changed.notify_all()
+        self._holder.withdraw()
 
     def _deliver(self, asking: _Asking) -> None:
         try:
             while self._wait_for_somebody(asking):
                 self._send_once(asking)
         except Exception:  # noqa: BLE001 - whoever was not reached is absent when the deadline has come
-            _log.exception("task `%s` could not be sent", asking.head.task.value)
+            _log.exception("task `%s` could not be sent", asking.task.value)
 
     def _wait_for_somebody(self, asking: _Asking) -> bool:
         """Wait until a site is ready that has not taken the task; whether there will be any."""
@@ -148,15 +185,12 @@ class TaskSender:
 
     def _send_once(self, asking: _Asking) -> None:
         with self._changed:
-            targets = sorted(self._names[site] for site in asking.left & self._ready)
-        replies = self._cell.broadcast_request(
-            channel=ROUNDS,
-            topic=TASK,
-            targets=targets,
-            request=asking.parcel(),
-            timeout=min(_ACKNOWLEDGED_SECONDS, max(asking.deadline - time.monotonic(), 0.1)),
-            optional=True,
-        )
+            sites = sorted(asking.left & self._ready)
+        messages = {
+            self._names[site]: TargetMessage(self._names[site], ROUNDS, TASK, asking.parcels[site]()) for site in sites
+        }
+        timeout = min(_ACKNOWLEDGED_SECONDS, max(asking.deadline - time.monotonic(), 0.1))
+        replies = self._cell.broadcast_multi_requests(messages, timeout, optional=True)
         with self._changed:
             asking.left -= {self._processes[name] for name, reply in replies.items() if is_acknowledged(reply)}
             if asking.left and not asking.over.is_set():
@@ -182,17 +216,47 @@ class TaskSender:
             self._received(Answer(site))
             return acknowledgement()
         with self._changed:
-            again = (site, head.identifier) in self._came
-            self._came.add((site, head.identifier))
-        if not again:
-            content = (message, tensors) if head.code == TaskCode.OK else None
-            self._received(Answer(site, head.identifier, head.code, content))
-        with self._changed:
-            for asking in self._askings:
-                if asking.head.identifier == head.identifier:
-                    asking.left.discard(site)  # what is answered was taken, even if nobody heard so
+            done = self._came.get((site, head.identifier))
+            self._came.setdefault((site, head.identifier), False)
+            asking = self._asking
+            current = asking is not None and asking.identifier == head.identifier
+            if asking and current:
+                asking.left.discard(site)  # what is answered was taken, even if nobody heard so
             self._changed.notify_all()
+        if done is not None:  # the site sends it until its tensors have been fetched
+            return acknowledgement() if done else acknowledgement(ReturnCode.SERVICE_UNAVAILABLE)
+        if head.code == TaskCode.OK and head.reference and asking and current:
+            about = (site, head, message, head.reference, asking)
+            threading.Thread(target=self._fetch, args=about, daemon=True, name=f"fetch-{site}").start()
+            return acknowledgement(ReturnCode.SERVICE_UNAVAILABLE)
+        answer = Answer(site, head.identifier, head.code)
+        if head.code == TaskCode.OK:
+            came = head.reference is None  # of a late answer, nothing more is fetched
+            digest = digest_of(message, tensors) if came else ""
+            answer = replace(answer, message=message, payload=tensors if came else None, digest=digest)
+        self._hand_in(answer)
         return acknowledgement()
+
+    def _fetch(self, site: str, head: AnswerHead, message: bytes, reference: Reference, asking: _Asking) -> None:
+        answer = Answer(site, head.identifier, head.code, message)
+        try:
+            path = self._spool / f"{head.identifier}-{site}"
+            fetch = Fetch(self._cell, self._names[site], asking.deadline, asking.over.is_set)
+            payload = fetch.into(path, message, reference)
+            answer = replace(answer, payload=payload, digest=reference.digest)
+        except Exception as error:  # noqa: BLE001 - a gate: what did not come as it was named is no answer
+            _log.warning("the tensors of site `%s` could not be fetched: %s", site, error)
+            if not asking.over.is_set():
+                answer = Answer(site, head.identifier)
+        self._hand_in(answer)
+
+    def _hand_in(self, answer: Answer) -> None:
+        try:
+            self._received(answer)
+        finally:
+            with self._changed:
+                self._came[answer.site, str(answer.identifier)] = True
+                self._changed.notify_all()
 
     def _refuse(self, carrier: Message) -> Message:
         _log.warning("dropped a message of `%.200s`, which is no process of this job", origin_of(carrier))

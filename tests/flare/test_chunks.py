@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.message import Message
+
+from cloister.errors import JobError
+from cloister.flare import chunks
+from cloister.flare.chunks import MAXIMUM_CHUNK_BYTES, ChunkHead, Fetch, Holder
+from cloister.flare.exchange import digest_of
+from cloister.flare.parcel import Reference, pack, unpack
+from cloister.flare.traffic import CHUNK, ROUNDS
+from tests.flare.cells import SERVER, Wire, process_of
+
+ALPHA = process_of("alpha")
+MESSAGE = b'{"round":1}'
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    monkeypatch.setattr(chunks, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(chunks, "_AGAIN_SECONDS_AT_MOST", 0.02)
+    return Wire()
+
+
+@pytest.fixture
+def holder(wire: Wire) -> Holder:
+    made = Holder(wire.cell(SERVER))
+    made.open()
+    return made
+
+
+def fetch(wire: Wire, into: Path, reference: Reference, process: str = ALPHA, seconds: float = 10.0) -> Path:
+    return Fetch(wire.cell(process), SERVER, time.monotonic() + seconds).into(into, MESSAGE, reference)
+
+
+SIZES = [0, 1, chunks._FIRST_CHUNK_BYTES, chunks._FIRST_CHUNK_BYTES + 1, 3 * MAXIMUM_CHUNK_BYTES - 7, 40_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_what_is_fetched_is_what_was_offered(
+    wire: Wire, holder: Holder, tmp_path: Path, size: int, in_a_file: bool
+) -> None:
+    content = os.urandom(size)
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    reference = holder.offer(MESSAGE, source if in_a_file else content, {ALPHA})
+    source.unlink()  # what is offered is held
+    assert reference == Reference(digest=digest_of(MESSAGE, content), bytes=size)
+    into = fetch(wire, tmp_path / "into", reference)
+    assert into.read_bytes() == content
+    assert into.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("lost", ["request", "reply"])
+def test_of_a_broken_connection_only_what_was_on_its_way_is_asked_for_again(
+    wire: Wire, holder: Holder, tmp_path: Path, lost: str
+) -> None:
+    content = os.urandom(20_000_000)
+    asked: list[str] = []
+
+    def breaks(topic: str, _origin: str, _destination: str) -> bool:
+        asked.append(topic)
+        return 4 <= len(asked) < 12
+
+    wire.loses, wire.forgets = (breaks, wire.forgets) if lost == "request" else (wire.loses, breaks)
+    reference = holder.offer(MESSAGE, content, {ALPHA})
+    assert fetch(wire, tmp_path / "into", reference).read_bytes() == content
+    undisturbed = len(asked) - 8
+    asked.clear()
+    asked.extend([CHUNK] * 100)
+    fetch(wire, tmp_path / "again", reference)
+    assert undisturbed <= len(asked) - 100 + 2
+
+
+@pytest.mark.parametrize("process", [process_of("beta"), "alpha", SERVER, f"{ALPHA}.child", "alpha.another-job"])
+def test_whom_it_is_not_for_gets_nothing(wire: Wire, holder: Holder, tmp_path: Path, process: str) -> None:
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+    with pytest.raises(JobError, match="does not have"):
+        fetch(wire, tmp_path / "into", reference, process)
+    assert not (tmp_path / "into").exists()
+
+
+def test_what_was_withdrawn_or_never_offered_cannot_be_fetched(wire: Wire, holder: Holder, tmp_path: Path) -> None:
+    first, second = holder.offer(MESSAGE, b"first", {ALPHA}), holder.offer(MESSAGE, b"second", {ALPHA})
+    holder.withdraw(first)
+    assert fetch(wire, tmp_path / "second", second).read_bytes() == b"second"
+    holder.withdraw()
+    for reference in (first, second, Reference(digest="0" * 64, bytes=5)):
+        with pytest.raises(JobError, match="does not have"):
+            fetch(wire, tmp_path / "into", reference)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"offset": 0, "bytes": 101},
+        {"offset": 100, "bytes": 1},
+        {"offset": 1 << 60, "bytes": 1},
+        {"offset": 50, "bytes": MAXIMUM_CHUNK_BYTES},
+    ],
+)
+def test_nothing_beyond_its_end_is_handed_out(wire: Wire, holder: Holder, head: dict[str, int]) -> None:
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+    carrier = pack(ChunkHead(digest=reference.digest, **head))
+    reply = wire.cell(ALPHA).send_request(ROUNDS, CHUNK, SERVER, carrier, 1.0, True)
+    assert reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("payload", [None, b"", b"junk"])
+def test_what_is_no_request_is_refused(wire: Wire, holder: Holder, payload: bytes | None) -> None:
+    reply = wire.cell(ALPHA).send_request(ROUNDS, CHUNK, SERVER, Message({}, payload), 1.0, True)
+    assert reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST
+
+
+def test_a_gate_that_throws_hands_out_nothing(
+    wire: Wire, holder: Holder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+
+    def broken(_carrier: Message) -> str:
+        raise KeyError("on purpose")
+
+    monkeypatch.setattr(chunks, "origin_of", broken)
+    with pytest.raises(JobError):
+        fetch(wire, tmp_path / "into", reference)
+
+
+def test_what_is_too_large_is_not_even_asked_for(wire: Wire, holder: Holder, tmp_path: Path) -> None:
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+    with pytest.raises(JobError, match="100 bytes, and 99 may be taken"):
+        Fetch(wire.cell(ALPHA), SERVER, time.monotonic() + 5, most=99).into(tmp_path / "into", MESSAGE, reference)
+    assert wire.sent == []
+
+
+def test_what_is_not_what_was_named_is_not_kept(wire: Wire, holder: Holder, tmp_path: Path) -> None:
+    reference = holder.offer(b"another message", b"x" * 100, {ALPHA})
+    with pytest.raises(JobError, match="not what was named"):
+        fetch(wire, tmp_path / "into", reference)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [b"", b"x" * 99, b"x" * 101, None])
+def test_a_piece_of_another_length_is_not_taken(wire: Wire, tmp_path: Path, answer: bytes | None) -> None:
+    def serve(carrier: Message) -> Message:
+        unpack(carrier, ChunkHead)
+        return Message({MessageHeaderKey.RETURN_CODE: ReturnCode.OK}, answer)
+
+    wire.cell(SERVER).register_request_cb(ROUNDS, CHUNK, serve)
+    with pytest.raises(JobError):
+        fetch(wire, tmp_path / "into", Reference(digest="0" * 64, bytes=100), seconds=0.2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_tried_until_the_deadline_and_no_longer(wire: Wire, holder: Holder, tmp_path: Path) -> None:
+    wire.loses = lambda _topic, _origin, _destination: True
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+    begun = time.monotonic()
+    with pytest.raises(JobError, match="did not come in time"):
+        fetch(wire, tmp_path / "into", reference, seconds=0.2)
+    assert time.monotonic() - begun < 2
+    with pytest.raises(JobError, match="did not come in time"):
+        Fetch(wire.cell(ALPHA), SERVER, time.monotonic() + 60, over=lambda: True).into(
+            tmp_path / "into", MESSAGE, reference
+        )
+
+
+def test_nothing_that_lies_there_is_written_over(wire: Wire, holder: Holder, tmp_path: Path) -> None:
+    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
+    (tmp_path / "into").write_bytes(b"something else")
+    with pytest.raises(FileExistsError):
+        fetch(wire, tmp_path / "into", reference)
+    assert (tmp_path / "into").read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.01, 2 << 20), (1.0, 1 << 20), (10.0, 1 << 19)])
+def test_pieces_are_as_large_as_the_line_is_fast(seconds: float, size: int) -> None:
+    assert chunks._next_size(1 << 20, seconds) == size
+    assert chunks._next_size(chunks._LEAST_CHUNK_BYTES, 100.0) == chunks._LEAST_CHUNK_BYTES
+    assert chunks._next_size(MAXIMUM_CHUNK_BYTES, 0.0) == MAXIMUM_CHUNK_BYTES
