@@ -110,6 +110,17 @@ def test_a_copy_of_its_own_stays() -> None:
         kept_layout(said(client={"ditto": {"strength": 0.1}}, personal=("classifier",)), LAYOUT)
 
 
+def test_what_a_tensor_is_added_to_goes_where_the_tensor_goes() -> None:
+    tensors = (TensorSpec("a", (1,), "zeros"), TensorSpec("b.c", (1,), "zeros"))
+    layout = AdapterLayout(tensors, (), bases=(("a", b"1234"), ("b.c", b"5678")))
+    aggregation = said(personal=("b",), client={"scaffold": {}})
+    leaves, stays = exchanged_layout(aggregation, layout), kept_layout(aggregation, layout)
+    assert [name for name, _ in leaves.bases] == ["a"]
+    assert [name for name, _ in stays.bases] == ["b.c"]
+    assert AdapterLayout.from_json(leaves.to_json()) == leaves
+    assert AdapterLayout.from_json(stays.to_json()) == stays
+
+
 def test_what_is_kept_first() -> None:
     aggregation = said(client={"scaffold": {}}, personal=("classifier",))
     first = first_kept(aggregation, LAYOUT, 7)

@@ -47,7 +47,7 @@ def exchanged_layout(aggregation: Aggregation, layout: AdapterLayout) -> Adapter
     shared = [tensor for tensor in layout.tensors if not _is_personal(aggregation, tensor)]
     if aggregation.client is not None and aggregation.client.scaffold is not None:
         shared += _copies(CONTROL, shared)
-    return replace(layout, tensors=_sorted(shared))
+    return _part(layout, shared)
 
 
 def kept_layout(aggregation: Aggregation, layout: AdapterLayout) -> AdapterLayout:
@@ -68,7 +68,7 @@ def kept_layout(aggregation: Aggregation, layout: AdapterLayout) -> AdapterLayou
         kept += _copies(OWN_CONTROL, shared)
     if client is not None and client.ditto is not None:
         kept += _copies(DITTO, shared)
-    return replace(layout, tensors=_sorted(kept))
+    return _part(layout, kept)
 
 
 def first_kept(aggregation: Aggregation, layout: AdapterLayout, seed: int) -> Arrays:
@@ -132,8 +132,10 @@ def _copies(prefix: str, tensors: list[TensorSpec]) -> list[TensorSpec]:
     return [TensorSpec(prefix + tensor.name, tensor.shape, "zeros") for tensor in tensors]
 
 
-def _sorted(tensors: list[TensorSpec]) -> tuple[TensorSpec, ...]:
-    return tuple(sorted(tensors, key=lambda tensor: tensor.name))
+def _part(layout: AdapterLayout, tensors: list[TensorSpec]) -> AdapterLayout:
+    names = {tensor.name for tensor in tensors}
+    bases = tuple((name, values) for name, values in layout.bases if name in names)
+    return replace(layout, tensors=tuple(sorted(tensors, key=lambda tensor: tensor.name)), bases=bases)
 
 
 def _listed(names: Iterable[str]) -> str:
