@@ -81,7 +81,7 @@ class DifferenceExchange:
     with a large weight would have swallowed the end of it.
 
     Args:
-        model: a base model with every weight to be trained.
+        model: a base model; where a part of it is frozen, what is left is exchanged.
         shapes: of the job's tensors.
         is_new: whether a weight of this name is no base model's, but the job's own; it is exchanged as it is.
 
@@ -91,7 +91,9 @@ class DifferenceExchange:
 
     def __init__(self, model: torch.nn.Module, shapes: Shapes, is_new: Callable[[str], bool]) -> None:
         self._shapes = shapes
-        self._weights = {name: weight for name, weight in weights_of(model).items() if weight.requires_grad}
+        self._weights = weights_of(model)
+        if not all(parameter.requires_grad for parameter in model.parameters()):
+            self._weights = {name: weight for name, weight in self._weights.items() if weight.requires_grad}
         check_tensors(self._weights, shapes)
         with torch.no_grad():
             for name, weight in self._weights.items():
