@@ -42,13 +42,6 @@ class RoundFiles:
             if old.name != weights.path.name:
                 old.unlink()
 
-    def keep_best(self, weights: WeightsFile) -> None:
-        """Keep ``weights`` as the best so far; the file is named once more, not copied, as it never changes."""
-        draft = self.folder / "best.new"
-        draft.unlink(missing_ok=True)
-        os.link(weights.path, draft)
-        draft.replace(self.best)
-
     def write_result(self, result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         """Write the folder with the tensors, whole or not at all, then the result.
 

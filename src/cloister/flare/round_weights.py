@@ -8,23 +8,27 @@ then, in the order of the sites' names: which of them came first does not show i
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from cloister.aggregation import Contribution, optimiser_of, rule_of
+from cloister.aggregation import Contribution
 from cloister.documents import Document
 from cloister.errors import JobError
 from cloister.files import private_folder, sha256_of
 from cloister.flare.broadcast import Broadcast
+from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
+from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
-from cloister.jobs import AdapterLayout, Job
-from cloister.jobs.adapter import initial_values
+from cloister.jobs import AdapterLayout, Job, adapter_config
+from cloister.jobs.adapter import finished_adapter, initial_values
+from cloister.jobs.kept_tensors import is_control
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
-from cloister.vectors import Vector
 from cloister.weights_file import WeightsFile
-from cloister.wire import CODECS, EncodedVector, Schema
+from cloister.wire import CODECS, EncodedVector, Schema, flatten
 
 
 class RoundWeights:
@@ -41,11 +45,12 @@ class RoundWeights:
         self._job, self._folder = job, folder
         self._scratch = private_folder(scratch)
         self._updates = private_folder(scratch / "updates")
-        self._rule = rule_of(job.aggregation)
-        self._optimiser = optimiser_of(job.aggregation, private_folder(scratch / "optimiser"))
-        self._broadcast = Broadcast(job.compression, private_folder(scratch / "sent"), sha256_of(document.text))
+        self._combined = CombinedUpdates(job.aggregation, private_folder(scratch / "optimiser"))
+        sent = private_folder(scratch / "sent")
+        self._broadcast, self._lower = Broadcast(job.compression, sent, sha256_of(document.text)), LowerRank(sent)
         self._current: WeightsFile | None = None
         self._version = 0
+        self._layouts: Mapping[str, AdapterLayout] = {}
         self._came: dict[str, Contribution] = {}
 
     @property
@@ -64,9 +69,15 @@ class RoundWeights:
         """The newest weights as the sites have them: what is measured, and what may become the result."""
         return self._broadcast.known
 
-    def begin(self, layout: AdapterLayout) -> None:
-        """Draw the first weights."""
+    def begin(self, layout: AdapterLayout, sites: Mapping[str, AdapterLayout]) -> None:
+        """Draw the first weights.
+
+        Args:
+            layout: what the job exchanges.
+            sites: by name what each site that takes part does; the same, or the same at a lower rank.
+        """
         self._current = WeightsFile.write(self._path(0), layout, initial_values(layout, self._job.seed))
+        self._layouts = sites
         self._broadcast.begin(self._current)
 
     def open(self, number: int) -> None:
@@ -77,10 +88,6 @@ class RoundWeights:
             raise JobError("a round was opened out of turn")
         self._forget_updates()
 
-    def live(self, number: int) -> AdapterLayout:
-        """The tensors that are trained and sent in round ``number``."""
-        return live_layout(self.current.layout, self._frozen(number))
-
     def take(self, site: str, records: int, payload: Payload) -> int:
         """Check one site's update of the open round and keep it; returns its size in bytes.
 
@@ -88,7 +95,8 @@ class RoundWeights:
             EgressError: where it is not an update of this job.
         """
         path = keep(payload, self._updates / site)
-        vector = EncodedVector.open(path, CODECS[self._job.compression.up], Schema.of(self.live(self._version + 1)))
+        live = live_layout(self._layouts[site], self._frozen(self._version + 1))
+        vector = EncodedVector.open(path, CODECS[self._job.compression.up], Schema.of(live))
         vector.check()
         self._came[site] = Contribution(site, float(records), vector)
         self._broadcast.has(site)
@@ -105,21 +113,47 @@ class RoundWeights:
         Raises:
             CloisterError: where they are too few for the job's rule.
         """
-        old, number = self.current, self._version + 1
-        combined = self._rule.combine(list(self._came.values()))
-
-        def changed(block: int, values: Vector) -> Vector:
-            return values + self._optimiser.step(block, next(combined))
-
-        new = old.changed(self._path(number), self.live(number), changed)
-        self._optimiser.commit()
-        self._current = self._broadcast.advance(new, self._frozen(number))
+        number = self._version + 1
+        new = self._combined.added(
+            self.current,
+            self.known,
+            live_layout(self.current.layout, self._frozen(number)),
+            list(self._came.values()),
+            layouts=self._layouts,
+            path=self._path(number),
+        )
+        turned = self._job.aggregation.factors == "fedsvd"  # also the factor that nobody trained
+        self._current = self._broadcast.advance(new, None if turned else self._frozen(number))
         self._version = number
         self._forget_updates()
 
     def tasks(self, sites: Iterable[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:
-        """What each of ``sites`` is sent to have the newest weights, see `Broadcast.tasks`."""
-        return self._broadcast.tasks(sites)
+        """What each of ``sites`` is sent to have the newest weights; those that need the same are together."""
+        lower = {site: layout for site in sites if (layout := self._layouts[site]) != self.current.layout}
+        whole = [site for site in sites if site not in lower]
+        return self._broadcast.tasks(whole) + self._lower.tasks(self.known, self._version, lower)
+
+    def write_result(self, path: Path) -> dict[str, Any]:
+        """Write what the sites have now to ``path`` as a result holds it; returns what is said beside it.
+
+        Control variates are no part of it, and what was exchanged as a difference is added to what it differs from.
+        """
+        known = self.known
+        kept = tuple(tensor for tensor in known.layout.tensors if not is_control(tensor.name))
+        layout = AdapterLayout(kept, known.layout.head_modules, known.layout.transposed, known.layout.bases)
+        if layout.bases:
+            arrays = known.arrays()
+            arrays = finished_adapter(layout, {tensor.name: arrays[tensor.name] for tensor in kept})
+            WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))])
+        elif layout == known.layout:
+            draft = path.with_suffix(".new")
+            draft.unlink(missing_ok=True)
+            os.link(known.path, draft)  # it never changes, so that one more name is enough
+            draft.replace(path)
+        else:
+            part = known.part(layout)
+            WeightsFile.write(path, layout, (part.block(number) for number in range(Schema.of(layout).blocks)))
+        return adapter_config(self._job, layout)
 
     def close(self) -> None:
         """Remove what is not needed after the job."""

@@ -22,12 +22,13 @@ from cloister.errors import CloisterError, EgressError, JobError
 from cloister.files import canonical_json, sha256_of, sha256_of_file
 from cloister.flare.asked_sites import asked_sites
 from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Settled, TaskName, Update
+from cloister.flare.lower_rank import rank_of
 from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.quorum import check_minimum, check_release
 from cloister.flare.round_files import RoundFiles
 from cloister.flare.round_weights import RoundWeights
 from cloister.flare.site_progress import SiteProgress
-from cloister.jobs import METRICS, AdapterLayout, Job, Selection, adapter_config
+from cloister.jobs import METRICS, AdapterLayout, Job, Selection
 from cloister.jobs.statistics import FeatureStatistics, answers, pooled
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Rounds:
         self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
         self._history: list[dict[str, Any]] = []
         self._best: tuple[int, float] | None = None
+        self._best_config: dict[str, Any] = {}
 
     @property
     def invited(self) -> list[str]:
@@ -220,11 +222,6 @@ class Rounds:
         self._measured[site] = (metrics, prepared.validation)
         progress.metrics, progress.state, progress.restarts = metrics, "done", reply.restarts
 
-    def _agreed(self) -> AdapterLayout:
-        if self._layout is None:
-            raise JobError("the sites have not agreed on an adapter")
-        return self._layout
-
     def pool(self) -> FeatureStatistics:
         """What the features are like over all sites that described them.
 
@@ -252,23 +249,30 @@ class Rounds:
             CloisterError: where too few sites are prepared.
         """
         with self._lock:
-            groups: dict[str, list[str]] = {}
+            groups: dict[str, dict[str, AdapterLayout]] = {}
             for name, site in self._sites.items():
                 if site.prepared and site.prepared.layout is not None and site.state == "ready":
-                    digest = AdapterLayout.from_json(site.prepared.layout).digest
-                    groups.setdefault(digest, []).append(name)
-            chosen = max(groups.values(), key=len, default=[])
+                    own = AdapterLayout.from_json(site.prepared.layout)
+                    groups.setdefault(self._at_full_rank(own).digest, {})[name] = own
+            chosen = max(groups.values(), key=len, default={})
             for name in (name for group in groups.values() if group is not chosen for name in group):
                 self._sites[name].state, self._sites[name].prepared = "refused", None
                 self._sites[name].reason = "by the server: its adapter has other tensors than most sites'"
             check_minimum(self._sites, self.job.federation.minimum_sites, len(chosen), "are ready")
-            check_release(self._sites, chosen)
-            first = self._sites[chosen[0]].prepared
-            if first is None or first.layout is None:
+            check_release(self._sites, list(chosen))
+            if not chosen:
                 raise JobError("no site is ready")
-            self._layout = AdapterLayout.from_json(first.layout)
-            self._weights.begin(self._layout)
+            self._layout = self._at_full_rank(next(iter(chosen.values())))
+            self._weights.begin(self._layout, chosen)
             self._files.write_state(self._weights.current, self._history)
+
+    def _at_full_rank(self, own: AdapterLayout) -> AdapterLayout:
+        """What a site exchanges, with the job's rank where the job lets sites take part with a lower one."""
+        lora = None if self.job.method is None else self.job.method.lora
+        if lora is None or lora.minimum_rank is None or not lora.minimum_rank <= rank_of(own) <= lora.rank:
+            return own
+        whole = own.at_rank(lora.rank)
+        return whole if whole.at_rank(rank_of(own)) == own else own
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
@@ -320,7 +324,7 @@ class Rounds:
         better = self._best is None or (value > self._best[1] if chosen_by.mode == "maximum" else value < self._best[1])
         if better:
             self._best = (version, value)
-            self._files.keep_best(self._weights.known)
+            self._best_config = self._weights.write_result(self._files.best)
 
     @property
     def _chosen_by(self) -> Selection:
@@ -358,7 +362,7 @@ class Rounds:
             chosen = {"round": version, "metric": self._chosen_by.metric, "value": value}
             result = self._result() | {"chosen": chosen, "after": final, "adapter_sha256": digest}
             result["after_by_site"] = self._by_site()
-            self._files.write_result(result, adapter_config(self.job, self._agreed()))
+            self._files.write_result(result, self._best_config)
             self._weights.close()
 
     def finish_described(self, before_writing: Callable[[str, int], None] | None = None) -> None:

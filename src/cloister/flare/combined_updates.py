@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a round's updates to the next weights, by what the job says under `aggregation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cloister.aggregation import Contribution, optimiser_of, rule_of
+from cloister.aggregation.factors import Trained, orthonormal, refactored
+from cloister.aggregation.mean import Mean
+from cloister.errors import JobError
+from cloister.flare.lower_rank import received_of
+from cloister.jobs import AdapterLayout
+from cloister.jobs.adapter import Arrays
+from cloister.jobs.aggregation import Aggregation
+from cloister.jobs.kept_tensors import is_control
+from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
+from cloister.weights_file import WeightsFile
+from cloister.wire import Schema, flatten, unflatten
+
+
+class CombinedUpdates:
+    """What the server makes of updates, round by round.
+
+    Args:
+        aggregation: what the job says.
+        folder: for what a server optimiser remembers.
+    """
+
+    def __init__(self, aggregation: Aggregation, folder: Path) -> None:
+        self._factors = aggregation.factors
+        self._rule, self._optimiser = rule_of(aggregation), optimiser_of(aggregation, folder)
+
+    def added(
+        self,
+        weights: WeightsFile,
+        known: WeightsFile,
+        live: AdapterLayout,
+        contributions: Sequence[Contribution],
+        *,
+        layouts: Mapping[str, AdapterLayout],
+        path: Path,
+    ) -> WeightsFile:
+        """Write the next weights to ``path``.
+
+        Args:
+            weights: the newest.
+            known: the same as the sites have them, to which an update is the difference.
+            live: the tensors of the updates.
+            contributions: at least one, all of them of ``live``, or of lower rank where the job takes such.
+            layouts: by site what it exchanges, of all that take part, those included that were not asked.
+            path: where to; its folder is used for what lies in between.
+
+        Raises:
+            JobError: where there are too few updates for the rule, or the sum is no longer finite.
+        """
+        network = _without_control(live)
+        if self._factors == "refactored":
+            new = self._refactored(weights, known, contributions, layouts, path)
+        else:
+            parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
+            new = weights.changed(path, network, self._step(self._rule.combine(parts)))
+        if self._factors == "fedsvd":
+            new = _written(path, orthonormal(new.arrays()), new.layout)
+        control = replace(live, tensors=tuple(tensor for tensor in live.tensors if is_control(tensor.name)))
+        if control.tensors:
+            new = new.changed(path, control, _of_all_sites(contributions, live, control, len(layouts)))
+        self._optimiser.commit()
+        return new
+
+    def _step(self, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:
+        def change(number: int, values: Vector) -> Vector:
+            return _finite(values + self._optimiser.step(number, next(combined)))
+
+        return change
+
+    def _refactored(
+        self,
+        weights: WeightsFile,
+        known: WeightsFile,
+        contributions: Sequence[Contribution],
+        layouts: Mapping[str, AdapterLayout],
+        path: Path,
+    ) -> WeightsFile:
+        schema, here = Schema.of(weights.layout), known.arrays()
+        trained = [
+            trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions
+        ]
+        difference = ArraySource(flatten(refactored(here, trained).arrays, schema) - flatten(here, schema))
+        blocks = (difference.block(number) for number in range(blocks_of(difference.size)))
+        return weights.changed(path, weights.layout, self._step(blocks))
+
+
+def trained_of(contribution: Contribution, received: Arrays, layout: AdapterLayout) -> Trained:
+    """What a site has after its training.
+
+    Args:
+        contribution: its update, of ``layout``.
+        received: what it was sent, at least the tensors of ``layout``.
+        layout: the tensors of the update.
+    """
+    schema = Schema.of(layout)
+    update = unflatten(_whole(contribution.update), schema)
+    return Trained(
+        contribution.site, contribution.weight, {name: received[name] + array for name, array in update.items()}
+    )
+
+
+def _of_all_sites(
+    contributions: Sequence[Contribution], live: AdapterLayout, control: AdapterLayout, sites: int
+) -> Callable[[int, Vector], Vector]:
+    """Control variates: each site counts alike, and one that did not answer as one whose variate did not change.
+
+    The new variate is c + |S| / N times the mean of what those that answered added to theirs
+    (https://arxiv.org/abs/1910.06378, algorithm 1, line 17).
+    """
+    parts = [replace(each, weight=1.0, update=_part_of(each.update, live, control)) for each in contributions]
+    share, combined = np.float32(len(contributions) / sites), Mean().combine(parts)
+    return lambda _, values: _finite(values + share * next(combined))
+
+
+def _without_control(layout: AdapterLayout) -> AdapterLayout:
+    return replace(layout, tensors=tuple(tensor for tensor in layout.tensors if not is_control(tensor.name)))
+
+
+def _part_of(source: Source, whole: AdapterLayout, part: AdapterLayout) -> Source:
+    if part.tensors == whole.tensors:
+        return source
+    names = {tensor.name for tensor in part.tensors}
+    places: Mapping[str, slice] = Schema.of(whole).places
+    return _Part(source, tuple((places[name].start, places[name].stop) for name in sorted(names)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some spans of a source, one after the other; a `cloister.vectors.Source`."""
+
+    source: Source
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        return sum(stop - start for start, stop in self.spans)
+
+    def block(self, number: int) -> Vector:
+        first = number * BLOCK_VALUES
+        last, passed, pieces = min(first + BLOCK_VALUES, self.size), 0, [np.empty(0, np.float32)]
+        for start, stop in self.spans:
+            low, high = max(first, passed), min(last, passed + stop - start)
+            if low < high:
+                pieces.append(_read(self.source, start + low - passed, start + high - passed))
+            passed += stop - start
+        return np.concatenate(pieces)
+
+
+def _read(source: Source, start: int, stop: int) -> Vector:
+    """The values of ``source`` from ``start`` up to ``stop``."""
+    first, last = start // BLOCK_VALUES, -(-stop // BLOCK_VALUES)
+    values = np.concatenate([source.block(number) for number in range(first, last)])
+    return values[start - first * BLOCK_VALUES : stop - first * BLOCK_VALUES]
+
+
+def _whole(source: Source) -> Vector:
+    return _read(source, 0, source.size) if source.size else np.empty(0, np.float32)
+
+
+def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
+    return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))])
+
+
+def _finite(values: Vector) -> Vector:
+    if not np.isfinite(values).all():
+        raise JobError("the sum of weights and updates is no longer finite")
+    return values
