@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.aggregation.factors import Trained, folded, fresh, patterns, stacked
+from cloister.aggregation.factors import (
+    Trained,
+    check_folded,
+    folded,
+    fresh,
+    most_folded_bytes,
+    patterns,
+    stacked,
+)
 from cloister.aggregation.factors.flora import Folded
 from cloister.jobs.adapter import Arrays
 from tests.aggregation.factors.drawn import (
@@ -45,6 +53,8 @@ def test_over_rounds_all_products_add_up(of: Sizes, each: list[tuple[int, float]
             b, a = now.arrays[f"{layer}.lora_B.weight"], now.arrays[f"{layer}.lora_A.weight"]
             assert 1 <= len(a) == b.shape[1] <= min(len(b), a.shape[1])
             assert a.dtype == b.dtype == np.float32
+            check_folded(now.arrays, layout(of))
+            assert sum(array.nbytes for array in now.arrays.values()) <= most_folded_bytes(layout(of))
             if not now.anew and before.arrays:
                 # What a site has stays as it is, so that the stack alone need travel.
                 width = before.arrays[f"{layer}.lora_B.weight"].shape[1]
@@ -82,6 +92,37 @@ def test_nothing_learnt_is_one_direction_of_zeros() -> None:
     stack = stacked([Trained("a", 1, fresh(of, 0, 1)), Trained("b", 1, fresh(of, 0, 1))])
     assert len(stack["m.query.lora_A.weight"]) == 1
     assert not product(stack, "m.query").any()
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "wrong"),
+    [
+        ("m.query.lora_A.weight", np.zeros((3, 8)), "into m.query are not of its shape"),
+        ("m.query.lora_A.weight", np.zeros((2, 7)), "into m.query are not of its shape"),
+        ("m.query.lora_A.weight", np.zeros(7), "into m.query are not of its shape"),
+        ("m.query.lora_B.weight", np.zeros((8, 3)), "into m.query are not of its shape"),
+        ("m.value.lora_B.weight", np.full((4, 3), np.nan), "into m.value are not finite float32"),
+        ("m.value.lora_A.weight", np.full((3, 3), np.inf), "into m.value are not finite float32"),
+        ("m.value.lora_C.weight", np.zeros((3, 3)), "not those of the job's layers"),
+        ("head.weight", np.zeros((2, 3)), "not those of the job's layers"),
+    ],
+)
+def test_what_cannot_be_folded_is_refused(name: str, changed: np.ndarray, wrong: str) -> None:
+    of = layout(Sizes(9, 7, 3))
+    good = fresh(of, 0, 1)
+    check_folded(good, of)
+    check_folded(good, of.at_rank(1))
+    with pytest.raises(ValueError, match=wrong):
+        check_folded({**good, name: changed.astype(np.float32)}, of)
+
+
+def test_ranks_that_a_layer_cannot_have_and_other_types_are_refused() -> None:
+    of = layout(Sizes(9, 7, 8))
+    with pytest.raises(ValueError, match="not of its shape"):
+        check_folded(fresh(of, 0, 1), of)
+    small = fresh(layout(Sizes(9, 7, 3)), 0, 1)
+    with pytest.raises(ValueError, match="not finite float32"):
+        check_folded({name: array.astype(np.float64) for name, array in small.items()}, of)  # type: ignore[misc]
 
 
 @given(weights, seeds)

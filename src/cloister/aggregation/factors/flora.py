@@ -93,6 +93,38 @@ def folded(before: Arrays, stack: Arrays) -> Folded:
     return Folded(joined, anew=True)
 
 
+def check_folded(arrays: Arrays, layout: AdapterLayout) -> None:
+    """Check that ``arrays`` can be folded into the layers that ``layout`` has factors for.
+
+    Args:
+        arrays: what a site received, a round's stack or all that is folded.
+        layout: of the job or the site; its rank is no matter.
+
+    Raises:
+        ValueError: where a factor is missing, is no other layer's, is of another shape or type than its layer's, has a
+            rank that its layer cannot have, or holds a value that is not finite.
+    """
+    shapes = layout.shapes()
+    pairs = pairs_of(shapes)
+    if set(arrays) != {name for pair in pairs for name in (pair.a, pair.b)}:
+        raise ValueError("the factors to fold in are not those of the job's layers")
+    for pair in pairs:
+        b, a = arrays[pair.b], arrays[pair.a]
+        output, width = shapes[pair.b][0], shapes[pair.a][1]
+        rank = a.shape[0] if a.ndim == 2 else 0
+        if a.shape != (rank, width) or b.shape != (output, rank) or not 1 <= rank <= min(output, width):
+            raise ValueError(f"the factors to fold into {pair.layer} are not of its shape")
+        if not all(each.dtype == np.float32 and np.isfinite(each).all() for each in (a, b)):
+            raise ValueError(f"the factors to fold into {pair.layer} are not finite float32")
+
+
+def most_folded_bytes(layout: AdapterLayout) -> int:
+    """Size in bytes that the values of all that is folded can grow to."""
+    shapes = layout.shapes()
+    sizes = ((shapes[pair.b][0], shapes[pair.a][1]) for pair in pairs_of(shapes))
+    return sum(4 * min(output, width) * (output + width) for output, width in sizes)
+
+
 def patterns(folded_arrays: Arrays, scale: float, *, prefix: str, root: bool = False) -> dict[str, dict[str, float]]:
     """What `peft` must be told of an adapter that is folded: the rank of each layer, and its alpha.
 
