@@ -28,11 +28,9 @@ _Halves = npt.NDArray[np.uint16]
 
 _RANDOM_BITS = 16
 _PIECE_VALUES = 1 << 16  # what is worked on at a time, so that it stays in the processor's cache
-_SLACK = (
-    1 + 2.0**-20
-)  # more than the roundings of division and product, so that no value comes out above the last level
+_SLACK = 1 + 2.0**-20  # more than two roundings of float32 can lift a value above the last level
 _DROPPED_BITS = 19  # of float32's 23 after the leading one: a wider step costs what its bits save, down to about four
-_LEAST_STEP = np.float32(2.0**-126)  # its inverse is still finite; values below it round to 0 or to one step
+_LEAST_STEP = np.float32(2.0**-126)  # its inverse is still finite; values below it, and groups of zeros, have it too
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -41,7 +39,7 @@ class Quantised:
     """What is left of a block.
 
     Attributes:
-        steps: bfloat16 as its 16 bits, one for each group, 0 where all of the group's values are 0.
+        steps: bfloat16 as its 16 bits, one for each group.
         codes: uint8, one for each value: number of steps, plus levels, plus 1.
     """
 
@@ -71,7 +69,7 @@ def quantise(block: Vector, levels: int, random: Generator) -> Quantised:
         kept = steps[start // GROUP_VALUES :][: len(values)]
         kept[...] = _steps(values, levels)
         wide = _widened(kept)
-        inverse = np.divide(np.float32(1), wide, out=np.zeros_like(wide), where=wide > 0)
+        inverse = np.float32(1) / wide
         chance = dither[part].astype(np.float32)
         chance *= np.float32(2.0**-_RANDOM_BITS)
         chance += np.float32(levels + 1)
@@ -89,9 +87,9 @@ def restore(quantised: Quantised, levels: int) -> Vector:
             is rounded to.
     """
     steps, codes = _widened(quantised.steps), quantised.codes
-    if steps.size and not (steps.max() <= _LARGEST / (levels + 1) and (quantised.steps < 1 << 15).all()):
+    if not (steps.max() <= _LARGEST / (levels + 1) and (quantised.steps < 1 << 15).all()):
         raise EgressError("a step of the update is not one that values have")
-    if codes.size and not (codes.min() >= 1 and codes.max() <= 2 * levels + 1):
+    if not (codes.min() >= 1 and codes.max() <= 2 * levels + 1):
         raise EgressError("a code of the update is not one that values have")
     values = np.empty(groups_of(codes.size) * GROUP_VALUES, np.float32)
     for start in range(0, codes.size, _PIECE_VALUES):
@@ -116,7 +114,6 @@ def _steps(groups: npt.NDArray[np.float32], levels: int) -> _Halves:
     steps = np.maximum(largest * np.float32(_SLACK / levels), _LEAST_STEP)
     up = steps.view(np.uint32) + np.uint32((1 << _DROPPED_BITS) - 1)
     rounded: _Halves = (up >> _DROPPED_BITS << _DROPPED_BITS - 16).astype(np.uint16)
-    rounded[largest == 0] = 0
     return rounded
 
 
