@@ -31,9 +31,30 @@ def _on_columns(task: str, **dataset: Any) -> dict[str, Any]:
     )
 
 
+WORDS = {
+    "lora": "LoRA, rank 2, alpha 4, on query",
+    "ia3": "IA³, on key",
+    "prompt": "embeddings of 5 tokens before each text",
+    "prefix": "keys and values of 6 tokens before each text",
+    "bitfit": "the base model's biases are trained",
+    "full": "every weight is trained",
+    "text, dora": "DoRA, rank 2, alpha 4, scaled by the root of the rank, on query",
+    "text, bfloat16": "LoRA, rank 2, alpha 4, on query, beside a base model in bfloat16",
+}
 FULL = {"method": {"lora": None, "full": {}}}
 JOBS: dict[str, dict[str, Any]] = {
     "text, full": merged(default_job(), FULL),
+    **{
+        f"text, {name}": merged(default_job(), {"method": {"lora": None, name: said}})
+        for name, said in {
+            "ia3": {"targets": ["key"]},
+            "prompt": {"tokens": 5},
+            "prefix": {"tokens": 6},
+            "bitfit": {},
+        }.items()
+    },
+    "text, dora": merged(default_job(), {"method": {"lora": {"dora": True, "rslora": True}}}),
+    "text, bfloat16": merged(default_job(), {"method": {"lora": {"base_model_precision": "bfloat16"}}}),
     "tokens": _on_base("token-classification", {"text": "note", "entities": "marked", "labels": ["drug", "dose"]}),
     "language": _on_base("causal-language-modelling", {"prompt": "ask", "completion": "answer"}),
     "language, full": _on_base("causal-language-modelling", {"prompt": "ask", "completion": "answer"}, **FULL),
@@ -87,12 +108,12 @@ def test_a_card_says_what_was_trained_and_how(named: tuple[str, dict[str, Any]])
     _, result = named
     job, card = result["job"], model_card(result)
     front = yaml.safe_load(card.split("---\n", 2)[1])
-    lora = (job["method"] or {}).get("lora")
-    assert ("library_name" in front) == bool(lora)
-    assert ("lora" in front["tags"], "full" in front["tags"]) == (bool(lora), not lora)
+    (way,) = (name for name, said in job["method"].items() if said is not None)
+    assert front.get("library_name") == (None if way in ("bitfit", "full") else "peft")
+    assert ("PeftModel.from_pretrained" in card) == (way not in ("bitfit", "full"))
+    assert front["tags"] == ["federated-learning", way, "cloister"]
     assert front.get("base_model") == (job["base_model"] or {}).get("name")
-    assert ("LoRA, rank" in card) == bool(lora)
-    assert ("every weight is trained" in card) == (not lora)
+    assert f"| method | {WORDS.get(named[0], WORDS[way])}" in card
     for network in (name for name, said in (job["architecture"] or {}).items() if said is not None):
         assert f"| architecture | {network}".replace("_", "\\_") in card
     for label in job["dataset"]["labels"]:

@@ -150,6 +150,23 @@ def test_low_rank_factors_that_peft_reads_back(tmp_path: Path) -> None:
     assert not said.allclose(bare)
 
 
+def test_biases_alone_leave_as_differences(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", VIT)
+    job = job_of("image-classification", {}, (16, 16), method={"bitfit": {}}, learning_rate=0.02)
+    found = layout(job, bundle)
+    assert {name.rpartition(".")[2] for name in found.shapes()} == {"bias"}
+    assert found.parts == job.parts == ("model",)
+    assert set(found.shapes()) < set(layout(WHOLE_VIT, bundle).shapes())
+    trainer = started(job, write_view(tmp_path / "view", job, 16, 8), bundle)
+    before, first = trainer.evaluate()["loss"], safetensors.numpy.load(trainer.adapter())
+    assert not any(array.any() for array in first.values())
+    for number in (1, 2):
+        trainer.train(number, silent)
+    assert trainer.evaluate()["loss"] < before
+    update = safetensors.numpy.load(trainer.adapter())
+    assert {name: array.shape for name, array in update.items()} == found.shapes()
+
+
 def test_refuses_targets_that_are_no_linear_layers(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", VIT)
     for target in ("query", "norm1", "patch_embeddings"):

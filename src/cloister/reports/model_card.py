@@ -17,6 +17,7 @@ from cloister.jobs.statistics import NumberSummary
 from cloister.reports.described import described, number, said_count
 from cloister.reports.isolation import without_isolation
 from cloister.reports.markdown import plain, table
+from cloister.reports.method_words import is_adapter, method_name, method_words
 from cloister.reports.model_use import how_to_use
 
 _PIPELINES = {"causal-language-modelling": "text-generation", "survival": None}
@@ -56,37 +57,33 @@ def model_card(result: dict[str, Any]) -> str:
         how_to_use(job),
         "## What it does not promise",
         f"No differential privacy and no secure aggregation were used: the server saw each site's update, and "
-        f"{'an adapter' if _is_adapter(job) else 'weights'} may hold traces of the records {_pronoun(job)} trained on. "
+        f"{'an adapter' if is_adapter(job) else 'weights'} may hold traces of the records {_pronoun(job)} trained on. "
         f"The measurements are the sites' own.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _is_adapter(job: dict[str, Any]) -> bool:
-    return bool((job["method"] or {}).get("lora"))
-
-
 def _pronoun(job: dict[str, Any]) -> str:
-    return "it was" if _is_adapter(job) else "they were"
+    return "it was" if is_adapter(job) else "they were"
 
 
 def _noun(job: dict[str, Any]) -> str:
-    return "adapter" if _is_adapter(job) else "model"
+    return "adapter" if is_adapter(job) else "model"
 
 
 def _what(job: dict[str, Any]) -> str:
-    if _is_adapter(job):
-        return "A LoRA adapter"
+    if is_adapter(job):
+        return "A LoRA adapter" if method_name(job) == "lora" else "An adapter"
     if job["base_model"]:
         return "Differences from a base model's weights"
     return "The weights of a small network"
 
 
 def _front(job: dict[str, Any]) -> dict[str, Any]:
-    front: dict[str, Any] = {"tags": ["federated-learning", "lora" if _is_adapter(job) else "full", "cloister"]}
+    front: dict[str, Any] = {"tags": ["federated-learning", method_name(job), "cloister"]}
     if pipeline := _PIPELINES.get(job["task"], job["task"]):
         front["pipeline_tag"] = pipeline
-    if _is_adapter(job):
+    if is_adapter(job):
         front["library_name"] = "peft"
     if job["base_model"]:
         front |= {"license": job["base_model"]["licence"], "base_model": job["base_model"]["name"]}
@@ -122,13 +119,10 @@ def _dataset(job: dict[str, Any], result: dict[str, Any]) -> list[tuple[object, 
 
 
 def _method(job: dict[str, Any]) -> list[tuple[object, ...]]:
-    training, lora = job["training"], (job["method"] or {}).get("lora")
+    training = job["training"]
     work = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
-    way = "every weight is trained"
-    if lora:
-        way = f"LoRA, rank {lora['rank']}, alpha {lora['alpha']}, on {plain(', '.join(lora['targets']))}"
     said = f"{work} of {training['batch_size']} records, seed {training['seed']}"
-    return [("method", way), ("each round at a site", said)]
+    return [("method", method_words(job)), ("each round at a site", said)]
 
 
 def _value(value: Any) -> str:

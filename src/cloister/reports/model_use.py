@@ -7,6 +7,7 @@ from typing import Any
 
 from cloister.jobs import Task
 from cloister.jobs.tags import tags_of
+from cloister.reports.method_words import is_adapter
 
 _CLASSES = {
     Task.TEXT_CLASSIFICATION: "AutoModelForSequenceClassification",
@@ -36,7 +37,7 @@ def how_to_use(job: dict[str, Any]) -> str:
     count = _outputs(job)
     labels = f", num_labels={count}" if count else ""
     place = f'"path/to/{job["base_model"]["name"]}"{labels}'
-    if (job["method"] or {}).get("lora"):
+    if is_adapter(job):
         return _python(
             "from peft import PeftModel",
             f"from transformers import {known}",

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from cloister.jobs.metrics import METRICS
+from cloister.reports.method_words import is_adapter, method_name
 from cloister.reports.page import COLOURS, figures, page
 from cloister.reports.site_table import site_table, unsafe_warning
 
@@ -73,7 +74,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
 
 def _network(job: dict[str, Any]) -> str:
     """What was trained, in a few words."""
-    way = "adapted" if (job["method"] or {}).get("lora") else "trained whole"
+    way = "adapted" if is_adapter(job) else "its biases trained" if method_name(job) == "bitfit" else "trained whole"
     if job.get("base_model"):
         return f"on {job['base_model']['name']}, {way}"
     kinds = [name for name, said in (job.get("architecture") or {}).items() if said is not None]
