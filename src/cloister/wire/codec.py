@@ -12,7 +12,7 @@ from cloister.vectors import Vector
 
 
 class Codec(Protocol):
-    """One form in which values travel; it holds no state, and each block stands by itself and has at least one value."""
+    """One form in which values travel; it holds no state. Each block stands by itself, and is not empty."""
 
     @property
     def name(self) -> CodecName:
