@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from cloister import weights_file as module
 from cloister.egress import write_adapter
 from cloister.errors import JobError
-from cloister.jobs import AdapterLayout, TensorSpec, finished_adapter, initial_adapter
+from cloister.jobs import AdapterLayout, TensorSpec, initial_adapter
 from cloister.jobs.adapter import initial_values
 from cloister.vectors import Vector
 from cloister.weights_file import WeightsFile
@@ -133,23 +132,3 @@ def test_pieces_draw_what_one_draw_would(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(
         whole["a.lora_A.weight"], random.uniform(-(3**-0.5), 3**-0.5, (2, 3)).astype(np.float32)
     )
-
-
-def test_a_result_holds_lengths_and_not_what_was_added_to_them(tmp_path: Path) -> None:
-    names = ("a.lora_magnitude_vector", "c.lora_magnitude_vector")
-    specs = [*LAYOUT.tensors, *(TensorSpec(name, (6,), "normal") for name in names)]
-    bases = tuple((name, np.linspace(1, 2 + place, 6).astype("<f4").tobytes()) for place, name in enumerate(names))
-    layout = replace(LAYOUT, tensors=tuple(sorted(specs, key=lambda spec: spec.name)), bases=bases)
-    weights = written(tmp_path, layout)
-    finished = weights.finished(tmp_path / "finished.safetensors")
-    expected = finished_adapter(layout, weights.arrays())
-    found = safetensors.numpy.load_file(finished.path)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert np.array_equal(array, weights.arrays()[name]) is (name not in names)
-
-
-def test_a_result_without_differences_is_what_was_exchanged(tmp_path: Path) -> None:
-    weights = written(tmp_path)
-    assert weights.finished(tmp_path / "finished.safetensors").path.read_bytes() == weights.path.read_bytes()

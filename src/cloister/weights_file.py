@@ -11,7 +11,7 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -109,13 +109,6 @@ class WeightsFile:
             JobError: where ``part`` has a tensor that is none of these.
         """
         return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change))
-
-    def finished(self, path: Path) -> WeightsFile:
-        """Write them as a result holds them: differences with what they are added to, see `AdapterLayout.bases`."""
-        bases = dict(self.layout.bases)
-        part = replace(self.layout, tensors=tuple(tensor for tensor in self.layout.tensors if tensor.name in bases))
-        added = np.concatenate([np.empty(0, "<f4"), *(np.frombuffer(bases[each.name], "<f4") for each in part.tensors)])
-        return self.changed(path, part, lambda number, block: block + added[number * BLOCK_VALUES :][: block.size])
 
     def part(self, part: AdapterLayout) -> WeightsPart:
         """The tensors of ``part``, some or all of these, as a vector of their own.
