@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cloister.aggregation.contribution import Contribution
-from cloister.vectors import blocks_of
+from cloister.aggregation.kernel import in_order
+from cloister.vectors import Vector, blocks_of
 
 _PIECE_VALUES = 1 << 14
+_SMALL_PIECE_VALUES = 1 << 13  # few enough that BLAS starts no threads of its own beside ours
 
 Matrix = npt.NDArray[np.float64]
 
@@ -44,13 +46,22 @@ def squared_distances(products: Matrix) -> Matrix:
 
 
 def norms(contributions: Sequence[Contribution]) -> list[float]:
-    """The Euclidean norm of each update, in float64; one block in memory."""
-    return [
-        float(np.sqrt(sum(_square(each.update.block(number)) for number in range(blocks_of(each.update.size)))))
-        for each in contributions
-    ]
+    """The Euclidean norm of each update, in float64; memory holds one block for each thread."""
+    blocks = blocks_of(contributions[0].update.size)
+    squares = np.zeros(len(contributions))
+    for place, square in enumerate(
+        in_order(
+            lambda number: _square(contributions[number // blocks].update.block(number % blocks)),
+            blocks * len(contributions),
+        )
+    ):
+        squares[place // blocks] += square
+    return [float(norm) for norm in np.sqrt(squares)]
 
 
-def _square(values: npt.NDArray[np.float32]) -> float:
-    wide = values.astype(np.float64)
-    return float(wide @ wide)
+def _square(values: Vector) -> float:
+    total = 0.0
+    for start in range(0, values.size, _SMALL_PIECE_VALUES):
+        piece = values[start : start + _SMALL_PIECE_VALUES].astype(np.float64)
+        total += float(piece @ piece)
+    return total

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ _MOST_THREADS = 4
 _PIECE_VALUES = 1 << 16  # of float32: the sum so far and one product fit into a core's second cache
 _LARGEST = np.finfo(np.float32).max
 
+_Made = TypeVar("_Made")
 _Add = Callable[[Vector, Vector, float], None]
 
 
@@ -56,7 +58,7 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
     return _by_torch(sums, blocks_of(size))
 
 
-def in_order(make: Callable[[int], Vector], blocks: int, begin: Callable[[], object] | None = None) -> Iterator[Vector]:
+def in_order(make: Callable[[int], _Made], blocks: int, begin: Callable[[], object] | None = None) -> Iterator[_Made]:
     """``make`` of 0, 1, … ``blocks`` - 1, made on several threads and given in order; few lie ready at a time.
 
     Args:
@@ -69,7 +71,7 @@ def in_order(make: Callable[[int], Vector], blocks: int, begin: Callable[[], obj
         yield from map(make, range(blocks))
         return
     with ThreadPoolExecutor(threads, "aggregation", begin) as pool:
-        waiting: deque[Future[Vector]] = deque()
+        waiting: deque[Future[_Made]] = deque()
         for number in range(blocks):
             waiting.append(pool.submit(make, number))
             if len(waiting) > threads:
