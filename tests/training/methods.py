@@ -109,6 +109,10 @@ def started(
 
 def train(trainer: TransformerTrainer, layout: AdapterLayout, first: Arrays) -> Arrays:
     """One round; what leaves must be the layout's tensors, all of them changed."""
+    learnt = trainer._exchange.parameters()
+    assert {name: tuple(each.shape) for name, each in learnt.items()} == layout.shapes()
+    trained = {id(each) for each in trainer.model.parameters() if each.requires_grad}
+    assert {id(each) for each in learnt.values()} == trained
     before = {name: value.clone() for name, value in trainer.model.named_parameters() if not value.requires_grad}
     untouched = safetensors.numpy.load(trainer.adapter())
     assert {name: array.tolist() for name, array in untouched.items()} == {
