@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 from cloister.egress import difference
+from cloister.errors import TrainerError
 from cloister.flare.trainer_blob import join, split
 from cloister.jobs import AdapterLayout, Job, initial_adapter, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import exchanged_layout, first_kept, is_control, kept_layout
 from cloister.messages import Done, Evaluate, Failed, Setup, Train, encode, read_reply
-from cloister.training.conversation import Pipe, converse
+from cloister.training.conversation import Pipe, _answer, converse
+from cloister.training.interface import Round
 
 from ..jobs.tables import job
 from .tables import FEATURES, described, setup_of, stays, write_view
@@ -205,3 +207,26 @@ def test_what_a_site_keeps_must_come_with_the_request(views: tuple[Path, Path]) 
     ((failed, _),) = site.ask((Train(round=1), join(initial_adapter(site.exchanged, 0), {})))
     assert isinstance(failed, Failed)
     assert "not those of the job" in failed.reason
+
+
+class Own:
+    """A trainer as a job may bring one: five methods, and nothing of factors."""
+
+    def load_adapter(self, blob: bytes) -> None: ...
+
+    def adapter(self) -> bytes:
+        return b""
+
+    def evaluate(self) -> dict[str, float]:
+        return {"accuracy": 0.5}
+
+    def train(self, number: int, report: Any) -> Round:
+        return Round(float(number), 1)
+
+
+def test_a_trainer_that_cannot_leave_a_factor_is_not_asked_to() -> None:
+    pipe = Pipe(io.BytesIO(), io.BytesIO())  # type: ignore[arg-type]
+    done, _ = _answer(Own(), Train(round=1), b"", pipe)  # type: ignore[arg-type]
+    assert done.metrics == {"accuracy": 0.5, "train_loss": 1.0}
+    with pytest.raises(TrainerError, match="own trainer cannot"):
+        _answer(Own(), Train(round=1, frozen="b"), b"", pipe)  # type: ignore[arg-type]
