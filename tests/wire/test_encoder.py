@@ -186,3 +186,22 @@ def test_a_few_blocks_are_in_memory_whatever_the_vectors_length(codec: Codec, tm
     finally:
         tracemalloc.stop()
     assert peak < 6 * 4 * BLOCK_VALUES
+
+
+@EVERY
+def test_a_value_at_the_limit_is_taken(codec: Codec) -> None:
+    vector = np.array([codec.limit, -codec.limit, 1], np.float32)
+    values = Encoder(codec, error_feedback=True).encode(vector, schema_of(3), 1).values
+    assert (np.abs(values.astype(np.float64) - vector) <= codec.error_bound(vector)).all()
+
+
+@EVERY
+def test_what_is_kept_is_one_value_for_each_and_nothing_where_nothing_is_lost(codec: Codec) -> None:
+    encoder, vector = Encoder(codec, error_feedback=True), gaussian(100_000)
+    tracemalloc.start()
+    try:
+        encoder.encode(vector, schema_of(vector.size), 1)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert abs(kept - (0 if codec.lossless else vector.nbytes)) < 50_000
