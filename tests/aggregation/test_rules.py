@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,9 @@ from cloister.aggregation.nesterov import Nesterov
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.server_optimiser import Added
 from cloister.jobs.aggregation import Aggregation, Rule, ServerOptimiser
+from cloister.jobs.combinations import objections
+from cloister.jobs.compression import Compression
+from cloister.jobs.method import Full, Method
 
 RULES = {
     "mean": {},
@@ -53,3 +57,19 @@ def test_the_rule_is_the_one_of_that_name_and_number(name: str) -> None:
 def test_the_optimiser_is_the_one_of_that_name(name: str | None, tmp_path: Path) -> None:
     section = asked({"server": {name: {}}} if name else {})
     assert type(optimiser_of(section, tmp_path / "state")) is SERVERS[name]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_document_may_ask_for_no_fewer_sites_than_the_rule_needs_to_bear_what_it_says(name: str) -> None:
+    section = asked({"rule": {name: RULES[name]}})
+    # The median and the geometric median are not told a number; that they bear one is the least they are taken for.
+    bears = section.rule.bad_sites or (0 if name == "mean" else 1)
+    needed = rule_of(section).needed(bears)
+    assert needed is not None
+
+    def refused(sites: int) -> list[str]:
+        federation = SimpleNamespace(rounds=5, minimum_sites=sites)
+        return objections(Method(full=Full()), section, Compression(), federation)
+
+    assert refused(needed) == []
+    assert name == "mean" or f"at least {needed}" in refused(needed - 1)[0]

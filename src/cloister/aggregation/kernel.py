@@ -58,15 +58,21 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
     return _by_torch(sums, blocks_of(size))
 
 
-def in_order(make: Callable[[int], _Made], blocks: int, begin: Callable[[], object] | None = None) -> Iterator[_Made]:
+def in_order(
+    make: Callable[[int], _Made],
+    blocks: int,
+    begin: Callable[[], object] | None = None,
+    most_threads: int = _MOST_THREADS,
+) -> Iterator[_Made]:
     """``make`` of 0, 1, … ``blocks`` - 1, made on several threads and given in order; few lie ready at a time.
 
     Args:
         make: called from several threads at once; what it gives must not depend on what else was made.
         blocks: how many.
         begin: called first in each thread that is started.
+        most_threads: no more than so many, nor than there are cores; 1 starts none.
     """
-    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS, blocks)
+    threads = min(len(os.sched_getaffinity(0)), most_threads, blocks)
     if threads < 2:
         yield from map(make, range(blocks))
         return

@@ -18,6 +18,7 @@ from cloister.aggregation.kernel import in_order
 from cloister.vectors import Vector, blocks_of
 
 _PIECE_VALUES = 1 << 14
+_MOST_BLOCKS = 64  # in memory, of 4 MiB each, as long as the updates are fewer
 
 Rows = list[Vector]
 
@@ -25,7 +26,7 @@ Rows = list[Vector]
 def by_rank(contributions: Sequence[Contribution], pick: Callable[[Rows], npt.NDArray[np.float64]]) -> Iterator[Vector]:
     """Block by block what ``pick`` makes of the sorted values.
 
-    Memory holds a block of every update, for each thread.
+    Memory holds a block of every update, for each thread; with many updates there is one thread.
 
     Args:
         contributions: whose updates.
@@ -42,7 +43,7 @@ def by_rank(contributions: Sequence[Contribution], pick: Callable[[Rows], npt.ND
             picked[start:stop] = pick(_sort([update[start:stop].copy() for update in updates], network))
         return picked
 
-    return in_order(block, blocks_of(size))
+    return in_order(block, blocks_of(size), most_threads=max(1, _MOST_BLOCKS // len(contributions)))
 
 
 def exchanges(rows: int) -> Iterator[tuple[int, int]]:
