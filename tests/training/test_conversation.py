@@ -16,7 +16,10 @@ import pytest
 import safetensors.numpy
 
 from cloister.errors import TrainerError
+from cloister.flare.trainer_blob import join, split
 from cloister.jobs import AdapterLayout, initial_adapter
+from cloister.jobs.aggregation import Aggregation
+from cloister.jobs.kept_tensors import exchanged_layout, first_kept, kept_layout
 from cloister.messages import Evaluate, Progress, Ready, Setup, Train, encode
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
 
@@ -40,7 +43,7 @@ def trainer(base_model: Path, layout: AdapterLayout, tmp_path: Path) -> Make:
         limits = Limits(memory_bytes=4 * 2**30, processes=64, threads=1)
         enclosure = Enclosure(view, base_model, (state,), limits, tmp_path / "log")
         setup = change(setup_of(job(steps=20), layout, view, base_model))
-        return Trainer(enclosure, setup, mode=mode, maximum_blob_bytes=2 * layout.bytes, **more)  # type: ignore[arg-type]
+        return Trainer(enclosure, setup, mode=mode, maximum_blob_bytes=5 * layout.bytes, **more)  # type: ignore[arg-type]
 
     return make
 
@@ -84,6 +87,33 @@ def test_a_killed_trainer_comes_to_the_same_result(trainer: Make, layout: Adapte
         killed.start(120)
         assert killed.ask(Train(round=3), blob, 120) == expected
         assert killed.restarts == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [{"scaffold": {}}, {"ditto": {"strength": 0.1}}], ids=["scaffold", "ditto"])
+def test_what_a_site_keeps_outlives_the_trainer(
+    trainer: Make, layout: AdapterLayout, tmp_path: Path, client: dict[str, object]
+) -> None:
+    view = write_view(tmp_path / "state" / "view", train=60, validation=10)
+    aggregation = Aggregation.model_validate({"client": client})
+    exchanged, kept = exchanged_layout(aggregation, layout), kept_layout(aggregation, layout)
+    update = {"client": aggregation.client, "shapes": exchanged.shapes(), "kept": kept.shapes()}
+    start = initial_adapter(exchanged, 0)
+    rounds = []
+    for kills in (0, 1):
+
+        def kill(_: Progress, kills: int = kills) -> None:
+            if one.restarts < kills:
+                os.kill(one.pid or 0, 9)
+
+        with trainer(view, lambda setup: setup.model_copy(update=update), on_progress=kill) as one:
+            one.start(120)
+            _, blob = one.ask(Train(round=1), join(start, first_kept(aggregation, layout, 0)), 120)
+            apart = split(blob, exchanged, kept)
+            rounds.append(one.ask(Train(round=2), join(apart.exchanged, apart.kept), 120))
+            assert one.restarts == kills
+    assert rounds[0] == rounds[1]
+    assert ("personal_loss" in rounds[0][0].metrics) == ("ditto" in client)
 
 
 @pytest.mark.slow
