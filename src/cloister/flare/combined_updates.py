@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from cloister.aggregation import Contribution, optimiser_of, rule_of
-from cloister.aggregation.factors import Trained, orthonormal, refactored
+from cloister.aggregation.factors import Trained, mean_of, orthonormal, refactored, rest_of
 from cloister.aggregation.mean import Mean
 from cloister.errors import JobError
+from cloister.flare.folding import Folding
 from cloister.flare.lower_rank import received_of
-from cloister.jobs import AdapterLayout
+from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays
-from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import is_control
 from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
 from cloister.weights_file import WeightsFile
@@ -27,21 +27,26 @@ class CombinedUpdates:
     """What the server makes of updates, round by round.
 
     Args:
-        aggregation: what the job says.
+        job: which says how.
         folder: for what a server optimiser remembers.
+
+    Attributes:
+        folding: what was folded into the base model's weights.
     """
 
-    def __init__(self, aggregation: Aggregation, folder: Path) -> None:
-        self._factors = aggregation.factors
+    def __init__(self, job: Job, folder: Path) -> None:
+        aggregation = job.aggregation
+        self._factors, self.folding = aggregation.factors, Folding(job)
         self._rule, self._optimiser = rule_of(aggregation), optimiser_of(aggregation, folder)
 
-    def added(
+    def added(  # noqa: PLR0913 - what a round consists of, each by its name
         self,
         weights: WeightsFile,
         known: WeightsFile,
         live: AdapterLayout,
         contributions: Sequence[Contribution],
         *,
+        number: int,
         layouts: Mapping[str, AdapterLayout],
         path: Path,
     ) -> WeightsFile:
@@ -52,6 +57,7 @@ class CombinedUpdates:
             known: the same as the sites have them, to which an update is the difference.
             live: the tensors of the updates.
             contributions: at least one, all of them of ``live``, or of lower rank where the job takes such.
+            number: of the round that ends.
             layouts: by site what it exchanges, of all that take part, those included that were not asked.
             path: where to; its folder is used for what lies in between.
 
@@ -61,6 +67,8 @@ class CombinedUpdates:
         network = _without_control(live)
         if self._factors == "refactored":
             new = self._refactored(weights, known, contributions, layouts, path)
+        elif self._factors == "flora":
+            new = self._stacked(known, contributions, layouts, number, path)
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
             new = weights.changed(path, network, self._step(self._rule.combine(parts)))
@@ -74,7 +82,7 @@ class CombinedUpdates:
 
     def _step(self, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:
         def change(number: int, values: Vector) -> Vector:
-            return _finite(values + self._optimiser.step(number, next(combined)))
+            return _sum(values, self._optimiser.step(number, next(combined)))
 
         return change
 
@@ -93,6 +101,23 @@ class CombinedUpdates:
         difference = ArraySource(flatten(refactored(here, trained).arrays, schema) - flatten(here, schema))
         blocks = (difference.block(number) for number in range(blocks_of(difference.size)))
         return weights.changed(path, weights.layout, self._step(blocks))
+
+    def _stacked(
+        self,
+        known: WeightsFile,
+        contributions: Sequence[Contribution],
+        layouts: Mapping[str, AdapterLayout],
+        number: int,
+        path: Path,
+    ) -> WeightsFile:
+        """Fold the round's factors in; the next round's are drawn, and what is no factor is averaged."""
+        here, trained = known.arrays(), []
+        for each in contributions:
+            layout = layouts[each.site]
+            trained.append(trained_of(each, self.folding.drawn(here, layout, number), layout))
+        self.folding.add(trained)
+        averaged = mean_of(rest_of(here), trained)
+        return _written(path, self.folding.drawn(averaged, known.layout, number + 1), known.layout)
 
 
 def trained_of(contribution: Contribution, received: Arrays, layout: AdapterLayout) -> Trained:
@@ -120,7 +145,7 @@ def _of_all_sites(
     """
     parts = [replace(each, weight=1.0, update=_part_of(each.update, live, control)) for each in contributions]
     share, combined = np.float32(len(contributions) / sites), Mean().combine(parts)
-    return lambda _, values: _finite(values + share * next(combined))
+    return lambda _, values: _sum(values, share * next(combined))
 
 
 def _without_control(layout: AdapterLayout) -> AdapterLayout:
@@ -170,6 +195,11 @@ def _whole(source: Source) -> Vector:
 
 def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
     return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))])
+
+
+def _sum(values: Vector, added: Vector) -> Vector:
+    with np.errstate(over="ignore"):  # it is looked at
+        return _finite(values + added)
 
 
 def _finite(values: Vector) -> Vector:

@@ -49,6 +49,8 @@ class Sent(Model):
         base: the version that the site must have before; None with `whole`.
         without: the low-rank factor that is left out.
         codec: how the payload is encoded.
+        folded: what lies behind the encoded values, to be folded into the base model; see `cloister.flare.folding`.
+        folded_bytes: how long that is.
     """
 
     version: int = Field(ge=0)
@@ -56,6 +58,8 @@ class Sent(Model):
     base: int | None = Field(default=None, ge=0)
     without: Factor | None = None
     codec: CodecName
+    folded: Literal["stack", "all"] | None = None
+    folded_bytes: int = Field(default=0, ge=0)
 
 
 class Ask(Model):

@@ -14,10 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cloister.aggregation import Contribution
 from cloister.documents import Document
+from cloister.egress import write_adapter
 from cloister.errors import JobError
-from cloister.files import private_folder, sha256_of
+from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
@@ -25,10 +28,11 @@ from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
 from cloister.jobs import AdapterLayout, Job, adapter_config
 from cloister.jobs.adapter import finished_adapter, initial_values
+from cloister.jobs.folded_tensors import folds
 from cloister.jobs.kept_tensors import is_control
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
 from cloister.weights_file import WeightsFile
-from cloister.wire import CODECS, EncodedVector, Schema, flatten
+from cloister.wire import CODECS, EncodedVector, Schema, flatten, unflatten
 
 
 class RoundWeights:
@@ -45,7 +49,7 @@ class RoundWeights:
         self._job, self._folder = job, folder
         self._scratch = private_folder(scratch)
         self._updates = private_folder(scratch / "updates")
-        self._combined = CombinedUpdates(job.aggregation, private_folder(scratch / "optimiser"))
+        self._combined = CombinedUpdates(job, private_folder(scratch / "optimiser"))
         sent = private_folder(scratch / "sent")
         self._broadcast, self._lower = Broadcast(job.compression, sent, sha256_of(document.text)), LowerRank(sent)
         self._current: WeightsFile | None = None
@@ -76,7 +80,7 @@ class RoundWeights:
             layout: what the job exchanges.
             sites: by name what each site that takes part does; the same, or the same at a lower rank.
         """
-        self._current = WeightsFile.write(self._path(0), layout, initial_values(layout, self._job.seed))
+        self._current = self._first(layout)
         self._layouts = sites
         self._broadcast.begin(self._current)
 
@@ -119,6 +123,7 @@ class RoundWeights:
             self.known,
             live_layout(self.current.layout, self._frozen(number)),
             list(self._came.values()),
+            number=number,
             layouts=self._layouts,
             path=self._path(number),
         )
@@ -127,11 +132,12 @@ class RoundWeights:
         self._version = number
         self._forget_updates()
 
-    def tasks(self, sites: Iterable[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:
+    def tasks(self, sites: Iterable[str]) -> list[tuple[tuple[str, ...], Sent, Payload]]:
         """What each of ``sites`` is sent to have the newest weights; those that need the same are together."""
         lower = {site: layout for site in sites if (layout := self._layouts[site]) != self.current.layout}
         whole = [site for site in sites if site not in lower]
-        return self._broadcast.tasks(whole) + self._lower.tasks(self.known, self._version, lower)
+        tasks = self._broadcast.tasks(whole) + self._lower.tasks(self.known, self._version, lower)
+        return [(names, *self._combined.folding.behind(sent, path)) for names, sent, path in tasks]
 
     def write_result(self, path: Path) -> dict[str, Any]:
         """Write what the sites have now to ``path`` as a result holds it; returns what is said beside it.
@@ -141,7 +147,11 @@ class RoundWeights:
         known = self.known
         kept = tuple(tensor for tensor in known.layout.tensors if not is_control(tensor.name))
         layout = AdapterLayout(kept, known.layout.head_modules, known.layout.transposed, known.layout.bases)
-        if layout.bases:
+        config = adapter_config(self._job, layout)
+        if folds(self._job.aggregation):
+            arrays, config = self._combined.folding.finished(known.arrays(), config)
+            write_atomically(path, write_adapter(arrays))
+        elif layout.bases:
             arrays = known.arrays()
             arrays = finished_adapter(layout, {tensor.name: arrays[tensor.name] for tensor in kept})
             WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))])
@@ -153,7 +163,14 @@ class RoundWeights:
         else:
             part = known.part(layout)
             WeightsFile.write(path, layout, (part.block(number) for number in range(Schema.of(layout).blocks)))
-        return adapter_config(self._job, layout)
+        return config
+
+    def _first(self, layout: AdapterLayout) -> WeightsFile:
+        values = initial_values(layout, self._job.seed)
+        if folds(self._job.aggregation):
+            drawn = self._combined.folding.drawn(unflatten(np.concatenate(list(values)), Schema.of(layout)), layout, 1)
+            values = iter([flatten(drawn, Schema.of(layout))])
+        return WeightsFile.write(self._path(0), layout, values)
 
     def close(self) -> None:
         """Remove what is not needed after the job."""

@@ -9,6 +9,7 @@ from cloister.documents import Document
 from cloister.errors import JobError
 from cloister.files import sha256_of
 from cloister.flare.exchange import Ask
+from cloister.flare.folding import FoldedHere
 from cloister.flare.payload import Payload
 from cloister.flare.site_weights import SiteWeights
 from cloister.flare.trainer_blob import blob_layout, join, split
@@ -53,7 +54,7 @@ class SiteExchange:
         self.layout = exchanged_layout(how, network)
         self._kept_layout = kept_layout(how, network)
         self._kept = first_kept(how, network, self._job.seed)
-        self._weights = SiteWeights(self.layout)
+        self._weights, self._folded = SiteWeights(self.layout), FoldedHere(self.layout)
         self.encoder = self._new_encoder()
 
     @property
@@ -71,8 +72,8 @@ class SiteExchange:
         Raises:
             CloisterError: where it is not what the server says it is.
         """
-        received = self._weights.take(ask.weights, payload)
-        return received, join(received, self._kept)
+        received = self._weights.take(ask.weights, self._folded.take(ask.weights, payload))
+        return received, join(received, self._kept, self._folded.arrays)
 
     def learnt(self, blob: bytes, received: Arrays, number: int) -> Learnt:
         """Tell apart what the trainer gave back in round ``number``.

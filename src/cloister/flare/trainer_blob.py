@@ -7,13 +7,21 @@ it says. A blob that is not exactly that is refused as a whole: nothing of it le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
 
 from cloister.egress import read_adapter, write_adapter
 from cloister.errors import EgressError
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import Arrays
+from cloister.jobs.folded_tensors import FOLDED
 from cloister.jobs.kept_tensors import KEPT
+
+Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,16 @@ def blob_layout(exchanged: AdapterLayout, kept: AdapterLayout) -> AdapterLayout:
     return replace(exchanged, tensors=tuple(sorted((*exchanged.tensors, *marked), key=lambda tensor: tensor.name)))
 
 
-def join(exchanged: Arrays, kept: Arrays) -> bytes:
+def join(exchanged: Arrays, kept: Arrays, folded: Mapping[str, Array] = MappingProxyType({})) -> bytes:
     """The blob of a request.
 
     Args:
         exchanged: what came from the server.
         kept: what the site has kept so far.
+        folded: what is to be folded into the base model.
     """
-    return write_adapter(exchanged | {KEPT + name: array for name, array in kept.items()})
+    marked = {KEPT + name: array for name, array in kept.items()}
+    return write_adapter(exchanged | marked | {FOLDED + name: array for name, array in folded.items()})
 
 
 def split(blob: bytes, exchanged: AdapterLayout, kept: AdapterLayout) -> Apart:

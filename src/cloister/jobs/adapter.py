@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
+from safetensors.numpy import load
 
 from cloister.files import canonical_json, sha256_of
 
@@ -179,6 +181,19 @@ def finished_adapter(layout: AdapterLayout, arrays: Arrays) -> Arrays:
     return {
         name: array + bases[name].reshape(array.shape) if name in bases else array for name, array in arrays.items()
     }
+
+
+def read_arrays(blob: bytes) -> Arrays:
+    """The tensors in ``blob``, which is safetensors; whether they are the right ones is the caller's to see.
+
+    Raises:
+        ValueError: where it is not safetensors.
+    """
+    try:
+        arrays: Arrays = load(blob)
+    except (safetensors.SafetensorError, TypeError, KeyError) as error:
+        raise ValueError("not safetensors") from error
+    return arrays
 
 
 def initial_adapter(layout: AdapterLayout, seed: int) -> Arrays:

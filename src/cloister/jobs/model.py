@@ -253,14 +253,7 @@ class Job(Model):
         if self.trains and self.dataset.histograms:
             raise ValueError(f"of task {self.task} may not give `histograms` in `dataset`")
         if not self.trains:
-            for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
-            for key in ("aggregation", "compression"):
-                if key in self.model_fields_set:
-                    raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
-            if self.federation.rounds != 1:
-                raise ValueError(f"of task {self.task} has one round and no more")
+            self._check_trains_nothing()
             return self
         for key in ("method", "training"):
             if getattr(self, key) is None:
@@ -273,6 +266,16 @@ class Job(Model):
         for why in objections(self.way, self.aggregation, self.compression, self.federation, own_code=own_code):
             raise ValueError(why)
         return self
+
+    def _check_trains_nothing(self) -> None:
+        for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+        for key in ("aggregation", "compression"):
+            if key in self.model_fields_set:
+                raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+        if self.federation.rounds != 1:
+            raise ValueError(f"of task {self.task} has one round and no more")
 
     def _check_network(self) -> None:
         form = self.form

@@ -10,7 +10,7 @@ small: no product is ever written out.
 from cloister.aggregation.factors.averaging_error import averaging_error
 from cloister.aggregation.factors.fedsvd import fedsvd, orthonormal
 from cloister.aggregation.factors.flora import Folded, check_folded, folded, fresh, most_folded_bytes, patterns, stacked
-from cloister.aggregation.factors.pairs import Combined, Pair, Trained, pairs_of, rest_of
+from cloister.aggregation.factors.pairs import Combined, Pair, Trained, mean_of, pairs_of, rest_of
 from cloister.aggregation.factors.refactored import for_site, lifted, refactored
 from cloister.aggregation.factors.refactored_mean import RefactoredMean, arrays_of, lifted_update, vector_of
 
@@ -29,6 +29,7 @@ __all__ = [
     "fresh",
     "lifted",
     "lifted_update",
+    "mean_of",
     "most_folded_bytes",
     "orthonormal",
     "pairs_of",
