@@ -91,12 +91,11 @@ def refused() -> dict[frozenset[str], str]:
     refuse("factors", ("flora",), "down", LOSSY, "must be exact")
     refuse("factors", ("flora", "fedsvd"), "up", LOSSY, "a basis that the next round does not have")
     refuse("factors", ("fedsvd",), "down", LOSSY, "a basis that the next round does not have")
-    refuse("variant", ("minimum_rank",), "maximum_norm", ("1.0",), "by one measure")
+    refuse("factors", ("refactored", "flora"), "maximum_norm", ("1.0",), "how long their product is")
     refuse("variant", ("base_model_precision",), "factors", ("flora",), "rounded with them")
     refuse("variant", ("minimum_rank",), "factors", ("fedit", "ffa-lora", "fedsvd", "rolora"), "of several ranks")
-    refuse("client", ("scaffold",), "rule", ROBUST, "must stay the mean")
-    refuse("client", ("scaffold",), "maximum_norm", ("1.0",), "must stay the mean")
-    refuse("client", ("scaffold",), "server", SERVERS, "must stay the mean")
+    refuse("client", ("scaffold",), "rule", ROBUST, "come in through them")
+    refuse("client", ("scaffold",), "maximum_norm", ("1.0",), "come in through them")
     refuse("client", ("ditto",), "personal", ("classifier", "query"), "every layer already")
     refuse("code", ("code/own",), "client", tuple(CLIENTS), "does not know how")
     refuse("code", ("code/own",), "factors", ("flora",), "does not know how")
@@ -189,14 +188,14 @@ def test_what_three_things_come_to(texts: tuple[str, ...], why: str) -> None:
         ("factors: fedsvd", "up: int4", "error_feedback: false"),
         ("factors: fedsvd", "down: bfloat16", "error_feedback: false"),
         ("factors: fedsvd", "rule: median", "maximum_norm: 1.0"),
-        ("factors: flora", "up: int8", "error_feedback: false", "maximum_norm: 1.0"),
+        ("factors: flora", "up: int8", "error_feedback: false"),
         ("factors: flora", "variant: minimum_rank", "client: fedprox"),
         ("factors: refactored", "variant: minimum_rank", "server: nesterov", "up: int4", "down: int4"),
-        ("factors: refactored", "variant: rslora", "maximum_norm: 1.0", "personal: query"),
+        ("factors: refactored", "variant: rslora", "personal: query"),
         ("factors: rolora", "rule: krum", "server: adam", "client: fedprox", "up: int4"),
         ("client: scaffold", "up: int4", "personal: classifier", "factors: ffa-lora"),
         ("method: full", "rule: multi_krum", "server: yogi", "client: ditto", "up: int8", "down: int8"),
-        ("variant: dora", "factors: fedit", "client: scaffold"),
+        ("variant: dora", "factors: fedit", "client: scaffold", "server: nesterov"),
         ("code: code/own", "factors: rolora", "personal: classifier"),
         ("code: code/own", "factors: refactored", "rule: mean", "server: nesterov", "up: int4", "down: int4"),
     ],

@@ -65,6 +65,11 @@ _CLASHES = (
         "the sites' products are summed with their weights, and there is nothing to choose among",
     ),
     _Clash(
+        _factors("refactored", "flora"),
+        ("aggregation.maximum_norm",),
+        "how long an update of factors is does not say how long their product is, which is summed",
+    ),
+    _Clash(
         _factors("refactored"),
         _ADAPTIVE,
         "a step of its own for each value leaves nothing of the sum that refactoring keeps",
@@ -111,10 +116,11 @@ _CLASHES = (
         _FEEDBACK,
         "what was rounded off in one round is in a basis that the next round does not have",
     ),
-    # The server's control variate is right as long as it is the mean of the sites' own.
-    _Clash(_SCAFFOLD, _ROBUST, "control variates must stay the mean of the sites' own"),
-    _Clash(_SCAFFOLD, ("aggregation.maximum_norm",), "control variates must stay the mean of the sites' own"),
-    _Clash(_SCAFFOLD, (*_NESTEROV, *_ADAPTIVE), "control variates must stay the mean of the sites' own"),
+    _Clash(
+        _SCAFFOLD,
+        (*_ROBUST, "aggregation.maximum_norm"),
+        "control variates are the mean of the sites' own, and a bad site would come in through them",
+    ),
     _Clash(
         _SCAFFOLD,
         _NO_FEEDBACK,
@@ -211,11 +217,6 @@ def _about_method(method: Method, aggregation: Aggregation) -> Iterator[str]:
         wanted = " or ".join(f"`aggregation.factors: {rule}`" for rule in _MIXED_RANKS)
         said = "" if factors is None else f", not `{factors}`,"
         yield f"needs {wanted}{said} for `method.lora.minimum_rank`: factors of several ranks have no mean of their own"
-    if lora.minimum_rank is not None and lora.minimum_rank < lora.rank and aggregation.maximum_norm is not None:
-        yield (
-            "may not have both `method.lora.minimum_rank` and `aggregation.maximum_norm`: "
-            "updates of different ranks are not long by one measure"
-        )
 
 
 def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Iterator[str]:

@@ -12,15 +12,12 @@ from cloister.aggregation.factors.fedsvd import fedsvd, orthonormal
 from cloister.aggregation.factors.flora import Folded, check_folded, folded, fresh, most_folded_bytes, patterns, stacked
 from cloister.aggregation.factors.pairs import Combined, Pair, Trained, mean_of, pairs_of, rest_of
 from cloister.aggregation.factors.refactored import for_site, lifted, refactored
-from cloister.aggregation.factors.refactored_mean import RefactoredMean, arrays_of, lifted_update, vector_of
 
 __all__ = [
     "Combined",
     "Folded",
     "Pair",
-    "RefactoredMean",
     "Trained",
-    "arrays_of",
     "averaging_error",
     "check_folded",
     "fedsvd",
@@ -28,7 +25,6 @@ __all__ = [
     "for_site",
     "fresh",
     "lifted",
-    "lifted_update",
     "mean_of",
     "most_folded_bytes",
     "orthonormal",
@@ -37,5 +33,4 @@ __all__ = [
     "refactored",
     "rest_of",
     "stacked",
-    "vector_of",
 ]
