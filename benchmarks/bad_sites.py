@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=0.05, help="of plain gradient descent at the sites")
     parser.add_argument("--skew", type=float, default=1.0, help="of the Dirichlet distribution; smaller is more skewed")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--features", type=Path, help="file of features; made where it is missing, for a second run")
     options = parser.parse_args()
     if find() is None:
@@ -100,10 +102,11 @@ def run(seed: int, features: dict[str, np.ndarray], options: argparse.Namespace)
     test = tensors(test_records, features)
     norm = bound(data, seed, options)
     found: dict[str, dict[str, float]] = {}
-    for name, make in RULES.items():
-        cells = {"no bad site": federated(data, test, make(norm), None, [], seed, options)}
-        for attack, send in ATTACKS.items():
-            cells[attack] = federated(data, test, make(norm), send, bad, seed, options)
+    for name in options.rules:
+        rule = RULES[name](norm)
+        cells = {"no bad site": federated(data, test, rule, None, [], seed, options)}
+        for attack in options.attacks:
+            cells[attack] = federated(data, test, rule, ATTACKS[attack], bad, seed, options)
         found[name] = cells
         say(f"  seed {seed}, {name}: " + ", ".join(f"{attack} {value:.3f}" for attack, value in cells.items()))
     good = [site for number, site in enumerate(data) if number not in bad]
@@ -231,7 +234,7 @@ def features_of(texts: list[str]) -> np.ndarray:
 
 def table(measured: dict[str, dict[str, list[float]]]) -> str:
     """Markdown: by rule and attack, accuracy as mean ± deviation over seeds."""
-    columns = ["no bad site", *ATTACKS]
+    columns = list(next(iter(measured.values())))
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for rule, by_attack in measured.items():
         cells = [spread(by_attack[column]) if column in by_attack else "" for column in columns]
