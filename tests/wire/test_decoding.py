@@ -55,6 +55,20 @@ def test_every_cut_and_every_addition_is_refused(codec: Codec, tmp_path: Path) -
 
 
 @EVERY
+def test_what_is_wrong_with_the_length_is_said(codec: Codec) -> None:
+    content = encoded(codec, 300)
+    for wrong, message in {
+        content[:21]: "the update ends before its first value",
+        content[:24]: "the update ends before its last value",
+        content[:-1]: "the update ends before its last value",
+        content + b"\0": "the update goes on after its last value",
+    }.items():
+        with pytest.raises(EgressError) as caught:
+            EncodedVector.open(wrong, codec, SMALL)
+        assert str(caught.value) == message
+
+
+@EVERY
 def test_another_schema_is_refused(codec: Codec) -> None:
     with pytest.raises(EgressError) as caught:
         EncodedVector.open(encoded(codec, 300), codec, schema_of(301))
@@ -118,8 +132,9 @@ def test_a_file_that_was_cut_after_it_was_opened_is_refused(tmp_path: Path) -> N
     path.write_bytes(encoded(CODECS["int4"]))
     vector = EncodedVector.open(path, CODECS["int4"], SCHEMA)
     path.write_bytes(encoded(CODECS["int4"])[:1000])
-    with pytest.raises(EgressError):
+    with pytest.raises(EgressError) as caught:
         vector.check()
+    assert str(caught.value) == "the update ends before its last value"
 
 
 def test_what_is_said_besides_values_is_less_than_two_bytes_a_tensor() -> None:
