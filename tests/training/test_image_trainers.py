@@ -167,6 +167,13 @@ def test_biases_alone_leave_as_differences(tmp_path: Path) -> None:
     assert {name: array.shape for name, array in update.items()} == found.shapes()
 
 
+def test_refuses_a_bundle_without_biases(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", {**UNET, "bias": False, "norm": "instance"})
+    job = job_of("image-segmentation", {}, (12, 12, 12), method={"bitfit": {}})
+    with pytest.raises(TrainerError, match="the base model has no biases that `bitfit` could train"):
+        layout(job, bundle)
+
+
 def test_refuses_targets_that_are_no_linear_layers(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", VIT)
     for target in ("query", "norm1", "patch_embeddings"):

@@ -33,6 +33,7 @@ def loading_options(setup: Setup) -> dict[str, Any]:
     if not torch.cuda.is_available():
         raise TrainerError("the job holds its base model in nf4, and this machine has no GPU for it", hint=hint)
     if importlib.util.find_spec("bitsandbytes") is None:
+        hint = "install `cloister[nf4]` at the site"
         raise TrainerError("the job holds its base model in nf4, and bitsandbytes is not installed here", hint=hint)
     from transformers import BitsAndBytesConfig  # noqa: PLC0415 - asks for bitsandbytes
 
