@@ -468,6 +468,72 @@ def test_in_which_order_updates_come_does_not_show(job: Document[Job], tmp_path:
     assert len(digests) == 1
 
 
+def test_only_sites_that_were_asked_count_in_a_round(documents: Path, tmp_path: Path) -> None:
+    rounds = begun(job_of(documents, federation={"sites_per_round": 2}), tmp_path)
+    for _ in range(2):
+        number = rounds.next_round()
+        assert number is not None
+        asked = rounds.asked(number)
+        assert len(asked) == 2
+        rounds.ask(TaskName.TRAIN, number, asked)
+        (other,) = set(SITES) - set(asked)
+        assert state(rounds, other) == ("not asked", "")
+        assert not rounds.take(other, update_of(number), tensors(9.0))
+        for site in asked:
+            assert rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+        assert rounds.progress()["history"][-1]["sites"] == asked
+    assert rounds.taking_part == SITES
+
+
+def test_a_round_is_over_when_enough_sites_have_answered(documents: Path, tmp_path: Path) -> None:
+    rounds = begun(job_of(documents, federation={"enough_sites": 2}), tmp_path)
+    number = opened(rounds)
+    assert not rounds.is_enough()
+    rounds.take("alpha", update_of(number), tensors(1.0))
+    rounds.take("beta", Refusal(denied=True, reason="no"), b"")
+    assert not rounds.is_enough()
+    rounds.take("gamma", update_of(number), tensors(1.0))
+    assert rounds.is_enough()
+    rounds.finish_round()
+    rounds.ask(TaskName.EVALUATE, 3, SITES)
+    assert not rounds.is_enough()
+
+
+def test_a_job_that_waits_for_all_never_has_enough(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    for site in SITES:
+        rounds.take(site, update_of(number), tensors(1.0))
+    assert not rounds.is_enough()
+
+
+def test_a_late_answer_is_counted_and_changes_nothing(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    opened(rounds)
+    before = rounds.progress()
+    rounds.late("beta")
+    rounds.late("a-stranger")
+    after = rounds.progress()
+    assert after["sites"]["beta"]["late"] == 1
+    after["sites"]["beta"]["late"] = 0
+    assert after | {"seconds": 0} == before | {"seconds": 0}
+
+
+def test_what_sites_are_sent_differs_by_what_they_have(documents: Path, tmp_path: Path) -> None:
+    rounds = begun(job_of(documents, compression={"down": "int8"}), tmp_path)
+    number = opened(rounds)
+    (task,) = rounds.tasks(number, SITES)
+    assert (task.sites, task.ask.weights and task.ask.weights.kind) == (tuple(SITES), "whole")
+    for site in ("alpha", "beta"):
+        rounds.take(site, update_of(number), tensors(1.0))
+    rounds.absent("gamma", "did not answer before the deadline")
+    rounds.finish_round()
+    number = opened(rounds)
+    kinds = {task.sites: task.ask.weights.kind for task in rounds.tasks(number, SITES) if task.ask.weights}
+    assert kinds == {("alpha", "beta"): "differences", ("gamma",): "whole"}
+
+
 # --- measuring and choosing
 
 

@@ -733,6 +733,21 @@ def test_a_round_before_the_site_is_ready_is_refused(root: Path) -> None:
         job.evaluate(whole(3), b"")
 
 
+def test_what_is_personal_is_kept_at_the_site_and_never_leaves(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
+    job, prepared = prepare(make_site(tmp_path, job={"aggregation": {"personal": ["classifier"]}}))
+    trainer.last.answer = add_one
+    _, tensors = trained(job)
+    assert prepared.layout is not None
+    assert not any("classifier" in name for name, *_ in prepared.layout["tensors"])
+    measured(job)
+    (kept,) = (job.settings.workspace / "personal").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    found = safetensors.numpy.load_file(kept)
+    assert {name.split(".")[-2] for name in found} == {"classifier"}
+    assert found["base_model.model.classifier.bias"].tolist() == [1.0] * len(LABELS)
+    assert found["base_model.model.classifier.weight"].tobytes() not in tensors
+
+
 # --- with the real trainer in the real sandbox
 
 

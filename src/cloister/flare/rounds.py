@@ -20,15 +20,16 @@ from cloister.documents import Document
 from cloister.egress import permitted_metrics
 from cloister.errors import CloisterError, EgressError, JobError
 from cloister.files import canonical_json, sha256_of, sha256_of_file
+from cloister.flare.agreed_layout import agreed_layout
 from cloister.flare.asked_sites import asked_sites
+from cloister.flare.chosen_round import ChosenRound
 from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Settled, TaskName, Update
-from cloister.flare.lower_rank import rank_of
 from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.quorum import check_minimum, check_release
 from cloister.flare.round_files import RoundFiles
 from cloister.flare.round_weights import RoundWeights
 from cloister.flare.site_progress import SiteProgress
-from cloister.jobs import METRICS, AdapterLayout, Job, Selection
+from cloister.jobs import METRICS, AdapterLayout, Job
 from cloister.jobs.statistics import FeatureStatistics, answers, pooled
 
 _log = logging.getLogger(__name__)
@@ -84,15 +85,12 @@ class Rounds:
         self._round = 0
         self._started = time.time()
         self._round_started = self._started
-        self._layout: AdapterLayout | None = None
         self._statistics: FeatureStatistics | None = None
         self._open = False
-        self._asked: frozenset[str] = frozenset()
         self._measured: dict[str, tuple[dict[str, float], int]] = {}
         self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
         self._history: list[dict[str, Any]] = []
-        self._best: tuple[int, float] | None = None
-        self._best_config: dict[str, Any] = {}
+        self._chosen = ChosenRound(self.job.select_by)
 
     @property
     def invited(self) -> list[str]:
@@ -132,13 +130,15 @@ class Rounds:
     def ask(self, task: TaskName, number: int, sites: list[str]) -> None:
         """Note that ``sites`` are being asked."""
         with self._lock:
-            self._asked = frozenset(sites)
             self._phase = _PHASES[task]
             self._round = min(number, self.last)
             self._round_started = time.time()
             self._measured, self._train_losses = {}, {}
             for name in sites:
                 self._sites[name].state, self._sites[name].reason, self._sites[name].denied = self._phase, "", False
+            for name in self._sites.keys() - set(sites):
+                if self._sites[name].prepared:
+                    self._sites[name].state, self._sites[name].reason = "not asked", ""
 
     def absent(self, site: str, reason: str) -> None:
         """Note that no answer came from ``site``."""
@@ -249,30 +249,22 @@ class Rounds:
             CloisterError: where too few sites are prepared.
         """
         with self._lock:
-            groups: dict[str, dict[str, AdapterLayout]] = {}
-            for name, site in self._sites.items():
-                if site.prepared and site.prepared.layout is not None and site.state == "ready":
-                    own = AdapterLayout.from_json(site.prepared.layout)
-                    groups.setdefault(self._at_full_rank(own).digest, {})[name] = own
-            chosen = max(groups.values(), key=len, default={})
-            for name in (name for group in groups.values() if group is not chosen for name in group):
+            announced = {
+                name: AdapterLayout.from_json(site.prepared.layout)
+                for name, site in self._sites.items()
+                if site.prepared and site.prepared.layout is not None and site.state == "ready"
+            }
+            agreed = agreed_layout(self.job, announced) if announced else None
+            chosen = {} if agreed is None else agreed.sites
+            for name in announced.keys() - chosen.keys():
                 self._sites[name].state, self._sites[name].prepared = "refused", None
                 self._sites[name].reason = "by the server: its adapter has other tensors than most sites'"
             check_minimum(self._sites, self.job.federation.minimum_sites, len(chosen), "are ready")
             check_release(self._sites, list(chosen))
-            if not chosen:
+            if agreed is None:
                 raise JobError("no site is ready")
-            self._layout = self._at_full_rank(next(iter(chosen.values())))
-            self._weights.begin(self._layout, chosen)
+            self._weights.begin(agreed.layout, chosen)
             self._files.write_state(self._weights.current, self._history)
-
-    def _at_full_rank(self, own: AdapterLayout) -> AdapterLayout:
-        """What a site exchanges, with the job's rank where the job lets sites take part with a lower one."""
-        lora = None if self.job.method is None else self.job.method.lora
-        if lora is None or lora.minimum_rank is None or not lora.minimum_rank <= rank_of(own) <= lora.rank:
-            return own
-        whole = own.at_rank(lora.rank)
-        return whole if whole.at_rank(rank_of(own)) == own else own
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
@@ -316,21 +308,8 @@ class Rounds:
         return {site: metrics for site, (metrics, _) in sorted(self._measured.items())}
 
     def _score(self, version: int) -> None:
-        """Keep the current adapter if it measured best so far; ``version`` is the round that made it."""
-        chosen_by = self._chosen_by
-        value = mean_of_metrics(self._measured).get(chosen_by.metric)
-        if value is None:
-            return
-        better = self._best is None or (value > self._best[1] if chosen_by.mode == "maximum" else value < self._best[1])
-        if better:
-            self._best = (version, value)
-            self._best_config = self._weights.write_result(self._files.best)
-
-    @property
-    def _chosen_by(self) -> Selection:
-        if self.job.select_by is None:
-            raise JobError("the job trains nothing, and no round can be chosen")
-        return self.job.select_by
+        metrics = mean_of_metrics(self._measured)
+        self._chosen.measured(version, metrics, lambda: self._weights.write_result(self._files.best))
 
     @property
     def document_digest(self) -> str:
@@ -351,18 +330,14 @@ class Rounds:
             # The other rounds were measured by at least so many; fewer would let one site decide what is best.
             if len(self._measured) >= self.job.federation.minimum_sites:
                 self._score(self.last)
-            if self._best is None:
-                message = f"no site may tell `{self._chosen_by.metric}`, so no round can be chosen"
-                raise JobError(message, hint="every site's policy must list the metric under `may_leave`")
-            version, value = self._best
+            chosen = self._chosen.to_json()
             digest = sha256_of_file(self._files.best)
             if before_writing:
-                before_writing(digest, version)
+                before_writing(digest, chosen["round"])
             self._phase = "completed"
-            chosen = {"round": version, "metric": self._chosen_by.metric, "value": value}
             result = self._result() | {"chosen": chosen, "after": final, "adapter_sha256": digest}
             result["after_by_site"] = self._by_site()
-            self._files.write_result(result, self._best_config)
+            self._files.write_result(result, self._chosen.config)
             self._weights.close()
 
     def finish_described(self, before_writing: Callable[[str, int], None] | None = None) -> None:
@@ -381,6 +356,7 @@ class Rounds:
                 before_writing(sha256_of(canonical_json(self._statistics.model_dump(mode="json"))), 0)
             self._phase = "completed"
             self._files.write_result(self._result())
+            self._weights.close()
 
     def _result(self) -> dict[str, Any]:
         said = None if self._statistics is None else self._statistics.model_dump(mode="json")

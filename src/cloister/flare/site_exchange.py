@@ -15,7 +15,7 @@ from cloister.flare.site_weights import SiteWeights
 from cloister.flare.trainer_blob import blob_layout, join, split
 from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays
-from cloister.jobs.kept_tensors import exchanged_layout, first_kept, kept_layout
+from cloister.jobs.kept_tensors import DITTO, OWN_CONTROL, exchanged_layout, first_kept, kept_layout
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
 from cloister.wire import CODECS, Encoder, rounding_seed
 
@@ -85,6 +85,12 @@ class SiteExchange:
         live = live_layout(self.layout, self.frozen(number))
         update = {tensor.name: apart.exchanged[tensor.name] - received[tensor.name] for tensor in live.tensors}
         return Learnt(update, live, apart.kept)
+
+    def personal(self) -> Arrays:
+        """What of the network is this site's alone, by the names that it has in the network; empty where nothing is."""
+        return {
+            name.removeprefix(DITTO): array for name, array in self._kept.items() if not name.startswith(OWN_CONTROL)
+        }
 
     def left(self, learnt: Learnt) -> None:
         """Note that the update left the site: only now the trainer's kept tensors are the site's."""

@@ -20,7 +20,7 @@ from cloister.audit import Fact, Kind, Log
 from cloister.documents import Document
 from cloister.egress import Release
 from cloister.errors import DeniedError, EgressError
-from cloister.files import private_folder
+from cloister.files import private_folder, write_atomically
 from cloister.flare.admitted import Admitted
 from cloister.flare.audit_log import facts_of_decision, log_of_site
 from cloister.flare.base_model import check_base_model, find_base_model
@@ -28,7 +28,7 @@ from cloister.flare.exchange import Ask, Prepared, Settled, Update
 from cloister.flare.job_folder import App
 from cloister.flare.payload import Payload
 from cloister.flare.site_exchange import Learnt, SiteExchange, opened
-from cloister.flare.site_trainer import SiteTrainer
+from cloister.flare.site_trainer import SiteTrainer, TrainerProcess
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
 from cloister.flare.turns import Turns
@@ -36,12 +36,19 @@ from cloister.flare.view_facts import audit_facts, view_facts
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.statistics import FeatureStatistics, covers
 from cloister.messages import Evaluate, Train
-from cloister.policies import Leaving, Request, ViewFacts, decide, rank_at
+from cloister.policies import Leaving, Policies, Request, ViewFacts, decide, rank_at
 from cloister.records import ViewManifest, ViewRequest, describe_view, split_key, write_view
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
+from cloister.silos import Dataset
 
 _log = logging.getLogger(__name__)
+
+PERSONAL = "personal"
+"""The folder in a site's workspace that keeps, for each job, what of its network is the site's alone."""
+
+ViewMaker = Callable[[Dataset, ViewRequest, Path], tuple[ViewManifest, ViewManifest]]
+"""Writes a view of a dataset into a folder; gives what policies are asked about, and what the folder holds."""
 
 
 @dataclass
@@ -60,6 +67,9 @@ class SiteJob:
         clock: gives the moment that policies are judged by, aware, UTC; asked anew at every gate.
         log: the site's audit log.
         code: the training code that the job brings; None where it brings none.
+        standing: sees that the policies still stand.
+        make_view: writes the view; None for `cloister.records.write_view` with the site's own key.
+        make_trainer: makes the trainer's process; None for one of its own, `cloister.sandbox.Trainer`.
         trainer: its trainer, from start to end.
         turns: which of its rounds it was asked for.
         norm: of the update that passed the gate last.
@@ -74,6 +84,9 @@ class SiteJob:
     clock: Callable[[], datetime]
     log: Log
     code: Code | None = None
+    standing: Callable[[SiteSettings, Policies], None] = check_standing
+    make_view: ViewMaker | None = None
+    make_trainer: Callable[..., TrainerProcess] | None = None
     exchange: SiteExchange | None = None
     trainer: SiteTrainer = field(init=False)
     turns: Turns = field(init=False)
@@ -174,9 +187,8 @@ class SiteJob:
         """Start the trainer of ``network``; returns the tensors that are exchanged of it."""
         self.exchange = exchange = SiteExchange(self.document, self.settings.site, network)
         most = egress.maximum_blob_bytes(exchange.blob_layout)
-        self.trainer.start(
-            Trainer, network, self.base_model, self._protected, self.admitted.mode, statistics, maximum_blob_bytes=most
-        )
+        make, mode = self.make_trainer or Trainer, self.admitted.mode
+        self.trainer.start(make, network, self.base_model, self._protected, mode, statistics, maximum_blob_bytes=most)
         return exchange.layout
 
     @property
@@ -234,6 +246,9 @@ class SiteJob:
         exchange = self._before(ask, self.turns.evaluate)
         done, _ = self.trainer.ask(Evaluate(), exchange.receive(ask, payload)[1])
         released = self._release(done.metrics, None, None, ask.round)
+        if personal := exchange.personal():
+            folder = private_folder(self.settings.workspace / PERSONAL)
+            write_atomically(folder / f"{self.admitted.job_id}.safetensors", egress.write_adapter(personal))
         return self._update(ask.round, done.records, dict(released.metrics))
 
     def _before(self, ask: Ask, turn: Callable[[int], None]) -> SiteExchange:
@@ -259,12 +274,16 @@ class SiteJob:
         where, free_text = policies.row_filter(wanted.name), policies.free_text(wanted.name)
         request = ViewRequest(wanted, self.job.seed, where, free_text)
         self._decide()
-        key, root = split_key(self.settings.workspace), self.settings.root
-        manifest = write_view(dataset, request, key=key, root=root, folder=self.trainer.view, name=wanted.name)
-        self._view = view_facts(manifest)
-        self._record(Kind.VIEW, audit_facts(wanted.name, manifest))
+        judged, held = (self.make_view or self._own_view)(dataset, request, self.trainer.view)
+        self._view = view_facts(judged)
+        self._record(Kind.VIEW, audit_facts(wanted.name, judged))
         self._decide()
-        return manifest
+        return held
+
+    def _own_view(self, dataset: Dataset, request: ViewRequest, folder: Path) -> tuple[ViewManifest, ViewManifest]:
+        key, root = split_key(self.settings.workspace), self.settings.root
+        manifest = write_view(dataset, request, key=key, root=root, folder=folder, name=self.job.dataset.name)
+        return manifest, manifest
 
     def _release(
         self, metrics: Mapping[str, float], learnt: Learnt | None, records: int | None, number: int
@@ -297,7 +316,7 @@ class SiteJob:
     def _check_standing(self) -> None:
         """See that the policies still stand; where they do not, or it cannot be told, the job is over here."""
         try:
-            check_standing(self.settings, self.site.policies)
+            self.standing(self.settings, self.site.policies)
         except BaseException:
             self.close()
             raise
