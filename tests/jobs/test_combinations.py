@@ -57,7 +57,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "maximum_norm": ("1.0",),
     "server": SERVERS,
     "client": tuple(CLIENTS),
-    "personal": ("classifier", "query"),
+    "personal": ("classifier", "lora_B"),
     "up": CODECS,
     "down": CODECS,
     "error_feedback": ("false",),
@@ -87,7 +87,9 @@ def refused() -> dict[frozenset[str], str]:
         "factors", ("refactored", "fedsvd"), "client", ("scaffold", "ditto"), "what a site keeps would be in another"
     )
     refuse("factors", ("rolora",), "client", ("scaffold",), "of another point")
-    refuse("factors", ("flora",), "personal", ("classifier", "query"), "may hold factors")
+    others = ("ffa-lora", "rolora", "fedsvd", "refactored")
+    refuse("factors", others, "personal", ("lora_B",), "needs both factors of a layer")
+    refuse("factors", ("flora",), "personal", ("classifier", "lora_B"), "may hold factors")
     refuse("factors", ("flora",), "down", LOSSY, "must be exact")
     refuse("factors", ("flora", "fedsvd"), "up", LOSSY, "a basis that the next round does not have")
     refuse("factors", ("fedsvd",), "down", LOSSY, "a basis that the next round does not have")
@@ -96,7 +98,7 @@ def refused() -> dict[frozenset[str], str]:
     refuse("variant", ("minimum_rank",), "factors", ("fedit", "ffa-lora", "fedsvd", "rolora"), "of several ranks")
     refuse("client", ("scaffold",), "rule", ROBUST, "come in through them")
     refuse("client", ("scaffold",), "maximum_norm", ("1.0",), "come in through them")
-    refuse("client", ("ditto",), "personal", ("classifier", "query"), "every layer already")
+    refuse("client", ("ditto",), "personal", ("classifier", "lora_B"), "every layer already")
     refuse("code", ("code/own",), "client", tuple(CLIENTS), "does not know how")
     refuse("code", ("code/own",), "factors", ("flora",), "does not know how")
     return table
@@ -191,7 +193,7 @@ def test_what_three_things_come_to(texts: tuple[str, ...], why: str) -> None:
         ("factors: flora", "up: int8", "error_feedback: false"),
         ("factors: flora", "variant: minimum_rank", "client: fedprox"),
         ("factors: refactored", "variant: minimum_rank", "server: nesterov", "up: int4", "down: int4"),
-        ("factors: refactored", "variant: rslora", "personal: query"),
+        ("factors: refactored", "variant: rslora", "personal: classifier"),
         ("factors: rolora", "rule: krum", "server: adam", "client: fedprox", "up: int4"),
         ("client: scaffold", "up: int4", "personal: classifier", "factors: ffa-lora"),
         ("method: full", "rule: multi_krum", "server: yogi", "client: ditto", "up: int8", "down: int8"),

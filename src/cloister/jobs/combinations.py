@@ -136,6 +136,7 @@ _CLASHES = (
     _Clash(("code",), (*_CLIENT, *_factors("flora")), "a trainer that the job brings does not know how"),
 )
 
+_FACTOR_NAMES = frozenset({"lora_A", "lora_B"})
 _MIXED_RANKS = ("refactored", "flora")
 
 
@@ -213,6 +214,12 @@ def _about_method(method: Method, aggregation: Aggregation) -> Iterator[str]:
             f"may not have both `method.lora.base_model_precision: {lora.base_model_precision}` and "
             "`aggregation.factors: flora`: what is folded into rounded weights is rounded with them"
         )
+    for layer in aggregation.personal if factors not in (None, "fedit", "flora") else ():
+        if not _FACTOR_NAMES.isdisjoint(layer.split(".")):
+            yield (
+                f"may not have `{layer}` in `aggregation.personal` with `aggregation.factors: {factors}`: "
+                "the rule needs both factors of a layer"
+            )
     if lora.minimum_rank is not None and lora.minimum_rank < lora.rank and factors not in _MIXED_RANKS:
         wanted = " or ".join(f"`aggregation.factors: {rule}`" for rule in _MIXED_RANKS)
         said = "" if factors is None else f", not `{factors}`,"

@@ -22,9 +22,10 @@ def test_layers_are_found_and_sorted() -> None:
 
 
 @pytest.mark.parametrize("name", ["c.lora_A.weight", "c.lora_B.weight"])
-def test_one_factor_alone_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="layer c has one low-rank factor without the other"):
-        pairs_of((*NAMES, name))
+def test_one_factor_alone_is_combined_value_by_value(name: str) -> None:
+    # As where a job keeps B at the sites and shares A alone.
+    assert pairs_of((*NAMES, name)) == (Pair("a"), Pair("b"))
+    assert rest_of((*NAMES, name)) == (name, "head.bias", "head.weight")
 
 
 def test_a_control_variate_is_no_factor() -> None:

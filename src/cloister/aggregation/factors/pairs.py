@@ -14,7 +14,7 @@ from cloister.jobs.adapter import CONTROL, FACTOR_A, FACTOR_B, Arrays
 Matrix = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Pair:
     """The factors of one adapted layer, of which the merged weight is W + s B A.
 
@@ -69,24 +69,17 @@ class Combined:
 
 
 def pairs_of(names: Collection[str]) -> tuple[Pair, ...]:
-    """The pairs among ``names``, sorted; control variates are no factors, whatever they belong to.
+    """The pairs among ``names``, sorted.
 
-    Raises:
-        ValueError: where a factor is without the other.
+    Control variates are no factors, whatever they belong to; a factor whose other one stays at the sites is no pair.
     """
-    factors = set(names).difference(rest_of(names))
-    layers = {
-        ending: {name.removesuffix(ending) for name in factors if name.endswith(ending)}
-        for ending in (FACTOR_A, FACTOR_B)
-    }
-    if alone := sorted(layers[FACTOR_A] ^ layers[FACTOR_B]):
-        raise ValueError(f"layer {alone[0]} has one low-rank factor without the other")
-    return tuple(Pair(layer) for layer in sorted(layers[FACTOR_A]))
+    layers = (Pair(name.removesuffix(FACTOR_A)) for name in names if name.endswith(FACTOR_A))
+    return tuple(sorted(pair for pair in layers if pair.b in names and not pair.a.startswith(CONTROL)))
 
 
 def rest_of(names: Collection[str]) -> tuple[str, ...]:
-    """The names that are no factor's, sorted."""
-    return tuple(sorted(n for n in names if n.startswith(CONTROL) or not n.endswith((FACTOR_A, FACTOR_B))))
+    """The names that are of no pair, sorted."""
+    return tuple(sorted(set(names).difference(name for pair in pairs_of(names) for name in (pair.a, pair.b))))
 
 
 def in_order(trained: Sequence[Trained]) -> tuple[list[Trained], list[float]]:
