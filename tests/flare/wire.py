@@ -21,6 +21,7 @@ from nvflare.fuel.f3.drivers.grpc_driver import GrpcDriver, Servicer, StreamConn
 from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message, MessageReceiver
 from nvflare.fuel.f3.sfm.conn_manager import ConnManager
+from nvflare.fuel.f3.sfm.sfm_conn import SfmConnection
 from nvflare.fuel.f3.sfm.sfm_endpoint import SfmEndpoint
 from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.hci.server.login import LoginModule
@@ -35,6 +36,7 @@ from cloister.flare.port import free_port
 APP = 7
 _SECONDS = 15.0
 CHANGED: tuple[tuple[Any, str], ...] = (
+    (ConnManager, "process_frame"),
     (ConnManager, "process_frame_task"),
     (CoreCell, "start"),
     (CoreCell, "_process_received_msg"),
@@ -46,6 +48,7 @@ CHANGED: tuple[tuple[Any, str], ...] = (
     (IdentityVerifier, "verify_common_name"),
     (LoginModule, "pre_command"),
     (Servicer, "Stream"),
+    (SfmConnection, "send_frame"),
     (SfmEndpoint, "add_connection"),
     (StreamConnection, "__init__"),
     (StreamConnection, "read_loop"),

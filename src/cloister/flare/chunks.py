@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
@@ -31,7 +31,7 @@ from cloister.flare.parcel import Reference, acknowledgement, origin_of, pack, u
 from cloister.flare.traffic import CHUNK, ROUNDS
 from cloister.names import Sha256
 
-MAXIMUM_CHUNK_BYTES = 4 << 20
+MAXIMUM_CHUNK_BYTES = 2 << 20
 """Of one piece."""
 
 MAXIMUM_PAYLOAD_BYTES = 16 << 30
@@ -227,7 +227,7 @@ class Fetch:
             pause = min(2 * pause, _AGAIN_SECONDS_AT_MOST)
         raise JobError("what was to be fetched did not come in time")
 
-    def _try(self, head: ChunkHead) -> bytes | None:
+    def _try(self, head: ChunkHead) -> Any:
         """One piece, if it comes."""
         try:
             reply = self.cell.send_request(
@@ -239,11 +239,11 @@ class Fetch:
         code = reply.get_header(MessageHeaderKey.RETURN_CODE)
         if code == ReturnCode.INVALID_REQUEST:
             raise JobError("the other end does not have what was to be fetched")
-        if code != ReturnCode.OK or reply.payload is None:
+        if code != ReturnCode.OK or not isinstance(reply.payload, bytes | bytearray | memoryview):
             return None
         if len(reply.payload) != head.bytes:
             raise JobError("a piece of what was fetched has another length than was asked for")
-        return bytes(reply.payload)
+        return reply.payload
 
 
 def _next_size(size: int, seconds: float) -> int:

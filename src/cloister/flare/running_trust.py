@@ -18,10 +18,12 @@ from cloister.flare.closing import bind_sessions
 from cloister.flare.complaints import Complaints
 from cloister.flare.connections import hear_refusals, keep_certificates, refuse_strangers
 from cloister.flare.dialling import dial_carefully
+from cloister.flare.frames import join_frames
 from cloister.flare.redial import keep_connected, let_connections_finish
 from cloister.flare.roster_service import serve_rosters
 from cloister.flare.server_credentials import serve_with_files
 from cloister.flare.server_identity import sign_with_renewed_key
+from cloister.flare.socket_bytes import count_socket_bytes
 from cloister.flare.traffic import restrict_traffic, rule_of_server, rule_of_site
 from cloister.flare.trust_watch import TrustWatch
 from cloister.flare.trusted_roots import trust_every_root
@@ -42,6 +44,8 @@ def trust_as_server(watch: TrustWatch, complaints: Complaints) -> None:
     bind_sessions(watch)
     trust_every_root()
     let_connections_finish()
+    join_frames()
+    count_socket_bytes()
     restrict_traffic(rule_of_server(watch.holder))
 
 
@@ -58,6 +62,7 @@ def trust_as_site(watch: TrustWatch, site: str, complaints: Complaints) -> None:
     trust_every_root()
     let_connections_finish()
     keep_connected(watch, complaints.say)
+    join_frames()
     restrict_traffic(rule_of_site(site))
 
 

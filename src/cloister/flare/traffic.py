@@ -64,6 +64,9 @@ ROUNDS = "cloister.rounds"
 READY, TASK, ANSWER, CHUNK = "ready", "task", "answer", "chunk"
 """Its topics: a site takes tasks; here is one; it is done; a piece of what is too large for a message."""
 
+BYTES = "bytes"
+"""Of the same channel: how much was sent; the server's job process asks its parent, and nobody else is told."""
+
 _OF_ROUNDS: Topics = {ROUNDS: frozenset({READY, TASK, ANSWER, CHUNK})}  # requests one way, replies the other
 
 _OF_STREAMS: Topics = {STREAM_CHANNEL: frozenset({STREAM_ACK_TOPIC, STREAM_ERROR_TOPIC})}
