@@ -124,6 +124,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "ffa-lora": {"aggregation": {"factors": "ffa-lora"}},
     "ffa-lora int4": {"aggregation": {"factors": "ffa-lora"}, "compression": {"up": "int4", "down": "int4"}},
     "rolora": {"aggregation": {"factors": "rolora"}, "compression": {"up": "int8"}},
+    "rolora with momentum": {"aggregation": {"factors": "rolora", "server": {"nesterov": {}}}},
     "fedsvd": {"aggregation": {"factors": "fedsvd"}},
     "refactored": {"aggregation": {"factors": "refactored", "server": {"nesterov": {}}}},
     "flora": {"aggregation": {"factors": "flora"}},
@@ -181,6 +182,19 @@ def test_the_merged_weight_is_that_of_the_sum(tmp_path: Path, way: str) -> None:
             merged = request[f"folded.{B}"].astype(np.float64) @ request[f"folded.{A}"]
             expected, folded_before = expected + folded_before, merged
         np.testing.assert_allclose(merged, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_momentum_of_one_factor_is_not_that_of_the_other(tmp_path: Path) -> None:
+    """Factors are trained in turns; what the server remembers of one goes on when its turn comes again."""
+    job = Job3(tmp_path, **WAYS["rolora with momentum"])
+    momentum = {A: np.zeros((2, 6)), B: np.zeros((5, 2))}
+    for name in (B, A, B, A, B):
+        before = job.server.current.arrays()
+        job.round(by=0.3)
+        update = sum(RECORDS[site] / 100 * (job.trained[site][name] - before[name]) for site in SITES)
+        momentum[name] = 0.6 * momentum[name] + update
+        expected = before[name] + 0.7 * (update + 0.6 * momentum[name])
+        np.testing.assert_allclose(job.server.current.arrays()[name], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_factor_that_is_not_trained_travels_once(tmp_path: Path) -> None:

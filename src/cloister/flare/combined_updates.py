@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloister.aggregation import Contribution, optimiser_of, rule_of
+from cloister.aggregation import Contribution, ServerOptimiser, optimiser_of, rule_of
 from cloister.aggregation.factors import Trained, mean_of, orthonormal, refactored, rest_of
 from cloister.aggregation.mean import Mean
 from cloister.errors import JobError
@@ -18,6 +18,7 @@ from cloister.flare.lower_rank import received_of
 from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.kept_tensors import is_control
+from cloister.jobs.live_tensors import Factor, frozen_factor
 from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
 from cloister.weights_file import WeightsFile
 from cloister.wire import Schema, flatten, unflatten
@@ -37,7 +38,8 @@ class CombinedUpdates:
     def __init__(self, job: Job, folder: Path) -> None:
         aggregation = job.aggregation
         self._factors, self.folding = aggregation.factors, Folding(job)
-        self._rule, self._optimiser = rule_of(aggregation), optimiser_of(aggregation, folder)
+        self._aggregation, self._folder, self._rule = aggregation, folder, rule_of(aggregation)
+        self._optimisers: dict[Factor | None, ServerOptimiser] = {}
 
     def added(  # noqa: PLR0913 - what a round consists of, each by its name
         self,
@@ -64,43 +66,30 @@ class CombinedUpdates:
         Raises:
             JobError: where there are too few updates for the rule, or the sum is no longer finite.
         """
-        network = _without_control(live)
+        network, optimiser = _without_control(live), self._optimiser(number)
         if self._factors == "refactored":
-            new = self._refactored(weights, known, contributions, layouts, path)
+            blocks = _refactored(known, contributions, layouts)
+            new = weights.changed(path, weights.layout, _step(optimiser, blocks))
         elif self._factors == "flora":
             new = self._stacked(known, contributions, layouts, number, path)
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
-            new = weights.changed(path, network, self._step(self._rule.combine(parts)))
+            new = weights.changed(path, network, _step(optimiser, self._rule.combine(parts)))
         if self._factors == "fedsvd":
             new = _written(path, orthonormal(new.arrays()), new.layout)
         control = replace(live, tensors=tuple(tensor for tensor in live.tensors if is_control(tensor.name)))
         if control.tensors:
             new = new.changed(path, control, _of_all_sites(contributions, live, control, len(layouts)))
-        self._optimiser.commit()
+        optimiser.commit()
         return new
 
-    def _step(self, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:
-        def change(number: int, values: Vector) -> Vector:
-            return _sum(values, self._optimiser.step(number, next(combined)))
-
-        return change
-
-    def _refactored(
-        self,
-        weights: WeightsFile,
-        known: WeightsFile,
-        contributions: Sequence[Contribution],
-        layouts: Mapping[str, AdapterLayout],
-        path: Path,
-    ) -> WeightsFile:
-        schema, here = Schema.of(weights.layout), known.arrays()
-        trained = [
-            trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions
-        ]
-        difference = ArraySource(flatten(refactored(here, trained).arrays, schema) - flatten(here, schema))
-        blocks = (difference.block(number) for number in range(blocks_of(difference.size)))
-        return weights.changed(path, weights.layout, self._step(blocks))
+    def _optimiser(self, number: int) -> ServerOptimiser:
+        """That of round ``number``; where factors are trained in turns, what is remembered is of one of them alone."""
+        frozen = frozen_factor(self._factors, number)
+        if frozen not in self._optimisers:
+            folder = self._folder if frozen is None else self._folder / f"without-{frozen}"
+            self._optimisers[frozen] = optimiser_of(self._aggregation, folder)
+        return self._optimisers[frozen]
 
     def _stacked(
         self,
@@ -133,6 +122,15 @@ def trained_of(contribution: Contribution, received: Arrays, layout: AdapterLayo
     return Trained(
         contribution.site, contribution.weight, {name: received[name] + array for name, array in update.items()}
     )
+
+
+def _refactored(
+    known: WeightsFile, contributions: Sequence[Contribution], layouts: Mapping[str, AdapterLayout]
+) -> Iterator[Vector]:
+    schema, here = Schema.of(known.layout), known.arrays()
+    trained = [trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions]
+    difference = ArraySource(flatten(refactored(here, trained).arrays, schema) - flatten(here, schema))
+    return (difference.block(number) for number in range(blocks_of(difference.size)))
 
 
 def _of_all_sites(
@@ -195,6 +193,10 @@ def _whole(source: Source) -> Vector:
 
 def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
     return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))])
+
+
+def _step(optimiser: ServerOptimiser, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:
+    return lambda number, values: _sum(values, optimiser.step(number, next(combined)))
 
 
 def _sum(values: Vector, added: Vector) -> Vector:
