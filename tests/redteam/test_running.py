@@ -16,6 +16,7 @@ import pytest
 from nvflare.fuel.flare_api.api_spec import InternalError, InvalidJobDefinition
 
 from cloister.errors import CloisterError
+from cloister.flare import person_kit
 from cloister.flare import session as session_module
 from cloister.flare.job_view import JobView
 from cloister.flare.session import connect
@@ -206,6 +207,7 @@ def test_deleted_privacy_file_for_real(live: Live) -> None:
 
 def test_session_in_anothers_name(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "_CONNECT_SECONDS", 4.0)  # there will be no answer
+    monkeypatch.setattr(person_kit, "check_kit", lambda *_: None)  # an attacker's own program looks at nothing
     with pytest.raises(CloisterError) as caught, connect(State(live.root).person(OFFICER), PERSON) as session:
         session.connected_sites()
     assert any(word in str(caught.value) for word in BY_NAME["session-in-anothers-name"].words), caught.value
