@@ -52,7 +52,7 @@ class Job3:
         networks = {site: network((ranks or {}).get(site, 2)) for site in SITES}
         layouts = {site: exchanged_layout(how, each) for site, each in networks.items()}
         self.server = RoundWeights(self.document, folder, folder / "work")
-        self.server.begin(exchanged_layout(how, network()), layouts)
+        self.server.begin(exchanged_layout(how, network()), layouts, RECORDS)
         self.sites = {site: SiteExchange(self.document, site, networks[site]) for site in SITES}
         self.number = 0
         self.down: dict[str, int] = {}
@@ -157,14 +157,10 @@ def test_all_sites_have_what_the_server_says_they_have(tmp_path: Path, way: str)
 def test_the_mean_is_weighted_by_records(tmp_path: Path, way: str) -> None:
     job = Job3(tmp_path, **(WAYS[way] | {"compression": {}}))
     for _ in range(3):
-        before = job.server.current.arrays()
         job.round()
         after = job.server.current.arrays()
-        for name in before:
-            if name.startswith("control."):
-                expected = before[name] + sum(job.trained[site][name] - job.seen[site][name] for site in SITES) / 3
-            else:
-                expected = sum(RECORDS[site] * job.trained[site][name] for site in SITES) / 100
+        for name in after:
+            expected = sum(RECORDS[site] * job.trained[site][name] for site in SITES) / 100
             np.testing.assert_allclose(after[name], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -248,6 +244,25 @@ def test_a_flora_result_is_of_the_rank_that_was_folded(tmp_path: Path) -> None:
     arrays = safetensors.numpy.load_file(tmp_path / "best.safetensors")
     assert arrays[A].shape[0] == next(iter(config["rank_pattern"].values())) == 5
     assert next(iter(config["alpha_pattern"].values())) == pytest.approx(5 * SCALE)
+
+
+def test_a_site_that_does_not_answer_counts_as_one_whose_control_variate_stays(tmp_path: Path) -> None:
+    job = Job3(tmp_path, **WAYS["scaffold"])
+    job.round()
+    before = job.server.current.arrays()
+    job.round(("alpha", "beta"))
+    name = f"control.{B}"
+    added = sum(RECORDS[site] * (job.trained[site][name] - job.seen[site][name]) for site in ("alpha", "beta")) / 100
+    np.testing.assert_allclose(job.server.current.arrays()[name] - before[name], added, rtol=1e-4, atol=1e-6)
+
+
+def test_a_head_that_stays_at_the_sites_is_none_that_peft_looks_for(tmp_path: Path) -> None:
+    job = Job3(tmp_path, **WAYS["personal"])
+    job.round()
+    assert job.server.write_result(tmp_path / "best.safetensors")["modules_to_save"] is None
+    other = Job3(tmp_path / "other")
+    other.round()
+    assert other.server.write_result(tmp_path / "best.safetensors")["modules_to_save"] == ["classifier"]
 
 
 def test_a_result_holds_no_control_variates(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class CombinedUpdates:
         *,
         number: int,
         layouts: Mapping[str, AdapterLayout],
+        records: Mapping[str, int],
         path: Path,
     ) -> WeightsFile:
         """Write the next weights to ``path``.
@@ -61,6 +62,7 @@ class CombinedUpdates:
             contributions: at least one, all of them of ``live``, or of lower rank where the job takes such.
             number: of the round that ends.
             layouts: by site what it exchanges, of all that take part, those included that were not asked.
+            records: by site how many it may train on, of the same sites.
             path: where to; its folder is used for what lies in between.
 
         Raises:
@@ -79,7 +81,7 @@ class CombinedUpdates:
             new = _written(path, orthonormal(new.arrays()), new.layout)
         control = replace(live, tensors=tuple(tensor for tensor in live.tensors if is_control(tensor.name)))
         if control.tensors:
-            new = new.changed(path, control, _of_all_sites(contributions, live, control, len(layouts)))
+            new = new.changed(path, control, _of_all_sites(contributions, live, control, records))
         optimiser.commit()
         return new
 
@@ -134,15 +136,20 @@ def _refactored(
 
 
 def _of_all_sites(
-    contributions: Sequence[Contribution], live: AdapterLayout, control: AdapterLayout, sites: int
+    contributions: Sequence[Contribution], live: AdapterLayout, control: AdapterLayout, records: Mapping[str, int]
 ) -> Callable[[int, Vector], Vector]:
-    """Control variates: each site counts alike, and one that did not answer as one whose variate did not change.
+    """Control variates: a site that did not answer counts as one whose variate did not change.
 
-    The new variate is c + |S| / N times the mean of what those that answered added to theirs
-    (https://arxiv.org/abs/1910.06378, algorithm 1, line 17).
+    The new variate is c plus the mean over all sites of what was added to theirs (SCAFFOLD,
+    https://arxiv.org/abs/1910.06378, algorithm 1, line 17). The paper counts sites alike, as its mean of weights does;
+    here both means are weighted by records, so that the variates are those of the optimum that the weights go to.
     """
-    parts = [replace(each, weight=1.0, update=_part_of(each.update, live, control)) for each in contributions]
-    share, combined = np.float32(len(contributions) / sites), Mean().combine(parts)
+    parts = [
+        replace(each, weight=float(records[each.site]), update=_part_of(each.update, live, control))
+        for each in contributions
+    ]
+    share = np.float32(sum(each.weight for each in parts) / sum(records.values()))
+    combined = Mean().combine(parts)
     return lambda _, values: _sum(values, share * next(combined))
 
 

@@ -19,7 +19,8 @@ from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays, read_arrays
 from cloister.jobs.folded_tensors import folds
 
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
+"""What `peft` puts before the names of a base model's layers."""
 
 
 class Folding:
@@ -60,7 +61,7 @@ class Folding:
         if not self._all or lora is None:
             return arrays, config
         scale = lora.alpha / (lora.rank**0.5 if lora.rslora else lora.rank)
-        return arrays | self._all, config | patterns(self._all, scale, prefix=_PREFIX, root=lora.rslora)
+        return arrays | self._all, config | patterns(self._all, scale, prefix=PREFIX, root=lora.rslora)
 
 
 class FoldedHere:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from cloister.files import private_folder, sha256_of, write_atomically
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
+from cloister.flare.folding import PREFIX
 from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
 from cloister.jobs import AdapterLayout, Job, adapter_config
-from cloister.jobs.adapter import finished_adapter, initial_values
+from cloister.jobs.adapter import TensorSpec, finished_adapter, initial_values
 from cloister.jobs.folded_tensors import folds
 from cloister.jobs.kept_tensors import is_control
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
@@ -55,6 +57,7 @@ class RoundWeights:
         self._current: WeightsFile | None = None
         self._version = 0
         self._layouts: Mapping[str, AdapterLayout] = {}
+        self._records: Mapping[str, int] = {}
         self._came: dict[str, Contribution] = {}
 
     @property
@@ -73,15 +76,16 @@ class RoundWeights:
         """The newest weights as the sites have them: what is measured, and what may become the result."""
         return self._broadcast.known
 
-    def begin(self, layout: AdapterLayout, sites: Mapping[str, AdapterLayout]) -> None:
+    def begin(self, layout: AdapterLayout, sites: Mapping[str, AdapterLayout], records: Mapping[str, int]) -> None:
         """Draw the first weights.
 
         Args:
             layout: what the job exchanges.
             sites: by name what each site that takes part does; the same, or the same at a lower rank.
+            records: by name how many each of them may train on.
         """
         self._current = self._first(layout)
-        self._layouts = sites
+        self._layouts, self._records = sites, records
         self._broadcast.begin(self._current)
 
     def open(self, number: int) -> None:
@@ -125,6 +129,7 @@ class RoundWeights:
             list(self._came.values()),
             number=number,
             layouts=self._layouts,
+            records=self._records,
             path=self._path(number),
         )
         turned = self._job.aggregation.factors == "fedsvd"  # also the factor that nobody trained
@@ -146,7 +151,7 @@ class RoundWeights:
         """
         known = self.known
         kept = tuple(tensor for tensor in known.layout.tensors if not is_control(tensor.name))
-        layout = AdapterLayout(kept, known.layout.head_modules, known.layout.transposed, known.layout.bases)
+        layout = replace(known.layout, tensors=kept, head_modules=_head_modules(known.layout, kept))
         config = adapter_config(self._job, layout)
         if folds(self._job.aggregation):
             arrays, config = self._combined.folding.finished(known.arrays(), config)
@@ -186,3 +191,9 @@ class RoundWeights:
         self._came = {}
         for path in self._updates.iterdir():
             path.unlink()
+
+
+def _head_modules(layout: AdapterLayout, tensors: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    """Those of which ``tensors`` has any: a head that stays at the sites is none that `peft` should look for."""
+    there = {tensor.name.removeprefix(PREFIX).split(".")[0] for tensor in tensors}
+    return tuple(module for module in layout.head_modules if module in there)

@@ -263,7 +263,8 @@ class Rounds:
             check_release(self._sites, list(chosen))
             if agreed is None:
                 raise JobError("no site is ready")
-            self._weights.begin(agreed.layout, chosen)
+            there = {name: site.prepared.training for name, site in self._sites.items() if site.prepared}
+            self._weights.begin(agreed.layout, chosen, {name: there[name] for name in chosen})
             self._files.write_state(self._weights.current, self._history)
 
     def next_round(self) -> int | None:
