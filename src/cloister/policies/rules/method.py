@@ -62,11 +62,11 @@ def _lora(check: Check, granted: LoraGrant, asked: Lora) -> Outcomes:
         lowest = "" if asked.minimum_rank is None else f", or {asked.minimum_rank} at least,"
         key = "rank" if asked.minimum_rank is None else "minimum_rank"
         message = f"rank {asked.rank}{lowest} is above the maximum of {most}"
-        refusals += check.deny(message, policy=(*_LORA, "maximum_rank"), job=(*at, key))
+        refusals = check.deny(message, policy=(*_LORA, "maximum_rank"), job=(*at, key))
     for variant in asked.variants:
         if variant not in (granted.variants or ()):
-            path = _LORA if granted.variants is None else (*_LORA, "variants")
-            refusals += check.deny(f"variant {quoted(variant)} is not granted", policy=path, job=(*at, variant))
+            message = f"variant {quoted(variant)} is not granted"
+            refusals += check.deny(message, policy=(*_LORA, "variants"), job=(*at, variant))
     refusals += _targets(check, "lora", granted.targets, asked.targets)
     lowered = f", of the {asked.rank} that the job asks for," if rank < asked.rank else ""
     return refusals or check.allow(f"`lora` of rank {rank}{lowered} is granted", policy=_LORA, job=at)
