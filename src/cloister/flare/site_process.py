@@ -14,6 +14,7 @@ from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.audit_log import log_of_site
 from cloister.flare.complaints import Complaints
+from cloister.flare.grace import end_promptly
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.opened_key import open_key
 from cloister.flare.running_trust import trust_as_site
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         print(f"cloister: {error}", file=sys.stderr, flush=True)  # noqa: T201 - there is no console yet
         return int(error.exit_status)
     trust_as_site(TrustWatch(workspace), site, Complaints(log_of_site(settings)))
+    end_promptly()
     sys.argv = [NVFLARE_MODULE, *arguments]
     runpy.run_module(NVFLARE_MODULE, run_name="__main__", alter_sys=True)
     return 0

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from nvflare.fuel.f3.mpm import MainProcessMonitor
+
+from cloister.flare.grace import GRACE_SECONDS, end_promptly
+
+
+def test_a_job_s_process_waits_a_moment_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    waited: list[tuple[float, float]] = []
+    monkeypatch.setattr(MainProcessMonitor, "run", MainProcessMonitor.run)
+    monkeypatch.setattr(MainProcessMonitor, "_start_shutdown", lambda grace, cleanup: waited.append((grace, cleanup)))
+    monkeypatch.setattr(MainProcessMonitor, "_stopping", False)
+    monkeypatch.setattr("nvflare.fuel.f3.mpm.threading.enumerate", list)  # pytest's own threads would end the process
+    end_promptly()
+
+    def main(args: str) -> None:
+        ran.append(args)
+
+    MainProcessMonitor.run(main_func=main, run_dir="/nowhere", args="what was asked")
+    assert ran == ["what was asked"]
+    assert waited == [(GRACE_SECONDS, 3)]
