@@ -59,7 +59,8 @@ def mean_of_metrics(measured: dict[str, tuple[dict[str, float], int]]) -> dict[s
         measured: by site, its metrics and the number of validation records behind them.
     """
     totals: dict[str, list[float]] = {}
-    for metrics, records in measured.values():
+    # In the sites' order, so that which of them came first does not show in the last bit.
+    for _, (metrics, records) in sorted(measured.items()):
         for name, value in metrics.items() if records > 0 else ():
             sums = totals.setdefault(name, [0.0, 0.0])
             sums[0] += value * records
