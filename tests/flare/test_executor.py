@@ -32,6 +32,7 @@ from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, read_
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.payload import Payload, content_of
+from cloister.flare.refusal import TRAINER_FAILED
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import TensorSpec
 from tests.flare.site_folder import SITE, admitted_job, make_site
@@ -187,7 +188,7 @@ def test_how_a_trainer_failed_stays_at_the_site(
     executor = executor_of(monkeypatch, job)
     ask(executor, "prepare", task(0, b""))
     job.error = error
-    assert refused(executor, name) == Refusal(denied=False, reason=module.TRAINER_FAILED)
+    assert refused(executor, name) == Refusal(denied=False, reason=TRAINER_FAILED)
     assert error.message in caplog.text
 
 
@@ -196,7 +197,7 @@ def test_how_a_trainer_failed_to_get_ready_stays_at_the_site(
     monkeypatch: pytest.MonkeyPatch, error: CloisterError
 ) -> None:
     executor = executor_of(monkeypatch, JobInMemory(error))
-    assert refused(executor, "prepare", task(0, b"")).reason == module.TRAINER_FAILED
+    assert refused(executor, "prepare", task(0, b"")).reason == TRAINER_FAILED
 
 
 def test_a_long_reason_is_cut_to_what_a_refusal_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +291,7 @@ def test_an_abort_stops_a_round_that_is_under_way(monkeypatch: pytest.MonkeyPatc
     fl_ctx = FLContext()
     reply, _ = read_reply(FLModelUtils.from_shareable(executor.execute("train", task(), fl_ctx, abort)))
     assert isinstance(reply, Refusal)
-    assert reply.reason == module.TRAINER_FAILED
+    assert reply.reason == TRAINER_FAILED
 
 
 # --- the job as it lies in NVFlare's workspace

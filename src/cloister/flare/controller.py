@@ -25,8 +25,8 @@ from cloister.audit import ERROR, UNREADABLE, Fact, Kind, Log
 from cloister.errors import AuditError, CloisterError, DeniedError, JobError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_server, record_failure, sign_log
+from cloister.flare.course import run_course
 from cloister.flare.exchange import (
-    Ask,
     Refusal,
     Reply,
     TaskName,
@@ -109,21 +109,7 @@ class AdapterController(Controller):
         """Prepare, train round by round, measure, choose."""
         rounds = self.rounds
         try:
-            self._ask(TaskName.PREPARE, rounds.invited, [Task(tuple(rounds.invited), Ask(round=0))])
-            if rounds.job.form.statistics:
-                whole, there = rounds.pool(), rounds.taking_part
-                if not rounds.job.trains:
-                    rounds.finish_described(self._record_result)
-                    return
-                self._ask(TaskName.SETTLE, there, [Task(tuple(there), Ask(round=0, statistics=whole))])
-            rounds.begin()
-            while (number := rounds.next_round()) is not None:
-                asked = rounds.asked(number)
-                self._ask(TaskName.TRAIN, asked, rounds.tasks(number, asked))
-                rounds.finish_round()
-            there = rounds.taking_part
-            self._ask(TaskName.EVALUATE, there, rounds.tasks(rounds.last + 1, there))
-            rounds.finish(self._record_result)
+            run_course(rounds, self._ask, self._record_result)
         except CloisterError as error:
             self._fail(str(error), denied=isinstance(error, DeniedError))
         except OSError as error:

@@ -26,7 +26,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from cloister.audit import Fact, Kind, Log
-from cloister.errors import CloisterError, DeniedError, EgressError, JobError, SandboxError, TrainerError
+from cloister.errors import DeniedError, JobError
 from cloister.flare.app_check import files_in
 from cloister.flare.audit_log import log_of_site, record_failure, sign_log
 from cloister.flare.egress_filter import note_passed
@@ -42,7 +42,7 @@ from cloister.flare.exchange import (
 )
 from cloister.flare.job_folder import SITE_APP, read_app
 from cloister.flare.not_recorded import NOT_RECORDED
-from cloister.flare.reason import reason_of
+from cloister.flare.refusal import refusal_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.standing import check_start
 from cloister.flare.state import SiteSettings
@@ -51,8 +51,6 @@ from cloister.flare.task_runner import TaskRunner, through_nvflare
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-TRAINER_FAILED = "the trainer failed; the site's administrator finds the reason in the site's log"
 
 _ABORT_POLL_SECONDS = 0.2
 
@@ -81,15 +79,8 @@ class TrainingExecutor(Executor):
         tensors = b""
         try:
             reply, tensors = self._answer(task_name, shareable, fl_ctx, abort_signal)
-        except CloisterError as error:
-            _log.warning("task `%s` refused: %s", task_name, error)
-            # A gate that found no proper update says that something is broken; only a policy denies.
-            denied = isinstance(error, DeniedError) and not isinstance(error, EgressError)
-            reply = Refusal(denied=denied, reason=_told(error, task_name))
-        except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays at the site
-            _log.exception("task `%s` failed", task_name)
-            reason = "the site's job process failed; its administrator finds the reason in the site's log"
-            reply = Refusal(denied=False, reason=reason)
+        except Exception as error:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays here
+            reply = refusal_of(error, task_name)
         return note_passed(fl_ctx, self._recorded(fl_ctx, task_name, reply, tensors))
 
     def _recorded(self, fl_ctx: FLContext, task_name: str, reply: Reply, tensors: bytes) -> Shareable:
@@ -172,15 +163,6 @@ class TrainingExecutor(Executor):
         if job:
             job.close()
             sign_log(job.log)
-
-
-def _told(error: CloisterError, task_name: str) -> str:
-    """What leaves the site of an error: one sentence for all that a trainer can do, so that none is its choice.
-
-    A sandbox that cannot be made before there is a trainer is the site's own matter, and is told.
-    """
-    chosen = TrainerError if task_name in (TaskName.PREPARE, TaskName.SETTLE) else (TrainerError, SandboxError)
-    return TRAINER_FAILED if isinstance(error, chosen) else reason_of(error)
 
 
 def _log_of(fl_ctx: FLContext) -> tuple[Log, str]:

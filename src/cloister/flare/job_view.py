@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,7 @@ def failure_of(view: JobView, location: Path | None, *, hint: str = "") -> JobEr
         hint: where more is to be learned.
     """
     if view.refusals and view.status == RunStatus.FAILED_TO_RUN.value:
-        reasons = "\n".join(f"  {site}: {reason}" for site, reason in sorted(view.refusals.items()))
-        denied = any("denied:" in reason for reason in view.refusals.values())
-        kind = DeniedError if denied else JobError
-        return kind(f"job `{view.name}` was not admitted by enough sites\n{reasons}")
+        return not_admitted(view.name, view.refusals)
     progress = _written_progress(location) or view.progress
     if reason := progress.get("reason"):
         return (DeniedError if progress.get("denied") is True else JobError)(f"job `{view.name}` failed: {reason}")
@@ -109,6 +107,13 @@ def failure_of(view: JobView, location: Path | None, *, hint: str = "") -> JobEr
     seen = "".join(f"\n  {name}: {site['reason']}" for name, site in sorted(sites.items()) if site.get("reason"))
     message = f"job `{view.name}` ended without a result: the server's job process ended with {said}{seen}"
     return JobError(message, hint=hint)
+
+
+def not_admitted(job: str, refusals: Mapping[str, str]) -> JobError | DeniedError:
+    """The error that says why too few sites admitted ``job``; ``refusals`` are their reasons."""
+    reasons = "\n".join(f"  {site}: {reason}" for site, reason in sorted(refusals.items()))
+    kind = DeniedError if any("denied:" in reason for reason in refusals.values()) else JobError
+    return kind(f"job `{job}` was not admitted by enough sites\n{reasons}")
 
 
 def _written_progress(location: Path | None) -> dict[str, Any]:

@@ -8,18 +8,36 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from cloister.errors import JobError
 from cloister.jobs import AdapterLayout, Code, Job
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.messages import Done, Evaluate, Setup, Train, setup_of
-from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
+from cloister.sandbox import Enclosure, Limits, SandboxMode
 from cloister.silos import Silo
 
 MAXIMUM_RESTARTS = 3
 """How often the trainer may die in one job: each time tells whoever wrote its code one thing more."""
 
 _START_SECONDS = 300.0
+
+
+class TrainerProcess(Protocol):
+    """What is needed of `cloister.sandbox.Trainer`; in a simulation several sites take turns with one."""
+
+    @property
+    def restarts(self) -> int:
+        """How often the trainer was started anew because it had died."""
+
+    def start(self, timeout_seconds: float) -> None:
+        """Start the trainer and wait until it has read the view."""
+
+    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
+        """Let the trainer do one thing."""
+
+    def close(self) -> None:
+        """End the trainer; further calls do nothing."""
 
 
 @dataclass
@@ -38,7 +56,7 @@ class SiteTrainer:
     silo: Silo
     private: Path
     code: Code | None = None
-    process: Trainer | None = None
+    process: TrainerProcess | None = None
     _closed: bool = False  # guarded by _closing
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,7 +65,7 @@ class SiteTrainer:
         """The folder that the view is written into."""
         return self.private / "view"
 
-    def running(self) -> Trainer:
+    def running(self) -> TrainerProcess:
         """The isolated process.
 
         Raises:
@@ -69,7 +87,7 @@ class SiteTrainer:
 
     def start(  # noqa: PLR0913 - what a trainer needs, each by its name
         self,
-        make: Callable[..., Trainer],
+        make: Callable[..., TrainerProcess],
         layout: AdapterLayout,
         base_model: Path | None,
         protected: tuple[Path, ...],
