@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +36,8 @@ class Trainer:
 
     Args:
         enclosure: what it may see and use up.
-        setup: the first message; its folders are replaced by what they are called inside.
+        setup: the first message; its folders are replaced by what they are called inside. Its view is the
+            enclosure's, or lies in that.
         mode: how it is isolated.
         maximum_blob_bytes: the longest blob that is read from it, bytes.
         argv: what to run; `python -m cloister.training` where not given.
@@ -52,15 +54,8 @@ class Trainer:
         argv: list[str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        if enclosure.view is None:
-            raise SandboxError("a trainer needs a view of records")
-        view, base_model = str(VIEW), None if enclosure.base_model is None else str(BASE_MODEL)
-        if mode is SandboxMode.UNSAFE_NONE:
-            view = str(enclosure.view.resolve())
-            base_model = None if enclosure.base_model is None else str(enclosure.base_model.resolve())
-        code = None if enclosure.code is None else str(CODE)
-        self._setup = setup.model_copy(update={"view": view, "base_model": base_model, "code": code})
         self._enclosure, self._mode, self._maximum_blob_bytes = enclosure, mode, maximum_blob_bytes
+        self._setup = self._as_seen_inside(setup)
         self._argv = argv or [sys.executable, "-I", "-m", "cloister.training"]
         self._on_progress = on_progress
         self._log = Log(enclosure.log)
@@ -119,6 +114,26 @@ class Trainer:
             except EndedError as error:
                 raise self._failure("died twice over one request") from error
 
+    def turn_to(self, setup: Setup) -> None:
+        """Go on with another view, or another job; a trainer that is gone is started anew for it.
+
+        Args:
+            setup: as in the constructor; its view lies in the enclosure's.
+
+        Raises:
+            SandboxError: where the sandbox cannot be made anew.
+            TrainerError: where the trainer does not get ready in time.
+        """
+        with self._conversation:
+            self._setup = self._as_seen_inside(setup)
+            try:
+                try:
+                    self._set_up()
+                except EndedError:
+                    self._begin()
+            except EndedError as error:
+                raise self._failure("ended before it was ready") from error
+
     def close(self) -> None:
         """End the trainer and everything it started. Further calls do nothing."""
         self._closed.set()
@@ -150,9 +165,26 @@ class Trainer:
             if self._closed.is_set():
                 raise TrainerError("the trainer was closed")
             self._process = UntrustedProcess(argv, variables, self._enclosure.limits, self._log)
+        self._set_up()
+
+    def _set_up(self) -> None:
         reply, _ = self._exchange(self._setup, b"", self._start_seconds)
         if not isinstance(reply, Ready):
             raise self._failure("did not get ready")
+
+    def _as_seen_inside(self, setup: Setup) -> Setup:
+        enclosure, inside = self._enclosure, self._mode is SandboxMode.BUBBLEWRAP
+        if enclosure.view is None:
+            raise SandboxError("a trainer needs a view of records")
+        view = VIEW if inside else enclosure.view.resolve()
+        if Path(setup.view).is_relative_to(enclosure.view):  # one of several, which lie in one folder
+            view /= Path(setup.view).relative_to(enclosure.view)
+        base_model = code = None
+        if enclosure.base_model is not None:
+            base_model = str(BASE_MODEL if inside else enclosure.base_model.resolve())
+        if enclosure.code is not None:
+            code = str(CODE)
+        return setup.model_copy(update={"view": str(view), "base_model": base_model, "code": code})
 
     def _attempt(self, message: Train | Evaluate, blob: bytes, seconds: float) -> tuple[Done, bytes]:
         reply, answer = self._exchange(message, blob, seconds)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer's side of the conversation: one request at a time, until the job process ends it."""
+"""The trainer's side of the conversation: one request at a time, until the job process ends it.
+
+A setup may come again at any time, and what comes after it is of the view that it names: so one process can go from one
+simulated site to the next. A job process in a federation sends one and no other.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,20 @@ from typing import NoReturn, Self
 
 from cloister.errors import TrainerError
 from cloister.jobs.metrics import PERSONAL
-from cloister.messages import Done, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_request
-from cloister.training.interface import HasOwnCopy, LeavesFactors, Trainer
+from cloister.messages import (
+    Done,
+    Evaluate,
+    Failed,
+    Progress,
+    Ready,
+    Reply,
+    Request,
+    Setup,
+    Train,
+    encode,
+    read_request,
+)
+from cloister.training.interface import HasOwnCopy, LeavesFactors, ReadsAnew, Trainer
 from cloister.training.tasks import trainer_for
 
 _HEADER_BYTES = 1 << 20  # more than a safetensors header of any adapter
@@ -88,10 +104,23 @@ def _serve(pipe: Pipe) -> NoReturn:
         raise TrainerError("the first request was no setup")
     trainer = _trainer(setup)
     pipe.send(Ready())
-    maximum_blob_bytes = _maximum_blob_bytes(setup)
     while True:
-        request, blob = pipe.receive(maximum_blob_bytes)
-        pipe.send(*_answer(trainer, request, blob, pipe))
+        request, blob = pipe.receive(_maximum_blob_bytes(setup))
+        if not isinstance(request, Setup):
+            pipe.send(*_answer(trainer, request, blob, pipe))
+            continue
+        if isinstance(trainer, ReadsAnew) and _differs_in_view_alone(setup, request):
+            trainer.read_anew(request)
+        else:
+            del trainer  # two networks may be more than fit
+            trainer = _trainer(request)
+        setup = request
+        pipe.send(Ready())
+
+
+def _differs_in_view_alone(setup: Setup, other: Setup) -> bool:
+    """Whether what was loaded for ``setup`` serves ``other``; code that a job brings may keep what nobody knows of."""
+    return setup.code is None and setup.model_copy(update={"view": other.view}) == other
 
 
 def _maximum_blob_bytes(setup: Setup) -> int:
@@ -109,9 +138,7 @@ def _trainer(setup: Setup) -> Trainer:
     return trainer_for(setup)
 
 
-def _answer(trainer: Trainer, request: Request, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
-    if isinstance(request, Setup):
-        raise TrainerError("a second setup was sent")
+def _answer(trainer: Trainer, request: Train | Evaluate, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
     trainer.load_adapter(blob)
     if not isinstance(request, Train):
         return Done(metrics=_measured(trainer), records=0), b""

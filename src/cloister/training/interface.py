@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a trainer is: five methods. The built-in one has them, and so has a job's own `trainer.py`.
 
-The built-in one can do two things more, which some rules for aggregation ask of it: `LeavesFactors` and `HasOwnCopy`.
+The built-in one can do more: `LeavesFactors` and `HasOwnCopy`, which some rules for aggregation ask of it, and
+`ReadsAnew`.
 
 A trainer is made once per process and lives for all rounds of a job. Before each call of `train` or `evaluate` it is
 given the round's adapter by `load_adapter`. It keeps nothing that matters from one round to the next: where its
@@ -67,3 +68,11 @@ class HasOwnCopy(Protocol):
 
     def evaluate_copy(self) -> dict[str, float]:
         """Metrics of the copy by the names of `evaluate`; empty where there is none."""
+
+
+@runtime_checkable
+class ReadsAnew(Protocol):
+    """A trainer that can go on with the records of another view."""
+
+    def read_anew(self, setup: Setup) -> None:
+        """Read the view of ``setup``, which differs from the one before in nothing else; the network stays."""

@@ -68,6 +68,17 @@ class NetworkTrainer(ABC):
         self._frozen: Factor | None = None
         self.training: Records
         self.validation: Records
+        self.read_anew(setup)
+
+    def read_anew(self, setup: Setup) -> None:
+        """Read the records of the view that ``setup`` names, which differs from what was loaded in nothing else.
+
+        Nothing of the former view is left: weights and whatever is beside them come with each request.
+
+        Raises:
+            RecordsError: where the view does not hold what the job declares.
+        """
+        self.setup = setup
         self.training, self.validation = self._read()
         if not len(self.training):
             raise RecordsError("the view holds no training records")

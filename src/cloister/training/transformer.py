@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -65,6 +66,10 @@ class TransformerTrainer(NetworkTrainer):
         return self.setup.base_model
 
     def _tokenizer(self) -> Any:
+        return self._loaded_tokenizer
+
+    @cached_property
+    def _loaded_tokenizer(self) -> Any:
         return AutoTokenizer.from_pretrained(self._base_model, local_files_only=True, trust_remote_code=False)
 
     def _longest(self, tokenizer: Any) -> int:
