@@ -4,10 +4,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,48 +17,9 @@ from cloister.flare.socket_bytes import Counter, bytes_by_site, count_socket_byt
 from cloister.flare.state import State
 from cloister.flare.traffic import BYTES, ROUNDS
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
+from tests.flare.proxy import proxied
 from tests.flare.signed_jobs import provisioned
 from tests.flare.wire import any_url, end, undone_after, until
-
-
-class Proxy:
-    """Passes on what comes to a port, and counts it."""
-
-    def __init__(self, to: int) -> None:
-        self._to = to
-        self.up = self.down = 0
-        self._listener = socket.create_server(("localhost", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(("localhost", self._to))
-                threading.Thread(target=self._pass, args=(near, far, "up"), daemon=True).start()
-                threading.Thread(target=self._pass, args=(far, near, "down"), daemon=True).start()
-
-    def _pass(self, source: socket.socket, target: socket.socket, way: str) -> None:
-        with suppress(OSError):
-            while piece := source.recv(1 << 16):
-                setattr(self, way, getattr(self, way) + len(piece))
-                target.sendall(piece)
-        for each in (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@contextmanager
-def proxied(url: str) -> Iterator[tuple[Proxy, str]]:
-    proxy = Proxy(int(url.rsplit(":", 1)[1]))
-    try:
-        yield proxy, f"grpc://localhost:{proxy.port}"
-    finally:
-        proxy.close()
 
 
 @pytest.mark.slow
