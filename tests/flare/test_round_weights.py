@@ -164,10 +164,13 @@ def test_the_mean_is_weighted_by_records(tmp_path: Path, way: str) -> None:
             np.testing.assert_allclose(after[name], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["ffa-lora", "rolora", "fedsvd", "flora"])
-def test_the_merged_weight_is_that_of_the_sum(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "ranks"), [("ffa-lora", {}), ("rolora", {}), ("fedsvd", {}), ("flora", {}), ("flora", {"beta": 1})]
+)
+def test_the_merged_weight_is_that_of_the_sum(tmp_path: Path, way: str, ranks: dict[str, int]) -> None:
     """W + s B A after a round is W + the sum of p s B A of the sites, for every rule that is called exact."""
-    job, folded_before = Job3(tmp_path, **(WAYS[way] | {"compression": {}})), np.zeros((5, 6))
+    lora = {"method": {"lora": {"minimum_rank": 1}}} if ranks else {}
+    job, folded_before = Job3(tmp_path, ranks, **(WAYS[way] | {"compression": {}} | lora)), np.zeros((5, 6))
     for _ in range(4):
         job.round(by=0.3)
         products = [RECORDS[site] / 100 * job.trained[site][B] @ job.trained[site][A] for site in SITES]

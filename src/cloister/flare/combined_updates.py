@@ -105,7 +105,7 @@ class CombinedUpdates:
         here, trained = known.arrays(), []
         for each in contributions:
             layout = layouts[each.site]
-            trained.append(trained_of(each, self.folding.drawn(here, layout, number), layout))
+            trained.append(trained_of(each, received_of(here, layout), layout))
         self.folding.add(trained)
         averaged = mean_of(rest_of(here), trained)
         return _written(path, self.folding.drawn(averaged, known.layout, number + 1), known.layout)
