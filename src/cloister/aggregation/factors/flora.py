@@ -6,7 +6,7 @@ base weights into which all former rounds are folded.
 
 | | Consists of |
 |---|---|
-| fresh factors | A drawn from the job's seed and the round, B zero; both ends draw them, so that nothing travels |
+| fresh factors | A drawn from the job's seed and the round, B zero; they come down as any job's tensors |
 | up | a site's update: its trained factors less the fresh ones, in the form of any job's update |
 | the round's stack | of each layer [w1 B1, w2 B2, …] and [A1; A2; …], made shorter where nothing is lost by it |
 | folded | of each layer the stacks of all rounds, one behind the other |
