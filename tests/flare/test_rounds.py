@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloister.documents import Document, parse
+from cloister.documents import Document, load, parse
 from cloister.egress import write_adapter
 from cloister.errors import DeniedError, JobError
 from cloister.files import sha256_of
 from cloister.flare import round_files
-from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
+from cloister.flare.exchange import Prepared, Refusal, Settled, TaskName, Update
 from cloister.flare.rounds import Rounds
 from cloister.jobs import AdapterLayout, Job, initial_adapter
 from cloister.jobs.adapter import Arrays, TensorSpec
@@ -25,6 +25,7 @@ from cloister.wire import EncodedVector
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
 from tests.flare.wire_form import encoded
+from tests.tabular_federation import TABULAR_JOB, make_tabular_federation
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2, 3), "uniform"), TensorSpec("b", (4,), "zeros")), ("classifier",))
 OTHER = AdapterLayout((TensorSpec("a", (2, 4), "uniform"),), ("classifier",))
@@ -769,3 +770,30 @@ def test_numbers_too_large_to_be_added_up_end_a_job_with_a_reason(tmp_path: Path
         assert describe(rounds, site, age={"mean": mean})
     with pytest.raises(JobError, match="too large to be added up"):
         rounds.pool()
+
+
+@pytest.mark.parametrize("lost", ["refused", "absent"])
+def test_a_site_that_described_its_features_and_is_not_ready_is_asked_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    root = make_tabular_federation(tmp_path / "federation")
+    rounds = open_rounds(load(root / "jobs" / f"{TABULAR_JOB}.yaml", Job), tmp_path)
+    monkeypatch.setattr("cloister.flare.rounds.answers", lambda *_: True)  # which columns there are does not matter
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    assert all(describe(rounds, site) for site in SITES)
+    rounds.pool()
+    rounds.ask(TaskName.SETTLE, 0, rounds.taking_part)
+    for site in ("alpha", "beta"):
+        assert rounds.take(site, Settled(layout=LAYOUT.to_json()), b"")
+    if lost == "refused":
+        rounds.take("gamma", Refusal(denied=False, reason="the trainer cannot be started"), b"")
+    else:
+        rounds.absent("gamma", "did not answer before the deadline")
+    reason = state(rounds, "gamma")
+    rounds.begin()
+    number = rounds.next_round()
+    assert number == 1
+    assert rounds.taking_part == rounds.asked(number) == ["alpha", "beta"]
+    assert [task.sites for task in rounds.tasks(number, rounds.asked(number))] == [("alpha", "beta")]
+    rounds.ask(TaskName.TRAIN, number, rounds.asked(number))
+    assert state(rounds, "gamma") == reason

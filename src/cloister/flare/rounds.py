@@ -87,6 +87,7 @@ class Rounds:
         self._round_started = self._started
         self._statistics: FeatureStatistics | None = None
         self._open = False
+        self._agreed: frozenset[str] | None = None  # sites that exchange what the job does; None before it is known
         self._measured: dict[str, tuple[dict[str, float], int]] = {}
         self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
         self._history: list[dict[str, Any]] = []
@@ -99,9 +100,10 @@ class Rounds:
 
     @property
     def taking_part(self) -> list[str]:
-        """Sites that are prepared; one that refused a round is asked again in the next."""
+        """Sites that are prepared and ready to train; one that refused a round is asked again in the next."""
         with self._lock:
-            return sorted(name for name, site in self._sites.items() if site.prepared)
+            there = {name for name, site in self._sites.items() if site.prepared}
+            return sorted(there if self._agreed is None else there & self._agreed)
 
     def asked(self, number: int) -> list[str]:
         """The sites of round ``number``, from 1: those taking part, or as many of them as the job asks in a round."""
@@ -136,9 +138,8 @@ class Rounds:
             self._measured, self._train_losses = {}, {}
             for name in sites:
                 self._sites[name].state, self._sites[name].reason, self._sites[name].denied = self._phase, "", False
-            for name in self._sites.keys() - set(sites):
-                if self._sites[name].prepared:
-                    self._sites[name].state, self._sites[name].reason = "not asked", ""
+            for name in set(self.taking_part) - set(sites):
+                self._sites[name].state, self._sites[name].reason = "not asked", ""
 
     def absent(self, site: str, reason: str) -> None:
         """Note that no answer came from ``site``."""
@@ -264,6 +265,7 @@ class Rounds:
             if agreed is None:
                 raise JobError("no site is ready")
             there = {name: site.prepared.training for name, site in self._sites.items() if site.prepared}
+            self._agreed = frozenset(chosen)
             self._weights.begin(agreed.layout, chosen, {name: there[name] for name in chosen})
             self._files.write_state(self._weights.current, self._history)
 
