@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 
 from cloister.flare.controller import AdapterController
-from cloister.flare.rounds import Rounds
+from cloister.flare.exchange import Ask, TaskName
+from cloister.flare.rounds import Rounds, Task
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
+
+
+class Broken(Rounds):
+    """The rounds of a job in which something goes wrong that nobody thought of."""
+
+    def begin(self) -> None:
+        raise ValueError("SVD did not converge")
 
 
 class FullDisk(Rounds):
@@ -34,3 +42,27 @@ def test_a_server_that_cannot_write_ends_the_job_and_says_why(
         with pytest.raises(OSError, match="No space left"):
             controller.run()
     assert told == ["the server cannot write the job's state: no space left on device"]
+
+
+def test_whatever_goes_wrong_the_job_ends_and_its_updates_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller, told = AdapterController(), []
+    controller._rounds = Broken(job_of(make_federation(tmp_path)), "an-id", [], tmp_path / "result")
+    monkeypatch.setattr(controller, "panic", told.append)
+    controller.run()
+    assert told == ["the server's job process failed; its administrator finds the reason in the server's log"]
+    assert told[0] in (tmp_path / "result" / "failure.json").read_text()
+    assert not (tmp_path / "result-work").exists()
+
+
+def test_a_site_that_was_not_waited_for_is_not_said_to_be_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = Rounds(job_of(make_federation(tmp_path)), "an-id", ["alpha", "beta"], tmp_path / "result")
+    controller = AdapterController()
+    controller._rounds = rounds
+    monkeypatch.setattr(controller, "_send", lambda *_: None)
+    for enough, reason in ((True, "was not waited for"), (False, "did not answer before the deadline")):
+        monkeypatch.setattr(rounds, "is_enough", lambda enough=enough: enough)
+        monkeypatch.setattr(controller, "_wait", lambda _: None)
+        controller._ask(TaskName.TRAIN, ["beta"], [Task(("beta",), Ask(round=1))])
+        assert rounds.progress()["sites"]["beta"]["reason"] == reason

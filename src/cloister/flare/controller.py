@@ -114,6 +114,9 @@ class AdapterController(Controller):
             self._fail(str(error), denied=isinstance(error, DeniedError))
         except OSError as error:
             self._fail(f"the server cannot write the job's state: {(error.strerror or 'no reason given').lower()}")
+        except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside, the job ends and says that it has failed
+            _log.exception("the rounds of job %s failed", self._job_id)
+            self._fail("the server's job process failed; its administrator finds the reason in the server's log")
         finally:
             if self._log:
                 sign_log(self._log)
@@ -143,7 +146,7 @@ class AdapterController(Controller):
         rounds.ask(task, parts[0].ask.round if parts else 0, sites)
         with self._answered:
             self._waiting = set(sites)
-            there = [replace(part, sites=tuple(set(part.sites) - self._lost)) for part in parts]
+            there = [replace(part, sites=tuple(sorted(set(part.sites) - self._lost))) for part in parts]
         if any(part.sites for part in there):
             seconds = float(rounds.job.federation.round_deadline_seconds)
             deadline = time.monotonic() + seconds
@@ -154,8 +157,9 @@ class AdapterController(Controller):
             self._late = missing - self._lost
         if self._tasks:
             self._tasks.withdraw()
+        reason = "was not waited for" if rounds.is_enough() else "did not answer before the deadline"
         for site in sorted(missing):
-            rounds.absent(site, "is not reachable" if site in self._lost else "did not answer before the deadline")
+            rounds.absent(site, "is not reachable" if site in self._lost else reason)
 
     def _send(self, task: TaskName, parts: list[Task], seconds: float) -> None:
         if self._tasks is None:
