@@ -91,6 +91,12 @@ class Rule(Model):
         chosen = self.trimmed_mean or self.krum or self.multi_krum
         return 0 if chosen is None else chosen.bad_sites
 
+    def left(self, updates: int) -> int:
+        """Of how many of so many updates something is in what comes out; the others are dropped as a whole."""
+        if self.krum is not None:
+            return min(1, updates)
+        return updates if self.multi_krum is None else max(0, updates - self.multi_krum.bad_sites - 2)
+
 
 class Nesterov(Model):
     """Momentum at the server (DiLoCo, https://arxiv.org/abs/2311.08105, algorithm 1).

@@ -21,6 +21,19 @@ def test_a_refusal_names_both_numbers(world: World) -> None:
     assert world.line(refusal.job_at) == "minimum_sites: 2"
 
 
+def test_a_result_that_a_rule_makes_of_one_update_rests_on_one_site(world: World) -> None:
+    world.silence_baseline()
+    world.job["federation"]["minimum_sites"] = 5
+    world.job["aggregation"] = {"rule": {"krum": {"bad_sites": 1}}}
+    world.site["aggregation"]["minimum_sites"] = 1
+    refusal = world.refusal("release")
+    assert refusal.message == (
+        "the job's rule `krum` may leave the updates of no more than 1 of 5 sites, and 2 are needed"
+    )
+    assert world.line(refusal.policy_at) == "minimum_sites: 2"
+    assert world.line(refusal.job_at) == "krum:"
+
+
 @pytest.mark.parametrize("which", ["site", "baseline"])
 def test_denies_where_people_must_approve_because_nothing_can_be_held_back(world: World, which: str) -> None:
     tree = world.site if which == "site" else world.baseline

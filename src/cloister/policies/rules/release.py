@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import listed
+from cloister.policies.rules.sites import too_few_left
 
 
 def judge(check: Check) -> Outcomes:
@@ -21,6 +22,9 @@ def judge(check: Check) -> Outcomes:
         message = f"the job's result may rest on {asked} sites, and {terms.minimum_sites} are needed"
         path = ("release", "minimum_sites")
         refusals += check.deny(message, policy=path, job=("federation", "minimum_sites"))
+    elif terms.minimum_sites is not None and (few := too_few_left(check, terms.minimum_sites)):
+        at = ("aggregation", "rule", check.job.aggregation.rule.name)
+        refusals += check.deny(few, policy=("release", "minimum_sites"), job=at)
     if terms.approved_by is not None:
         message = (
             f"the result must be approved by {listed(terms.approved_by) or 'nobody'}, and this version of Cloister "

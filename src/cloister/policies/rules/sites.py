@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sites`: the job names this site, if it names any, and averages its updates with those of enough others."""
+"""`sites`: the job names this site, if it names any, and averages its updates with those of enough others.
+
+A rule that drops whole updates averages over those that it leaves.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,20 @@ def judge(check: Check) -> Outcomes:
     least, asked = check.policy.aggregation.minimum_sites, check.job.federation.minimum_sites
     if asked < least:
         return check.deny(f"the job may average over {asked} sites, and {least} are needed", policy=_STATED, job=_ASKED)
-    return check.allow(f"the job averages over {asked} sites or more", policy=_STATED, job=_ASKED)
+    if few := too_few_left(check, least):
+        return check.deny(few, policy=_STATED, job=("aggregation", "rule", check.job.aggregation.rule.name))
+    left = check.job.aggregation.rule.left(asked)
+    return check.allow(f"the job averages over {left} sites or more", policy=_STATED, job=_ASKED)
+
+
+def too_few_left(check: Check, least: int) -> str:
+    """Why the job's rule leaves fewer updates than ``least``, where it is given as few as the job may have."""
+    rule, asked = check.job.aggregation.rule, check.job.federation.minimum_sites
+    left = rule.left(asked)
+    if left >= least:
+        return ""
+    most = f"no more than {left} of {asked} sites"
+    return f"the job's rule `{rule.name}` may leave the updates of {most}, and {least} are needed"
 
 
 RULE = Rule("sites", judge, sections=("aggregation",))
