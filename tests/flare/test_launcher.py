@@ -21,7 +21,9 @@ from nvflare.apis.workspace import Workspace
 
 from cloister.certificates import passphrase
 from cloister.certificates.passphrase import DESCRIPTOR, VARIABLE
+from cloister.files import private_folder
 from cloister.flare.launcher import MARKER, ServerLauncher, SiteLauncher, _Launcher, job_environment
+from cloister.flare.leftover_updates import RECEIVED, work_folder
 from tests.flare.signed_jobs import job_id
 
 TELL = (
@@ -183,6 +185,18 @@ def test_what_a_sites_process_wrote_of_its_end_is_removed(launch: Launch, worksp
         (folder / FLMetaKey.PROCESS_RC_FILE).write_text("101")
         launch(kind(), "pass", identifier).wait()
         assert (folder / FLMetaKey.PROCESS_RC_FILE).exists() is remains
+
+
+@pytest.mark.parametrize("kind", [SiteLauncher, ServerLauncher])
+def test_updates_that_a_killed_process_left_are_removed(
+    launch: Launch, workspace: Workspace, kind: type[_Launcher]
+) -> None:
+    identifier = job_id()
+    run = Path(workspace.get_run_dir(identifier))
+    for folder in (work_folder(run / "cloister"), run / RECEIVED):
+        (private_folder(folder) / "alpha").write_bytes(b"an update")
+    launch(kind(), "import os; os.kill(os.getpid(), 9)", identifier).wait()
+    assert list(run.iterdir()) == []
 
 
 def test_without_nvflares_arguments_nothing_is_started() -> None:

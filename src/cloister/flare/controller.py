@@ -35,6 +35,7 @@ from cloister.flare.exchange import (
     reply_with,
 )
 from cloister.flare.job_folder import SERVER_APP, read_app
+from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.rounds import Rounds, Task
 from cloister.flare.task_sender import Answer, Part, TaskSender
@@ -71,7 +72,7 @@ class AdapterController(Controller):
         sites = sorted(client.name for client in engine.get_clients())
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
         self._log, self._job_id = log_of_server(Path(workspace.get_root_dir())), job_id
-        spool = Path(workspace.get_run_dir(job_id)) / "received"
+        spool = Path(workspace.get_run_dir(job_id)) / RECEIVED
         self._tasks = TaskSender(engine.get_cell().core_cell, job_id, sites, self._received, spool)
         self._tasks.open()
         engine.register_app_command(PROGRESS, self._progress)

@@ -41,6 +41,7 @@ from cloister.flare.exchange import (
     reply_of,
 )
 from cloister.flare.job_folder import SITE_APP, read_app
+from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.not_recorded import NOT_RECORDED
 from cloister.flare.refusal import refusal_of
 from cloister.flare.site_job import SiteJob
@@ -155,7 +156,7 @@ class TrainingExecutor(Executor):
             return  # not in a job process of NVFlare's
         job_id, signal = str(fl_ctx.get_job_id()), runner.run_abort_signal
         work = through_nvflare(engine, runner, job_id)
-        spool = Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_run_dir(job_id)) / "received"
+        spool = Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_run_dir(job_id)) / RECEIVED
         TaskRunner(engine.get_cell().core_cell, job_id, work, lambda: bool(signal.triggered), spool).open()
 
     def _close(self) -> None:

@@ -24,6 +24,7 @@ from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential
 from cloister.certificates import passphrase
 from cloister.certificates.passphrase import handed_over
 from cloister.flare import server_process, site_process
+from cloister.flare.leftover_updates import remove_leftover_updates
 
 MARKER = "CLOISTER_FEDERATION"
 """Environment variable by which `down` recognises this federation's processes."""
@@ -76,8 +77,9 @@ class _Handle(JobHandleSpec):
         return int(JobReturnCode.ABORTED if aborted else JobReturnCode.EXECUTION_ERROR)
 
     def wait(self) -> None:
-        """Wait for its end."""
+        """Wait for its end, and remove what it may have left of others' updates."""
         self._process.wait()
+        remove_leftover_updates(self._run_folder)
         if self._forgiving:
             # NVFlare prefers this file to `poll` and would fail the whole job on what it says.
             (self._run_folder / FLMetaKey.PROCESS_RC_FILE).unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from cloister.flare.agreed_layout import agreed_layout
 from cloister.flare.asked_sites import asked_sites
 from cloister.flare.chosen_round import ChosenRound
 from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Settled, TaskName, Update
+from cloister.flare.leftover_updates import work_folder
 from cloister.flare.payload import Payload, discard, size_of
 from cloister.flare.quorum import check_minimum, check_release
 from cloister.flare.round_files import RoundFiles
@@ -76,7 +77,7 @@ class Rounds:
         self.last = self.job.federation.rounds
         self._job_id = job_id
         self._files = RoundFiles(folder)
-        self._weights = RoundWeights(document, self._files.folder, folder.with_name(f"{folder.name}-work"))
+        self._weights = RoundWeights(document, self._files.folder, work_folder(folder))
         self._lock = threading.RLock()
         self._sites = {site: SiteProgress() for site in sites}
         self._phase = "preparing"
