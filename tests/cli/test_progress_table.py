@@ -72,3 +72,12 @@ def test_states_are_words() -> None:
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")])
 def test_sizes(count: int, words: str) -> None:
     assert size_of(count) == words
+
+
+def test_of_many_sites_states_are_counted_and_records_are_not_told_one_by_one(result: dict[str, Any]) -> None:
+    view, out = view_with(result), io.StringIO()
+    Console(file=out, width=150, force_terminal=True, color_system=None).print(table_of(view, most=2))
+    assert [line.strip() for line in out.getvalue().splitlines()][2] == "2 done, 1 denied"
+    assert not [line for line in lines_of(view, most=2) if "training and" in line]
+    assert "  gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)" in lines_of(view, most=2)
+    assert lines_of(view, most=3) == lines_of(view)

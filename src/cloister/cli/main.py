@@ -27,6 +27,7 @@ from cloister.cli import (
     renew,
     run,
     serve,
+    simulate,
     status,
     up,
 )
@@ -70,6 +71,7 @@ app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("down")(down.down)
 app.command("run")(run.run)
+app.command("simulate")(simulate.simulate)
 app.command("renew")(renew.renew)
 app.add_typer(enrolment_of("site", "a site"), name="site")
 app.add_typer(enrolment_of("person", "a person"), name="person")

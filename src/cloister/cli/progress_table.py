@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -22,8 +23,13 @@ _STATES = {
 }
 
 
-def table_of(view: JobView) -> RenderableType:
-    """The whole progress, to be drawn again and again."""
+def table_of(view: JobView, most: int | None = None) -> RenderableType:
+    """The whole progress, to be drawn again and again.
+
+    Args:
+        view: what there is to draw.
+        most: where there are more sites than so many, states are counted; None for a row for each site in any case.
+    """
     progress, refusals = view.progress, [Text(line) for line in _refusals(view)]
     if not progress:
         starting = "; its processes start …" if view.status == _RUNNING else ""
@@ -31,6 +37,8 @@ def table_of(view: JobView) -> RenderableType:
     head = Text(_head(view))
     # A bar alone does not end its line, and the table would begin beside it.
     bar = Padding(ProgressBar(total=progress["rounds"], completed=len(progress["history"]), width=60), 0, expand=False)
+    if most is not None and len(progress["sites"]) > most:
+        return Group(head, bar, Text(_counted(progress["sites"])), *refusals)
     table = Table("site", "state", "records", "loss", "metric", "sent", "rounds", box=None, pad_edge=False)
     for name, site in progress["sites"].items():
         table.add_row(
@@ -45,6 +53,12 @@ def table_of(view: JobView) -> RenderableType:
     return Group(head, bar, table, *refusals)
 
 
+def _counted(sites: dict[str, Any]) -> str:
+    """How many sites are in which state."""
+    counts = Counter(_word(site) for site in sites.values())
+    return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+
+
 def _head(view: JobView) -> str:
     progress = view.progress
     # Between the last word of the job's process and the server's own, seconds pass in which nothing would move.
@@ -53,15 +67,20 @@ def _head(view: JobView) -> str:
     return f"{progress['job_name']}: {progress['phase']}, {rounds}, {progress['seconds']:.0f} s{ending}"
 
 
-def lines_of(view: JobView) -> list[str]:
-    """What there is to say so far; each line stays the same once it can be said."""
+def lines_of(view: JobView, most: int | None = None) -> list[str]:
+    """What there is to say so far; each line stays the same once it can be said.
+
+    Args:
+        view: what there is to say.
+        most: where there are more sites than so many, their records are not told one by one.
+    """
     lines = [] if view.finished else [f"{view.name}: {state_of(view)}"]
     lines += _refusals(view)
     progress = view.progress
     if not progress:
         return lines
     for name, site in progress["sites"].items():
-        if site["training"] is not None:
+        if site["training"] is not None and (most is None or len(progress["sites"]) <= most):
             counts = f"{site['training']} training and {site['validation']} validation records"
             lines.append(f"  {name}: {counts}{_unsafe(site)}")
         if site["reason"]:

@@ -19,6 +19,7 @@ from cloister.reports.isolation import without_isolation
 from cloister.reports.markdown import plain, table
 from cloister.reports.method_words import is_adapter, method_name, method_words
 from cloister.reports.model_use import how_to_use
+from cloister.reports.simulated import simulated
 
 _PIPELINES = {"causal-language-modelling": "text-generation", "survival": None}
 """Names of tasks at the hub where they are other ones; None where it knows none."""
@@ -46,6 +47,7 @@ def model_card(result: dict[str, Any]) -> str:
                 for name, site in _took_part(result).items()
             ],
         ),
+        *_simulated(result),
         *_unsafe(result),
         *_left_out(result),
         *_features(result),
@@ -160,6 +162,10 @@ def _took_part(result: dict[str, Any]) -> dict[str, Any]:
 
 def _digest(site: dict[str, Any]) -> str:
     return f"`{site['policy']}`"
+
+
+def _simulated(result: dict[str, Any]) -> list[str]:
+    return [f"**{sentence}**"] if (sentence := simulated(result)) else []
 
 
 def _unsafe(result: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from cloister.jobs.metrics import METRICS
 from cloister.reports.method_words import is_adapter, method_name
 from cloister.reports.page import COLOURS, figures, page
+from cloister.reports.simulated import simulated
 from cloister.reports.site_table import site_table, unsafe_warning
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 300, 52, 150, 16, 36
@@ -61,6 +62,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
         f'<p class="lead">{escape(job["task"])} for {escape(job["purpose"])}, {escape(_network(job))}. '
         f"Records stayed at their sites.</p>",
         *unsafe_warning(result),
+        *([f'<p class="warning">{escape(said)}</p>'] if (said := simulated(result)) else []),
         figures(told),
     ]
     if comparison:
