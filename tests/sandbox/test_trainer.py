@@ -93,6 +93,74 @@ def test_outlives_the_thread_that_started_it(trainer: Make) -> None:
     assert one.restarts == 0
 
 
+def several_views(enclosure: Enclosure) -> tuple[Enclosure, list[Path]]:
+    """An enclosure that shows a folder of views, and those."""
+    assert enclosure.view is not None
+    views = [enclosure.view / name for name in ("alpha", "beta")]
+    for view in views:
+        view.mkdir()
+        (view / f"{view.name}.parquet").touch()
+    return enclosure, views
+
+
+# Says which view it is on, whenever it is told.
+ON_VIEWS = """
+print(setup["view"], sorted(os.listdir(setup["view"])), file=sys.stderr)
+send(READY)
+while True:
+    message, blob = receive()
+    if message["kind"] == "setup":
+        print(message["view"], sorted(os.listdir(message["view"])), file=sys.stderr, flush=True)
+        send(READY)
+    else:
+        send(DONE, blob)
+"""
+
+
+def test_goes_from_one_view_to_another(
+    trainer: Make, enclosure: Enclosure, setup_message: Setup, mode: SandboxMode
+) -> None:
+    shown, (alpha, beta) = several_views(enclosure)
+    one = trainer(ON_VIEWS)
+    one.start(20)
+    pid = one.pid
+    for view in (alpha, beta):
+        one.turn_to(setup_message.model_copy(update={"view": str(view)}))
+        assert one.ask(Train(round=0), b"x", 20)[1] == b"x"
+    assert (one.pid, one.restarts) == (pid, 0)
+    one.close()
+    inside = "/view" if mode is SandboxMode.BUBBLEWRAP else str(shown.view)
+    said = enclosure.log.read_text()
+    assert f"{inside}/alpha ['alpha.parquet']\n{inside}/beta ['beta.parquet']\n" in said
+
+
+def test_one_that_is_gone_is_started_anew_on_the_other_view(
+    trainer: Make, enclosure: Enclosure, setup_message: Setup
+) -> None:
+    _, (alpha, beta) = several_views(enclosure)
+    one = trainer(ON_VIEWS)
+    one.start(20)
+    os.kill(innermost(one), signal.SIGKILL)
+    one.turn_to(setup_message.model_copy(update={"view": str(alpha)}))
+    assert one.ask(Train(round=0), b"x", 20)[1] == b"x"
+    os.kill(innermost(one), signal.SIGKILL)
+    assert one.ask(Train(round=0), b"y", 20)[1] == b"y"
+    assert one.restarts == 1
+    one.close()
+    assert enclosure.log.read_text().count("['alpha.parquet']") == 2
+    with pytest.raises(TrainerError, match=r"not running|was closed"):
+        one.turn_to(setup_message.model_copy(update={"view": str(beta)}))
+
+
+def test_one_that_does_not_get_ready_for_another_view_is_an_error(trainer: Make, setup_message: Setup) -> None:
+    one = trainer("send(READY)\nreceive()\nsend({'kind': 'failed', 'reason': 'Jane Doe'})\ntime.sleep(60)")
+    one.start(20)
+    with pytest.raises(TrainerError, match="the trainer failed") as caught:
+        one.turn_to(setup_message)
+    assert "Jane" not in str(caught.value)
+    assert one.pid is None
+
+
 class TestDeath:
     SLOW = "send(READY)\nwhile True:\n    receive()\n    send({'kind': 'progress', 'step': 1, 'steps': 1})\n    "
     SLOW += "time.sleep(0.3)\n    send(DONE, b'answer')"

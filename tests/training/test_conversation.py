@@ -117,6 +117,34 @@ def test_what_a_site_keeps_outlives_the_trainer(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("change", [{}, {"threads": 2}], ids=["another view", "another job"])
+def test_on_another_view_it_comes_to_what_a_new_one_comes_to(
+    trainer: Make, layout: AdapterLayout, tmp_path: Path, change: dict[str, object]
+) -> None:
+    views = tmp_path / "state" / "views"
+    first, second = (
+        write_view(views / name, train=train, validation=20) for name, train in (("first", 60), ("second", 90))
+    )
+    blob = safetensors.numpy.save(initial_adapter(layout, 0))
+
+    def on(view: Path) -> Callable[[Setup], Setup]:
+        return lambda setup: setup.model_copy(update={"view": str(view), **(change if view == second else {})})
+
+    with trainer(views, on(second)) as new:
+        new.start(120)
+        expected = new.ask(Train(round=2), blob, 120)
+    setups: list[Setup] = []
+    with trainer(views, lambda setup: setups.append(setup) or on(first)(setup)) as one:  # type: ignore[func-returns-value]
+        one.start(120)
+        one.ask(Train(round=1), blob, 120)
+        one.turn_to(on(second)(setups[0]))
+        assert one.ask(Train(round=2), blob, 120) == expected
+        one.turn_to(on(first)(setups[0]))
+        assert one.ask(Train(round=2), blob, 120) != expected
+        assert one.restarts == 0
+
+
+@pytest.mark.slow
 def test_one_class_and_no_validation_records(trainer: Make, layout: AdapterLayout, tmp_path: Path) -> None:
     view = write_view(tmp_path / "state" / "view", train=20, validation=0, labels=LABELS[:1])
     with trainer(view) as one:
