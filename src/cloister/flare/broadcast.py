@@ -104,8 +104,9 @@ class Broadcast:
 
     def _whole_file(self) -> Path:
         if self._whole is None:
-            self._whole = self._folder / f"whole-{self._version:04d}"
-            self._encode(self._whole, CODECS[_EXACT], self.known.layout, self.known)
+            path = self._folder / f"whole-{self._version:04d}"
+            self._encode(path, CODECS[_EXACT], self.known.layout, self.known)
+            self._whole = path
         return self._whole
 
     def _forget(self) -> None:

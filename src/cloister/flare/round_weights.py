@@ -21,7 +21,7 @@ from cloister.aggregation import Contribution
 from cloister.documents import Document
 from cloister.egress import write_adapter
 from cloister.errors import JobError
-from cloister.files import private_folder, sha256_of, write_atomically
+from cloister.files import private_folder, sha256_of, sync_folder, write_atomically
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
@@ -133,7 +133,11 @@ class RoundWeights:
             path=self._path(number),
         )
         turned = self._job.aggregation.factors == "fedsvd"  # also the factor that nobody trained
-        self._current = self._broadcast.advance(new, None if turned else self._frozen(number))
+        following = self._broadcast.advance(new, None if turned else self._frozen(number))
+        if following is not new:  # what is newest lies in the job's folder, and is there after `close`
+            _put(following.path, new.path)
+            following = new
+        self._current = following
         self._version = number
         self._forget_updates()
 
@@ -161,10 +165,7 @@ class RoundWeights:
             arrays = finished_adapter(layout, {tensor.name: arrays[tensor.name] for tensor in kept})
             WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))])
         elif layout == known.layout:
-            draft = path.with_suffix(".new")
-            draft.unlink(missing_ok=True)
-            os.link(known.path, draft)  # it never changes, so that one more name is enough
-            draft.replace(path)
+            _put(known.path, path)
         else:
             part = known.part(layout)
             WeightsFile.write(path, layout, (part.block(number) for number in range(Schema.of(layout).blocks)))
@@ -191,6 +192,15 @@ class RoundWeights:
         self._came = {}
         for path in self._updates.iterdir():
             path.unlink()
+
+
+def _put(weights: Path, path: Path) -> None:
+    """Give ``weights``, which never change, one more name, atomically."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    os.link(weights, draft)
+    draft.replace(path)
+    sync_folder(path.parent)
 
 
 def _head_modules(layout: AdapterLayout, tensors: tuple[TensorSpec, ...]) -> tuple[str, ...]:
