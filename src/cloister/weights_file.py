@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -110,46 +111,63 @@ class WeightsFile:
         """
         return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change))
 
-    def part(self, part: AdapterLayout) -> WeightsPart:
+    def part(self, part: AdapterLayout) -> Part:
         """The tensors of ``part``, some or all of these, as a vector of their own.
 
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        return WeightsPart(self, tuple(self._spans(part)))
-
-    def _spans(self, part: AdapterLayout) -> list[tuple[int, int]]:
-        places, start = {}, 0
-        for tensor in self.layout.tensors:
-            places[tensor.name] = (start, start + tensor.size)
-            start += tensor.size
-        spans: list[tuple[int, int]] = []
-        for tensor in part.tensors:
-            if tensor.name not in places:
-                raise JobError(f"tensor `{tensor.name}` is not part of these weights")
-            begin, end = places[tensor.name]
-            if spans and spans[-1][1] == begin:
-                spans[-1] = (spans[-1][0], end)
-            else:
-                spans.append((begin, end))
-        return spans
+        return Part(self, spans_of(self.layout, part))
 
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the file."""
         return sha256_of_file(self.path)
 
 
+Spans = tuple[tuple[int, int], ...]
+"""Where values lie in a vector: start and stop of each stretch, in order, as few as can be."""
+
+
+def spans_of(whole: AdapterLayout, part: AdapterLayout) -> Spans:
+    """Where the tensors of ``part`` lie in the vector of ``whole``.
+
+    Raises:
+        JobError: where ``part`` has a tensor that ``whole`` does not have.
+    """
+    places, start = {}, 0
+    for tensor in whole.tensors:
+        places[tensor.name] = (start, start + tensor.size)
+        start += tensor.size
+    spans: list[tuple[int, int]] = []
+    for tensor in part.tensors:
+        if tensor.name not in places:
+            raise JobError(f"tensor `{tensor.name}` is not part of these weights")
+        begin, end = places[tensor.name]
+        if spans and spans[-1][1] == begin:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((begin, end))
+    return tuple(spans)
+
+
+class Readable(Protocol):
+    """A vector of which any stretch can be read."""
+
+    def read(self, start: int, stop: int) -> Vector:
+        """The values from ``start`` up to ``stop``, float32."""
+
+
 @dataclass(frozen=True)
-class WeightsPart:
-    """Some tensors of a file, one after the other; a `cloister.vectors.Source`.
+class Part:
+    """Some tensors of a vector, one after the other; a `cloister.vectors.Source`.
 
     Attributes:
-        weights: the file.
-        spans: where they lie in its vector, as start and stop, in order.
+        whole: the vector.
+        spans: where they lie in it.
     """
 
-    weights: WeightsFile
-    spans: tuple[tuple[int, int], ...]
+    whole: Readable
+    spans: Spans
 
     @property
     def size(self) -> int:
@@ -163,12 +181,12 @@ class WeightsPart:
         for start, stop in self.spans:
             low, high = max(first, passed), min(last, passed + stop - start)
             if low < high:
-                pieces.append(self.weights.read(start + low - passed, start + high - passed))
+                pieces.append(self.whole.read(start + low - passed, start + high - passed))
             passed += stop - start
         return pieces[-1] if len(pieces) == 2 else np.concatenate(pieces)
 
 
-def _woven(old: WeightsFile, part: WeightsPart, change: Callable[[int, Vector], Vector]) -> Iterable[Vector]:
+def _woven(old: WeightsFile, part: Part, change: Callable[[int, Vector], Vector]) -> Iterable[Vector]:
     """The whole new vector in pieces: what is not in ``part`` as it was, the rest changed."""
     done, number, held = 0, -1, np.empty(0, np.float32)  # `held`: what is left of the changed block
     for start, stop in part.spans:

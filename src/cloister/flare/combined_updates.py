@@ -20,7 +20,7 @@ from cloister.jobs.adapter import Arrays
 from cloister.jobs.kept_tensors import is_control
 from cloister.jobs.live_tensors import Factor, frozen_factor
 from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
-from cloister.weights_file import WeightsFile
+from cloister.weights_file import Part, WeightsFile, spans_of
 from cloister.wire import Schema, flatten, unflatten
 
 
@@ -118,11 +118,14 @@ def trained_of(contribution: Contribution, received: Arrays, layout: AdapterLayo
         contribution: its update, of ``layout``.
         received: what it was sent, at least the tensors of ``layout``.
         layout: the tensors of the update.
+
+    Raises:
+        JobError: where that is no longer finite.
     """
     schema = Schema.of(layout)
-    update = unflatten(_whole(contribution.update), schema)
+    update = unflatten(_Stretches(contribution.update).read(0, contribution.update.size), schema)
     return Trained(
-        contribution.site, contribution.weight, {name: received[name] + array for name, array in update.items()}
+        contribution.site, contribution.weight, {name: _sum(received[name], array) for name, array in update.items()}
     )
 
 
@@ -131,7 +134,11 @@ def _refactored(
 ) -> Iterator[Vector]:
     schema, here = Schema.of(known.layout), known.arrays()
     trained = [trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions]
-    difference = ArraySource(flatten(refactored(here, trained).arrays, schema) - flatten(here, schema))
+    try:
+        new = refactored(here, trained).arrays
+    except ValueError as error:  # numpy's own, of what does not come to an end, is one too
+        raise JobError("what the sites trained is too large to be taken apart") from error
+    difference = ArraySource(flatten(new, schema) - flatten(here, schema))
     return (difference.block(number) for number in range(blocks_of(difference.size)))
 
 
@@ -158,44 +165,22 @@ def _without_control(layout: AdapterLayout) -> AdapterLayout:
 
 
 def _part_of(source: Source, whole: AdapterLayout, part: AdapterLayout) -> Source:
-    if part.tensors == whole.tensors:
-        return source
-    names = {tensor.name for tensor in part.tensors}
-    places: Mapping[str, slice] = Schema.of(whole).places
-    return _Part(source, tuple((places[name].start, places[name].stop) for name in sorted(names)))
+    return source if part.tensors == whole.tensors else Part(_Stretches(source), spans_of(whole, part))
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Some spans of a source, one after the other; a `cloister.vectors.Source`."""
+class _Stretches:
+    """A source of which any stretch can be read; each block that it touches is asked for once."""
 
     source: Source
-    spans: tuple[tuple[int, int], ...]
 
-    @property
-    def size(self) -> int:
-        return sum(stop - start for start, stop in self.spans)
-
-    def block(self, number: int) -> Vector:
-        first = number * BLOCK_VALUES
-        last, passed, pieces = min(first + BLOCK_VALUES, self.size), 0, [np.empty(0, np.float32)]
-        for start, stop in self.spans:
-            low, high = max(first, passed), min(last, passed + stop - start)
-            if low < high:
-                pieces.append(_read(self.source, start + low - passed, start + high - passed))
-            passed += stop - start
-        return np.concatenate(pieces)
-
-
-def _read(source: Source, start: int, stop: int) -> Vector:
-    """The values of ``source`` from ``start`` up to ``stop``."""
-    first, last = start // BLOCK_VALUES, -(-stop // BLOCK_VALUES)
-    values = np.concatenate([source.block(number) for number in range(first, last)])
-    return values[start - first * BLOCK_VALUES : stop - first * BLOCK_VALUES]
-
-
-def _whole(source: Source) -> Vector:
-    return _read(source, 0, source.size) if source.size else np.empty(0, np.float32)
+    def read(self, start: int, stop: int) -> Vector:
+        """See `cloister.weights_file.Readable`."""
+        first, last = start // BLOCK_VALUES, blocks_of(stop)
+        values = np.concatenate(
+            [np.empty(0, np.float32), *(self.source.block(number) for number in range(first, last))]
+        )
+        return values[start - first * BLOCK_VALUES : stop - first * BLOCK_VALUES]
 
 
 def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
