@@ -127,3 +127,12 @@ def test_a_message_that_is_no_task_is_refused(message: bytes) -> None:
 
 def test_there_are_four_tasks() -> None:
     assert {task.value for task in TaskName} == {"prepare", "settle", "train", "evaluate"}
+
+
+@pytest.mark.parametrize(("reply", "key"), [(PREPARED, "training"), (PREPARED, "validation"), (UPDATE, "restarts")])
+@pytest.mark.parametrize("number", [2**53 + 1, 10**400])
+def test_no_count_is_larger_than_sums_bear(reply: Reply, key: str, number: int) -> None:
+    """One site's 10^400 records would be none that a mean can be weighted by, and end the job of all."""
+    message = reply.model_copy(update={key: number}).model_dump_json().encode()
+    with pytest.raises(JobError, match="not one"):
+        read_reply(FLModelUtils.from_shareable(reply_with(message, b"")))

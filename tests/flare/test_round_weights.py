@@ -11,9 +11,10 @@ import pytest
 import safetensors.numpy
 
 from cloister.documents import Document
+from cloister.egress import write_adapter
 from cloister.errors import JobError
 from cloister.flare.exchange import Ask
-from cloister.flare.payload import Payload, size_of
+from cloister.flare.payload import Payload, content_of, size_of
 from cloister.flare.round_weights import RoundWeights
 from cloister.flare.site_exchange import SiteExchange
 from cloister.flare.trainer_blob import join
@@ -21,6 +22,7 @@ from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays, TensorSpec
 from cloister.jobs.folded_tensors import apart_from_folded
 from cloister.jobs.kept_tensors import DITTO, KEPT, exchanged_layout
+from cloister.jobs.live_tensors import live_layout
 from cloister.wire import Schema, flatten
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
@@ -287,3 +289,36 @@ def test_a_sum_that_is_no_longer_finite_ends_the_job(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="no longer finite"):
         job.server.close_round()
     np.testing.assert_allclose(job.server.current.arrays()[A], np.float32(3e38), rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["refactored", "flora", "fedsvd"])
+def test_factors_that_no_product_bears_end_the_job_in_words(tmp_path: Path, way: str) -> None:
+    """One site alone can send them: all are finite, and what is made of them is not."""
+    job = Job3(tmp_path, **(WAYS[way] | {"compression": {}}))
+    job.server.open(1)
+    frozen = job.sites["alpha"].frozen(1)
+    live = live_layout(network(), frozen)
+    largest = encoded({tensor.name: np.full(tensor.shape, 3.4e38, np.float32) for tensor in live.tensors}, live)
+    honest = encoded({tensor.name: np.zeros(tensor.shape, np.float32) for tensor in live.tensors}, live)
+    for site in SITES:
+        job.server.take(site, 10, largest if site == "beta" else honest)
+    try:
+        job.server.close_round()
+        job.server.open(2)
+        for site in SITES:
+            job.server.take(site, 10, largest)
+        job.server.close_round()
+    except JobError as error:
+        assert str(error)
+    else:
+        made = [*job.server.current.arrays().values(), *job.server._combined.folding._all.values()]
+        assert all(np.isfinite(array).all() for array in made)
+
+
+def test_a_server_has_nothing_folded_in_where_the_job_does_not_say_so(tmp_path: Path) -> None:
+    job = Job3(tmp_path)
+    _, sent, payload = job.server.tasks(["alpha"])[0]
+    more = write_adapter({A: np.ones((2, 6), np.float32), B: np.ones((5, 2), np.float32)})
+    ask = Ask(round=1, weights=sent.model_copy(update={"folded": "all", "folded_bytes": len(more)}))
+    with pytest.raises(JobError, match="folds nothing in"):
+        job.sites["alpha"].receive(ask, content_of(payload) + more)

@@ -153,6 +153,27 @@ def test_what_cannot_be_read_is_handed_in_as_such(sender: TaskSender, wire: Wire
     assert came == [Answer("alpha")]
 
 
+def test_of_what_cannot_be_read_one_is_handed_in_for_each_asking(
+    sender: TaskSender, wire: Wire, came: list[Answer]
+) -> None:
+    """All that is handed in is recorded on disk: a site must not fill it."""
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    for _ in range(2):
+        send(sender)
+        for site in (alpha, alpha, beta, alpha):
+            site.say(ANSWER, Message({}, b"junk"))
+    assert [answer.site for answer in came] == ["alpha", "beta", "alpha", "beta"]
+
+
+def test_an_answer_to_what_was_never_asked_is_none(sender: TaskSender, wire: Wire, came: list[Answer]) -> None:
+    alpha, identifier = AtSite(wire, "alpha"), send(sender)
+    for number in range(100):
+        assert not is_acknowledged(alpha.answer(f"{number:032x}"))
+    assert came == []
+    assert is_acknowledged(alpha.answer(identifier))
+    assert [answer.identifier for answer in came] == [identifier]
+
+
 @pytest.mark.parametrize(
     "origin", ["server", f"gamma.{JOB_ID}", "alpha", "alpha.another-job", f"alpha.{JOB_ID}.child", f"x.alpha.{JOB_ID}"]
 )
@@ -256,6 +277,28 @@ def test_an_update_that_nobody_has_is_no_answer(
     answer_large(holder, wire, identifier, Reference(digest="0" * 64, bytes=1 << 22))
     until(lambda: came)
     assert came == [Answer("alpha", identifier)]
+
+
+@pytest.mark.parametrize("most", [0, len(LARGE) - 1])
+def test_no_more_is_fetched_than_an_update_can_have(
+    wire: Wire, came: list[Answer], holder: Holder, tmp_path: Path, most: int
+) -> None:
+    """What a site names could be as large as the server's disk."""
+    asked: list[str] = []
+    spool = tmp_path / "spool"
+
+    def most_of(site: str) -> int:
+        asked.append(site)
+        return most
+
+    sender = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append, spool, most_of)
+    sender.open()
+    identifier = send(sender)
+    answer_large(holder, wire, identifier, holder.offer(b"{}", LARGE, {SERVER}))
+    until(lambda: came)
+    assert (came, asked) == ([Answer("alpha", identifier)], ["alpha"])
+    assert CHUNK not in {topic for topic, _, _ in wire.sent}
+    assert list(spool.iterdir()) == []
 
 
 def test_of_a_late_answer_nothing_more_is_fetched(

@@ -27,6 +27,9 @@ from cloister.names import Sha256
 
 MAXIMUM_MESSAGE_BYTES = 4 << 20
 
+MAXIMUM_COUNT = 1 << 53
+"""Of anything that a site counts. Means are weighted by counts, and float64 holds all whole numbers up to this one."""
+
 _MESSAGE, _ADAPTER = "message", "adapter"
 
 
@@ -93,8 +96,8 @@ class Prepared(Model):
     """
 
     kind: Literal["prepared"] = "prepared"
-    training: int = Field(ge=1)
-    validation: int = Field(ge=0)
+    training: int = Field(ge=1, le=MAXIMUM_COUNT)
+    validation: int = Field(ge=0, le=MAXIMUM_COUNT)
     view: Sha256
     policy: Sha256
     sandbox: Literal["bubblewrap", "unsafe-none"]
@@ -129,9 +132,9 @@ class Update(Model):
 
     kind: Literal["update"] = "update"
     round: int = Field(ge=0)
-    records: int = Field(ge=0)
+    records: int = Field(ge=0, le=MAXIMUM_COUNT)
     metrics: dict[str, float]
-    restarts: int = Field(ge=0)
+    restarts: int = Field(ge=0, le=MAXIMUM_COUNT)
     audit: Sha256 | None = None
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from cloister.aggregation.factors import Trained, check_folded, folded, fresh, patterns, stacked
 from cloister.egress import write_adapter
 from cloister.errors import JobError
@@ -41,10 +43,17 @@ class Folding:
         return arrays | fresh(layout, self._job.seed, number)
 
     def add(self, trained: Sequence[Trained]) -> None:
-        """Fold in what the sites trained in a round."""
-        self._stack = stacked(trained)
-        now = folded(self._all, self._stack)
-        self._all, self._anew = now.arrays, now.anew
+        """Fold in what the sites trained in a round.
+
+        Raises:
+            JobError: where that is too large for float32.
+        """
+        with np.errstate(over="ignore"):  # it is looked at
+            stack = stacked(trained)
+            now = folded(self._all, stack)
+        if not all(np.isfinite(array).all() for array in (*stack.values(), *now.arrays.values())):
+            raise JobError("what the sites trained is too large to be folded into the base model")
+        self._stack, self._all, self._anew = stack, now.arrays, now.anew
 
     def behind(self, sent: Sent, payload: Payload) -> tuple[Sent, Payload]:
         """What is sent to sites that are sent ``payload`` of the weights."""
@@ -68,11 +77,12 @@ class FoldedHere:
     """All that is folded so far, at a site.
 
     Args:
+        job: which one; without `factors: flora` nothing is taken over.
         layout: what the site exchanges.
     """
 
-    def __init__(self, layout: AdapterLayout) -> None:
-        self._layout = layout
+    def __init__(self, job: Job, layout: AdapterLayout) -> None:
+        self._folds, self._layout = folds(job.aggregation), layout
         self.arrays: Arrays = {}
 
     def take(self, sent: Sent | None, payload: Payload) -> Payload:
@@ -83,6 +93,8 @@ class FoldedHere:
         """
         if sent is None or sent.folded is None:
             return payload
+        if not self._folds:
+            raise JobError("the server sent something to fold in, and this job folds nothing in")
         content = content_of(payload)
         weights, more = content[: -sent.folded_bytes], content[-sent.folded_bytes :]
         if len(more) != sent.folded_bytes:

@@ -54,7 +54,7 @@ class SiteExchange:
         self.layout = exchanged_layout(how, network)
         self._kept_layout = kept_layout(how, network)
         self._kept = first_kept(how, network, self._job.seed)
-        self._weights, self._folded = SiteWeights(self.layout), FoldedHere(self.layout)
+        self._weights, self._folded = SiteWeights(self.layout), FoldedHere(self._job, self.layout)
         self.encoder = self._new_encoder()
 
     @property

@@ -24,7 +24,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 
 from cloister.files import private_folder
-from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.exchange import TaskName, digest_of
 from cloister.flare.parcel import (
     MAXIMUM_INLINE_BYTES,
@@ -103,20 +103,29 @@ class TaskSender:
         sites: those that take part; of anybody else nothing is taken.
         received: is handed every answer, from any thread, one at a time for each site and task; it must not fail.
         spool: for tensors that come and are too many for a message; emptied here.
+        most: how many bytes of tensors a site may have to send now; where it has more, nothing of it is fetched.
     """
 
     def __init__(
-        self, cell: CoreCell, job_id: str, sites: Collection[str], received: Callable[[Answer], None], spool: Path
+        self,
+        cell: CoreCell,
+        job_id: str,
+        sites: Collection[str],
+        received: Callable[[Answer], None],
+        spool: Path,
+        most: Callable[[str], int] = lambda _site: MAXIMUM_PAYLOAD_BYTES,
     ) -> None:
         self._cell = cell
         self._holder = Holder(cell)
         self._spool = spool
         self._processes = {FQCN.join([site, job_id]): site for site in sites}
         self._names = {site: process for process, site in self._processes.items()}
-        self._received = received
+        self._received, self._most = received, most
         self._changed = threading.Condition()
         self._ready: set[str] = set()  # guarded by _changed, as are the next two
         self._came: dict[tuple[str, str], bool] = {}  # whether it was handed in; False while its tensors are fetched
+        self._asked: set[str] = set()  # identifiers of all askings
+        self._unreadable: set[str] = set()  # sites that sent what is no answer, since the latest asking
         self._asking: _Asking | None = None
 
     def open(self) -> None:
@@ -146,6 +155,8 @@ class TaskSender:
         asking.left = set(asking.parcels)
         with self._changed:
             self._asking = asking
+            self._asked.add(asking.identifier)
+            self._unreadable.clear()
         threading.Thread(target=self._deliver, args=(asking,), daemon=True, name=f"send-{task.value}").start()
         return asking.identifier
 
@@ -212,10 +223,12 @@ class TaskSender:
         try:
             head, message, tensors = unpack(carrier, AnswerHead)
         except Exception as error:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no answer
-            _log.warning("what site `%s` sent is no answer: %s", site, error)
-            self._received(Answer(site))
-            return acknowledgement()
+            return self._hear_unreadable(site, error)
         with self._changed:
+            if (
+                head.identifier not in self._asked
+            ):  # what is handed in is kept and recorded, so a site must not make up any
+                return self._refuse(carrier)
             done = self._came.get((site, head.identifier))
             self._came.setdefault((site, head.identifier), False)
             asking = self._asking
@@ -237,11 +250,22 @@ class TaskSender:
         self._hand_in(answer)
         return acknowledgement()
 
+    def _hear_unreadable(self, site: str, error: Exception) -> Message:
+        """Hand in what is no answer, once for each asking: whatever is handed in is recorded on disk."""
+        with self._changed:
+            known = site in self._unreadable
+            self._unreadable.add(site)
+        if not known:
+            _log.warning("what site `%s` sent is no answer: %s", site, error)
+            self._received(Answer(site))
+        return acknowledgement()
+
     def _fetch(self, site: str, head: AnswerHead, message: bytes, reference: Reference, asking: _Asking) -> None:
         answer = Answer(site, head.identifier, head.code, message)
         try:
             path = self._spool / f"{head.identifier}-{site}"
-            fetch = Fetch(self._cell, self._names[site], asking.deadline, asking.over.is_set)
+            most = self._most(site)
+            fetch = Fetch(self._cell, self._names[site], asking.deadline, asking.over.is_set, most)
             payload = fetch.into(path, message, reference)
             answer = replace(answer, payload=payload, digest=reference.digest)
         except Exception as error:  # noqa: BLE001 - a gate: what did not come as it was named is no answer
@@ -259,5 +283,7 @@ class TaskSender:
                 self._changed.notify_all()
 
     def _refuse(self, carrier: Message) -> Message:
-        _log.warning("dropped a message of `%.200s`, which is no process of this job", origin_of(carrier))
+        _log.warning(
+            "dropped a message of `%.200s`: it is no process of this job, or was not asked", origin_of(carrier)
+        )
         return acknowledgement(ReturnCode.UNAUTHENTICATED)
