@@ -691,8 +691,11 @@ def test_what_is_no_adapter_stays(root: Path, trainer: type[TrainerInMemory], an
 def test_a_trainer_cannot_claim_more_records_than_it_saw(root: Path, trainer: type[TrainerInMemory]) -> None:
     job, prepared = prepare(root)
     trainer.last.records = prepared.training + 1
+    entries_before, sent = len(list(entries(job.log.path))), job._sent
     with pytest.raises(EgressError, match="claims more records"):
         trained(job)
+    assert job._sent == sent  # nothing was decided to leave, so nothing is counted, recorded or kept as if it had left
+    assert len(list(entries(job.log.path))) == entries_before
     trainer.last.records = prepared.training
     assert trained(job, 2)[0].records == prepared.training
 

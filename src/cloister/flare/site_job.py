@@ -229,9 +229,11 @@ class SiteJob:
         done, blob = self.trainer.ask(Train(round=ask.round, frozen=exchange.frozen(ask.round)), request)
         _log.info("round %d: the trainer took %.3f s", ask.round, time.monotonic() - begun)
         learnt = exchange.learnt(blob, received, ask.round)
+        self._check_claimed(done.records)
         released = self._release(done.metrics, learnt, done.records, ask.round)
+        update = self._update(ask.round, done.records, dict(released.metrics))
         exchange.left(learnt)
-        return self._update(ask.round, done.records, dict(released.metrics)), released.tensors
+        return update, released.tensors
 
     def evaluate(self, ask: Ask, payload: Payload) -> Update:
         """Measure the adapter.
@@ -245,6 +247,7 @@ class SiteJob:
         """
         exchange = self._before(ask, self.turns.evaluate)
         done, _ = self.trainer.ask(Evaluate(), exchange.receive(ask, payload)[1])
+        self._check_claimed(done.records)
         released = self._release(done.metrics, None, None, ask.round)
         if personal := exchange.personal():
             folder = private_folder(self.settings.workspace / PERSONAL)
@@ -261,9 +264,11 @@ class SiteJob:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
         self.trainer.close()
 
-    def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
+    def _check_claimed(self, records: int) -> None:
         if records > self._training:
             raise EgressError("the trainer claims more records than its view holds")
+
+    def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
         restarts, head = self.trainer.running().restarts, self.log.head()
         return Update(round=number, records=records, metrics=metrics, restarts=restarts, audit=head)
 
