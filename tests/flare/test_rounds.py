@@ -813,3 +813,20 @@ def test_a_site_that_described_its_features_and_is_not_ready_is_asked_no_more(
     assert [task.sites for task in rounds.tasks(number, rounds.asked(number))] == [("alpha", "beta")]
     rounds.ask(TaskName.TRAIN, number, rounds.asked(number))
     assert state(rounds, "gamma") == reason
+
+
+# --- how much a site may have to send
+
+
+def test_a_site_has_no_more_to_send_than_its_update_takes(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    assert rounds.most_from("alpha") == 0
+    opened(rounds)
+    assert rounds.most_from("alpha") == len(tensors()) == 22 + 4 + LAYOUT.bytes
+    assert rounds.most_from("nobody") == 0
+    for site in SITES:
+        rounds.take(site, update_of(1), tensors())
+    rounds.finish_round()
+    assert rounds.most_from("alpha") == 0
+    rounds.ask(TaskName.EVALUATE, rounds.last + 1, rounds.taking_part)
+    assert rounds.most_from("alpha") == 0

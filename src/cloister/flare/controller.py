@@ -73,7 +73,8 @@ class AdapterController(Controller):
         self._rounds = Rounds(document, job_id, sites, Path(workspace.get_run_dir(job_id)) / RESULT)
         self._log, self._job_id = log_of_server(Path(workspace.get_root_dir())), job_id
         spool = Path(workspace.get_run_dir(job_id)) / RECEIVED
-        self._tasks = TaskSender(engine.get_cell().core_cell, job_id, sites, self._received, spool)
+        cell, most = engine.get_cell().core_cell, self._rounds.most_from
+        self._tasks = TaskSender(cell, job_id, sites, self._received, spool, most)
         self._tasks.open()
         engine.register_app_command(PROGRESS, self._progress)
 

@@ -34,7 +34,7 @@ from cloister.jobs.folded_tensors import folds
 from cloister.jobs.kept_tensors import is_control
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
 from cloister.weights_file import WeightsFile
-from cloister.wire import CODECS, EncodedVector, Schema, flatten, unflatten
+from cloister.wire import CODECS, EncodedVector, Schema, flatten, largest_encoding, unflatten
 
 
 class RoundWeights:
@@ -103,12 +103,17 @@ class RoundWeights:
             EgressError: where it is not an update of this job.
         """
         path = keep(payload, self._updates / site)
-        live = live_layout(self._layouts[site], self._frozen(self._version + 1))
-        vector = EncodedVector.open(path, CODECS[self._job.compression.up], Schema.of(live))
+        vector = EncodedVector.open(path, CODECS[self._job.compression.up], Schema.of(self._live(site)))
         vector.check()
         self._came[site] = Contribution(site, float(records), vector)
         self._broadcast.has(site)
         return path.stat().st_size
+
+    def most_from(self, site: str) -> int:
+        """Bytes that an update of ``site`` in the open round takes at most; 0 of a site that does not take part."""
+        if site not in self._layouts:
+            return 0
+        return largest_encoding(CODECS[self._job.compression.up], Schema.of(self._live(site)))
 
     @property
     def updates(self) -> int:
@@ -181,6 +186,10 @@ class RoundWeights:
     def close(self) -> None:
         """Remove what is not needed after the job."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _live(self, site: str) -> AdapterLayout:
+        """What ``site`` sends in the open round."""
+        return live_layout(self._layouts[site], self._frozen(self._version + 1))
 
     def _frozen(self, number: int) -> Factor | None:
         return frozen_factor(self._job.aggregation.factors, number)

@@ -124,6 +124,11 @@ class Rounds:
         with self._lock:
             return enough is not None and self._phase == "training" and self._weights.updates >= enough
 
+    def most_from(self, site: str) -> int:
+        """Bytes of tensors that ``site`` may have to send now: those of an update, and none where none is asked for."""
+        # Without the lock: another site's update may be looked at for long, and nothing here changes meanwhile.
+        return self._weights.most_from(site) if self._open and self._phase == "training" else 0
+
     def late(self, site: str) -> None:
         """Note that an answer came from ``site`` after its round was over; it changes nothing else."""
         with self._lock:
