@@ -103,6 +103,14 @@ def several_views(enclosure: Enclosure) -> tuple[Enclosure, list[Path]]:
     return enclosure, views
 
 
+def was_said(enclosure: Enclosure, text: str, *, times: int = 1) -> bool:
+    """Whether the log holds ``text`` so many times; what a process says comes there a little later."""
+    deadline = time.monotonic() + 20
+    while enclosure.log.read_text().count(text) != times and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return enclosure.log.read_text().count(text) == times
+
+
 # Says which view it is on, whenever it is told.
 ON_VIEWS = """
 print(setup["view"], sorted(os.listdir(setup["view"])), file=sys.stderr)
@@ -128,10 +136,8 @@ def test_goes_from_one_view_to_another(
         one.turn_to(setup_message.model_copy(update={"view": str(view)}))
         assert one.ask(Train(round=0), b"x", 20)[1] == b"x"
     assert (one.pid, one.restarts) == (pid, 0)
-    one.close()
     inside = "/view" if mode is SandboxMode.BUBBLEWRAP else str(shown.view)
-    said = enclosure.log.read_text()
-    assert f"{inside}/alpha ['alpha.parquet']\n{inside}/beta ['beta.parquet']\n" in said
+    assert was_said(enclosure, f"{inside}/alpha ['alpha.parquet']\n{inside}/beta ['beta.parquet']\n")
 
 
 def test_one_that_is_gone_is_started_anew_on_the_other_view(
@@ -146,8 +152,8 @@ def test_one_that_is_gone_is_started_anew_on_the_other_view(
     os.kill(innermost(one), signal.SIGKILL)
     assert one.ask(Train(round=0), b"y", 20)[1] == b"y"
     assert one.restarts == 1
+    assert was_said(enclosure, "['alpha.parquet']", times=2)
     one.close()
-    assert enclosure.log.read_text().count("['alpha.parquet']") == 2
     with pytest.raises(TrainerError, match=r"not running|was closed"):
         one.turn_to(setup_message.model_copy(update={"view": str(beta)}))
 
