@@ -36,7 +36,7 @@ import pyarrow as pa
 import safetensors.numpy
 from pyarrow import parquet
 
-from cloister.aggregation import WeightedMean, mean_of_metrics
+from cloister.aggregation import Contribution, mean_of_metrics, rule_of
 from cloister.jobs import METRICS, AdapterLayout, Job, initial_adapter, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.statistics import FeatureStatistics, pooled
@@ -45,6 +45,8 @@ from cloister.records import ViewRequest, describe_view, write_view
 from cloister.silos import ColumnKind, Dataset
 from cloister.training.interface import Trainer
 from cloister.training.tasks import trainer_for
+from cloister.vectors import ArraySource
+from cloister.wire import Schema, flatten, unflatten
 
 KEY = b"one key for every site, no secret"[:32]
 FEDERATED, POOLED, POOLED_WIDE, ALONE, BEFORE = "federated", "pooled", "pooled-wide", "alone", "before training"
@@ -205,9 +207,10 @@ def _rounds(
     select = job.select_by
     assert select is not None
     sign = 1.0 if METRICS[select.metric].best == "maximum" else -1.0
+    schema = Schema.of(layout)
     best: tuple[float, int, Arrays] | None = None
     for number in range(job.federation.rounds + 1):
-        mean = WeightedMean(layout)
+        contributions: list[Contribution] = []
         measured: dict[str, tuple[Metrics, int]] = {}
         for view, trainer in trainers.items():
             trainer.load_adapter(safetensors.numpy.save(weights))
@@ -215,12 +218,14 @@ def _rounds(
             if number < job.federation.rounds:
                 done = trainer.train(number + 1, lambda _step, _steps: None)
                 trained = safetensors.numpy.load(trainer.adapter())
-                mean.add({name: trained[name] - weights[name] for name in trained}, done.records)
+                update = flatten({name: trained[name] - weights[name] for name in trained}, schema)
+                contributions.append(Contribution(view, done.records, ArraySource(update)))
         value = mean_of_metrics(measured).get(select.metric)
         if value is not None and (best is None or sign * value > best[0]):
             best = (sign * value, number, weights)
-        if mean.updates:
-            weights = mean.applied_to(weights)
+        if contributions:
+            combined = np.concatenate(list(rule_of(job.aggregation).combine(contributions)))
+            weights = unflatten(flatten(weights, schema) + combined, schema)
     return (best[1], sign * best[0], best[2]) if best else (job.federation.rounds, float("nan"), weights)
 
 

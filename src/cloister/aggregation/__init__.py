@@ -2,10 +2,10 @@
 """How the sites' updates become one: pure functions over arrays, nothing of NVFlare."""
 
 from cloister.aggregation.contribution import BLOCK_VALUES, Contribution, Source
+from cloister.aggregation.metrics import mean_of_metrics
 from cloister.aggregation.rule import Rule
 from cloister.aggregation.rules import optimiser_of, rule_of
 from cloister.aggregation.server_optimiser import ServerOptimiser
-from cloister.aggregation.weighted_mean import WeightedMean, mean_of_metrics
 
 __all__ = [
     "BLOCK_VALUES",
@@ -13,7 +13,6 @@ __all__ = [
     "Rule",
     "ServerOptimiser",
     "Source",
-    "WeightedMean",
     "mean_of_metrics",
     "optimiser_of",
     "rule_of",
