@@ -59,7 +59,12 @@ class Release:
 
 def maximum_blob_bytes(layout: AdapterLayout) -> int:
     """The most that an adapter of ``layout`` takes as a safetensors file."""
-    return layout.bytes + _HEADER_BYTES_PER_TENSOR * (len(layout.tensors) + 1)
+    return layout.bytes + maximum_header_bytes(layout)
+
+
+def maximum_header_bytes(layout: AdapterLayout) -> int:
+    """The most that names, types and shapes take of it."""
+    return _HEADER_BYTES_PER_TENSOR * (len(layout.tensors) + 1)
 
 
 def read_adapter(blob: bytes, layout: AdapterLayout) -> Arrays:

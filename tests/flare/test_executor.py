@@ -5,6 +5,7 @@ import logging
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ class JobInMemory:
         self.norm = 0.25
         self.log = Log(Path(tempfile.mkdtemp(prefix="executor-")), SITE)
         self.trained: list[int] = []
+        self.exchange: Any = None
 
     def prepare(self) -> Prepared:
         self._stumble()
@@ -112,6 +114,16 @@ def test_a_job_is_prepared_trained_and_measured(monkeypatch: pytest.MonkeyPatch)
     assert tensors == first(LAYOUT, 1)
     assert ask(executor, "evaluate", task(3))[1] == b""
     assert job.trained == [1]
+
+
+def test_the_server_has_no_more_to_send_than_what_the_site_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = JobInMemory()
+    executor = executor_of(monkeypatch, job)
+    assert executor._most() == 0
+    ask(executor, "prepare", task(0, b""))
+    assert executor._most() == 0, "a site that describes its features does not know its tensors yet"
+    job.exchange = SimpleNamespace(most_bytes=99)
+    assert executor._most() == 99
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,15 @@ def test_a_result_holds_no_control_variates(tmp_path: Path) -> None:
     assert set(safetensors.numpy.load_file(tmp_path / "best.safetensors")) == {t.name for t in network().tensors}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_site_may_be_sent_is_bounded_and_enough(tmp_path: Path, way: str) -> None:
+    job = Job3(tmp_path, **WAYS[way])
+    assert all(0 < each.most_bytes < 8000 for each in job.sites.values())
+    for _ in range(4):
+        job.round(by=0.3)
+        assert {site: size for site, size in job.down.items() if size > job.sites[site].most_bytes} == {}
+
+
 def test_a_sum_that_is_no_longer_finite_ends_the_job(tmp_path: Path) -> None:
     job, layout = Job3(tmp_path), network()
     largest = encoded({tensor.name: np.full(tensor.shape, 3e38, np.float32) for tensor in layout.tensors}, layout)

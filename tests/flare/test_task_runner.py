@@ -23,13 +23,13 @@ from nvflare.private.privacy_manager import Scope
 
 from cloister.errors import JobError
 from cloister.flare import task_runner
-from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.egress_filter import EgressFilter, note_passed
 from cloister.flare.exchange import TaskName, content_of, digest_of, reply_with
 from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.payload import content_of as content_of_payload
 from cloister.flare.task_runner import Outcome, Task, TaskRunner, Work, through_nvflare
-from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
+from cloister.flare.traffic import ANSWER, CHUNK, READY, ROUNDS, TASK
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
 from tests.flare.wire import until
 
@@ -73,9 +73,11 @@ def server(wire: Wire) -> AtServer:
     return AtServer(wire)
 
 
-def runner_of(wire: Wire, work: Work, stopped: Callable[[], bool] = lambda: False) -> TaskRunner:
+def runner_of(
+    wire: Wire, work: Work, stopped: Callable[[], bool] = lambda: False, most: int = MAXIMUM_PAYLOAD_BYTES
+) -> TaskRunner:
     spool = Path(tempfile.mkdtemp(prefix="task-runner-"))
-    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped, spool)
+    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped, spool, lambda: most)
     made.open()
     return made
 
@@ -260,6 +262,26 @@ def test_weights_that_are_not_what_was_named_are_given_to_nobody(wire: Wire, ser
     until(lambda: server.answers)
     assert server.answers == [(AnswerHead(identifier=FIRST, code=ReturnCode.EXECUTION_EXCEPTION), b"", b"")]
     assert asked == []
+
+
+def test_no_more_is_fetched_than_the_weights_can_have(wire: Wire, server: AtServer) -> None:
+    """What the server names could be as large as the site's disk."""
+    asked: list[Task] = []
+    holder = Holder(server.cell)
+    holder.open()
+
+    def work(task: Task) -> Outcome:
+        asked.append(task)
+        return done(task)
+
+    runner_of(wire, work, most=len(LARGE) - 1)
+    reference = holder.offer(b"{}", LARGE, {process_of("alpha")})
+    head = TaskHead(task=TaskName.TRAIN, identifier=FIRST, seconds=20, reference=reference)
+    server.cell.send_request(ROUNDS, TASK, process_of("alpha"), pack(head, b"{}"), 1.0, True)
+    until(lambda: server.answers)
+    assert server.answers == [(AnswerHead(identifier=FIRST, code=ReturnCode.EXECUTION_EXCEPTION), b"", b"")]
+    assert asked == []
+    assert CHUNK not in {topic for topic, _, _ in wire.sent}
 
 
 # --- through NVFlare's runner

@@ -157,7 +157,13 @@ class TrainingExecutor(Executor):
         job_id, signal = str(fl_ctx.get_job_id()), runner.run_abort_signal
         work = through_nvflare(engine, runner, job_id)
         spool = Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_run_dir(job_id)) / RECEIVED
-        TaskRunner(engine.get_cell().core_cell, job_id, work, lambda: bool(signal.triggered), spool).open()
+        cell = engine.get_cell().core_cell
+        TaskRunner(cell, job_id, work, lambda: bool(signal.triggered), spool, self._most).open()
+
+    def _most(self) -> int:
+        """Bytes of tensors that the server may have to send; none before the site knows which there are."""
+        job = self._job
+        return 0 if job is None or job.exchange is None else job.exchange.most_bytes
 
     def _close(self) -> None:
         job, self._job = self._job, None

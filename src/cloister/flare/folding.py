@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cloister.aggregation.factors import Trained, check_folded, folded, fresh, patterns, stacked
-from cloister.egress import write_adapter
+from cloister.aggregation.factors import Trained, check_folded, folded, fresh, most_folded_bytes, patterns, stacked
+from cloister.egress import maximum_header_bytes, write_adapter
 from cloister.errors import JobError
 from cloister.flare.exchange import Sent
 from cloister.flare.payload import Payload, content_of
@@ -84,6 +84,11 @@ class FoldedHere:
     def __init__(self, job: Job, layout: AdapterLayout) -> None:
         self._folds, self._layout = folds(job.aggregation), layout
         self.arrays: Arrays = {}
+
+    @property
+    def most_bytes(self) -> int:
+        """That all of it takes, with names and shapes."""
+        return most_folded_bytes(self._layout) + maximum_header_bytes(self._layout) if self._folds else 0
 
     def take(self, sent: Sent | None, payload: Payload) -> Payload:
         """Take over what lies behind the weights in ``payload``; returns the weights.

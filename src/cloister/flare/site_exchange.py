@@ -17,7 +17,7 @@ from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.kept_tensors import DITTO, OWN_CONTROL, exchanged_layout, first_kept, kept_layout
 from cloister.jobs.live_tensors import Factor, frozen_factor, live_layout
-from cloister.wire import CODECS, Encoder, rounding_seed
+from cloister.wire import CODECS, Encoder, Schema, largest_encoding, rounding_seed
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class SiteExchange:
     def blob_layout(self) -> AdapterLayout:
         """All tensors that pass between the site and its trainer."""
         return blob_layout(self.layout, self._kept_layout)
+
+    @property
+    def most_bytes(self) -> int:
+        """That the server may have to send in one task, in whichever form."""
+        schema = Schema.of(self.layout)
+        return max(largest_encoding(codec, schema) for codec in CODECS.values()) + self._folded.most_bytes
 
     def frozen(self, number: int) -> Factor | None:
         """The low-rank factor that is not trained in round ``number``, from 1."""

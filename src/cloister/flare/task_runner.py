@@ -27,7 +27,7 @@ from nvflare.fuel.f3.message import Message
 from nvflare.private.fed.client.client_runner import ClientRunner, TaskAssignment
 
 from cloister.files import private_folder
-from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.egress_filter import code_of, was_released
 from cloister.flare.exchange import content_of, task_with
 from cloister.flare.parcel import (
@@ -93,9 +93,19 @@ class TaskRunner:
         work: does a task, with every gate.
         stopped: whether the job is over.
         spool: for what comes and is too large for memory; emptied here.
+        most: how many bytes of tensors the server may have to send now; where it has more, nothing of it is fetched.
     """
 
-    def __init__(self, cell: CoreCell, job_id: str, work: Work, stopped: Callable[[], bool], spool: Path) -> None:
+    def __init__(
+        self,
+        cell: CoreCell,
+        job_id: str,
+        work: Work,
+        stopped: Callable[[], bool],
+        spool: Path,
+        most: Callable[[], int] = lambda: MAXIMUM_PAYLOAD_BYTES,
+    ) -> None:
+        self._most = most
         self._cell = cell
         self._holder = Holder(cell)
         self._spool = spool
@@ -151,7 +161,7 @@ class TaskRunner:
         self._answer(head, outcome, deadline)
 
     def _fetched(self, path: Path, message: bytes, reference: Reference, deadline: float) -> Path:
-        return Fetch(self._cell, self._server, deadline, self._stopped).into(path, message, reference)
+        return Fetch(self._cell, self._server, deadline, self._stopped, self._most()).into(path, message, reference)
 
     def _answer(self, task: TaskHead, outcome: Outcome, deadline: float) -> None:
         """Send what may leave; of what is too large, its digest, and let the server's process fetch it meanwhile."""
