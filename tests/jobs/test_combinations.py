@@ -6,15 +6,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from cloister.aggregation import rule_of
+from cloister.documents import load
+from cloister.errors import InvalidDocumentsError
+from cloister.jobs import Job
 from cloister.jobs.aggregation import Aggregation, ClientRule, FactorRule, Rule, ServerOptimiser
 from cloister.jobs.combinations import objections
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.method import Method
+from tests.federation_folder import make_federation
 
 
 @dataclass(frozen=True)
@@ -235,3 +240,22 @@ def test_factors_in_turns_need_two_rounds() -> None:
 def test_rounding_is_made_up_for_only_where_there_is_any() -> None:
     assert said("factors: fedsvd") == []
     assert said("client: scaffold", "error_feedback: false") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["aggregation:", "  server: {adam: {}}", "  factors: flora"], 3),
+        (["compression:", "  down: int4", "aggregation:", "  factors: fedsvd"], 4),
+        (["aggregation:", "  factors: rolora", "  personal: [layer.lora_A]"], 3),
+        (["aggregation:", "  rule: {krum: {bad_sites: 1}}"], None),  # what is too small is `minimum_sites`
+    ],
+)
+def test_the_line_is_that_of_a_key_that_is_named(tmp_path: Path, more: list[str], line: int | None) -> None:
+    path = make_federation(tmp_path) / "jobs" / "tiny-triage.yaml"
+    text = path.read_text(encoding="utf-8").splitlines()
+    expected = len(text) + line if line else 1 + text.index("  minimum_sites: 2")
+    path.write_text("\n".join([*text, *more]) + "\n", encoding="utf-8")
+    with pytest.raises(InvalidDocumentsError) as caught:
+        load(path, Job)
+    assert [problem.line for problem in caught.value.problems] == [expected]

@@ -21,6 +21,9 @@ unknown keys that come with it are no mistakes of whoever wrote it."""
 
 _MOMENT = "a moment such as 2026-06-01T12:00:00Z"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_NAMED = re.compile(r"`([\w.]+)(?:: [^`]*)?`(?: in `([\w.]+)`)?")
+"""A key in a sentence: by itself, with a value as in `key: value`, or of another as in `key` in `other`."""
+
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -62,7 +65,17 @@ def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) ->
         tag = item["ctx"]["discriminator"].strip("'")
         return Problem(source.file, line, f"missing key {dotted((*path, tag))}")
     said, hint = _about_value(item, kind, dotted(path) if path else "")
-    return Problem(source.file, line, said, hint)
+    return Problem(source.file, line if path else source.line(_named(said, source)), said, hint)
+
+
+def _named(said: str, source: Source) -> KeyPath:
+    """The first key that a sentence about the whole document names and the document has; the document where none."""
+    for key, outer in _NAMED.findall(said):
+        above = tuple(outer.split(".")) if outer else ()
+        for path in ((*above, *key.split(".")), above):
+            if path and path in source.lines:
+                return path
+    return ()
 
 
 def _about_value(item: dict[str, Any], kind: str, where: str) -> tuple[str, str]:
