@@ -138,7 +138,7 @@ def release(
         layout: the tensors that leave in this round.
         allowed: names of the metrics that may leave.
         metrics: what the trainer measured.
-        update: what it learnt, float32; None where only metrics leave.
+        update: what it learnt, by the names in ``layout``, float32.
         encoder: makes of the update's values what travels.
         seed: what its rounding is drawn from, see `cloister.wire.rounding_seed`.
 

@@ -24,7 +24,7 @@ SITE_OVERHEAD_GIB = 4.0
 """Memory of a site's own two processes beside the trainer's: NVFlare's, and the job's, which writes the view."""
 
 SERVER_MEMORY_GIB = 8.0
-"""Memory of a server where nothing else is said: it adds updates up as they come, whatever the number of sites."""
+"""Memory of a server where nothing else is said: updates wait in files, whatever the number of sites."""
 
 _TASKS = 512  # NVFlare's processes, with their threads
 

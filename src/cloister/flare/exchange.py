@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the server and a site's job process say to each other in a job.
 
-A task or its reply is a JSON message and, beside it, an adapter as safetensors. Both travel as bytes in an NVFlare
-FLModel, so that neither side ever builds an object that the other one named.
+A task or its reply is a JSON message and, beside it, encoded weights or an update (`cloister.wire`): bytes, or a file
+that holds them. While they pass through NVFlare's filters at a site, both lie in an NVFlare FLModel; neither side ever
+builds an object that the other one named.
 """
 
 from __future__ import annotations
