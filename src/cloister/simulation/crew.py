@@ -50,7 +50,7 @@ class _Seat:
     def turn_to(self, visit: Visit, seconds: float) -> Trainer:
         """The process, ready to serve ``visit``."""
         shared = self.shared(visit)
-        if self.trainer is None or self.made_for != shared or visit.setup.code is not None:
+        if self.trainer is None or self.made_for != shared or visit.enclosure.code is not None:
             self.close()
             self.trainer, self.made_for = self._make(visit, shared), shared
             self.visit = visit
