@@ -81,6 +81,7 @@ _FORCE = "policy in force"
 _KIT_CHECK = "configuration check at admission and at a job's start"
 _FORM = "egress gate: form"
 _FILTER = "egress filter"
+_WEIGHTS = "the site's own weights"
 _SANDBOX = "sandbox"
 _TRAFFIC = "traffic rules"
 
@@ -505,6 +506,57 @@ GROUPS: dict[str, tuple[Attempt, ...]] = {
         ),
         Attempt(
             "revoked-while-it-runs", "a policy revoked between two rounds, and during one", _FORCE, ("was revoked by",)
+        ),
+    ),
+    "What server and site send each other in a round": (
+        Attempt(
+            "one-update-as-the-average",
+            "a job whose rule hands on one site's update, at sites that have theirs averaged",
+            "`sites`",
+            ("may leave the updates of no more than 1 of 7 sites",),
+        ),
+        Attempt(
+            "weights-that-are-not-what-they-say",
+            "a server's changes to weights that a site does not have, parts said to be all, sums beyond float32, bombs",
+            _WEIGHTS,
+            (
+                "a change to weights that this site does not have",
+                "says that they are not whole",
+                "no longer finite",
+                "goes on after its last value",
+                "ends before its last value",
+                "as long as its tensors",
+            ),
+        ),
+        Attempt(
+            "more-to-fold-in",
+            "a server's factors to fold into the base model, in a job that folds none in, or too many",
+            _WEIGHTS,
+            ("folds nothing in", "does not fit the job's layers"),
+        ),
+        Attempt(
+            "kept-tensors-that-leave",
+            "what is to stay at the site, in the place of what leaves",
+            _FORM,
+            ("are not part of this job", "is missing"),
+        ),
+        Attempt(
+            "counts-beyond-sums",
+            "10^400 records, by which no mean can be weighted",
+            "strict reading of a site's answer",
+            ("a reply that is not one",),
+        ),
+        Attempt(
+            "answers-without-end",
+            "answers to what was never asked, and an update as large as the server's disk",
+            "the server's end of rounds",
+            ("unauthenticated", "not fetched"),
+        ),
+        Attempt(
+            "update-that-inflates",
+            "an update that inflates, has too many values or too few, or one that is not finite",
+            "wire form",
+            ("longer than its tensors can be", "as long as its tensors", "cannot be unpacked", "is not finite"),
         ),
     ),
     "Views, descriptions and images": (

@@ -15,11 +15,11 @@ from cloister.flare import admission
 from cloister.flare.app_check import SiteAppCheck
 from tests.docs.pages import text_of
 from tests.flare.signed_jobs import provisioned
-from tests.redteam import code, identity, jobs, leaving, policies, signers, views, wire
+from tests.redteam import code, identity, jobs, leaving, policies, rounds, signers, views, wire
 from tests.redteam.attempts import ATTEMPTS, BY_NAME, RUNNING, section
 from tests.redteam.scene import CANARY, Scene, holds
 
-MODULES = (jobs, signers, policies, code, leaving, views, wire, identity)
+MODULES = (jobs, signers, policies, code, leaving, rounds, views, wire, identity)
 TRIES = {name: act for module in MODULES for name, act in module.TRIES.by_name.items()}
 SLOW = {"approved-code-reaches-out", "approved-code-tells-what-it-read"}
 BEGIN, END = "<!-- attempts: begin -->", "<!-- attempts: end -->"

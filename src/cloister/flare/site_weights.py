@@ -63,7 +63,8 @@ class SiteWeights:
                     held = came.block(number)
                 step = min(stop - start, held.size)
                 here = self._values[start : start + step]
-                here[...] = here + held[:step] if added else held[:step]
+                with np.errstate(over="ignore"):  # it is looked at
+                    here[...] = here + held[:step] if added else held[:step]
                 held, start = held[step:], start + step
         for first in range(0, self._values.size, BLOCK_VALUES):
             if not np.isfinite(self._values[first : first + BLOCK_VALUES]).all():
