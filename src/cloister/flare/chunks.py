@@ -114,9 +114,13 @@ class Holder:
             offer = _Offer(len(payload), frozenset(processes), payload)
         else:
             stream = payload.open("rb")
-            for piece in iter(lambda: stream.read(_READ_BYTES), b""):
-                hashed.update(piece)
-            offer = _Offer(stream.tell(), frozenset(processes), stream)
+            try:
+                for piece in iter(lambda: stream.read(_READ_BYTES), b""):
+                    hashed.update(piece)
+                offer = _Offer(stream.tell(), frozenset(processes), stream)
+            except BaseException:
+                stream.close()
+                raise
         reference = Reference(digest=hashed.hexdigest(), bytes=offer.size)
         with self._lock:
             before = self._offers.get(reference.digest)
@@ -187,7 +191,7 @@ class Fetch:
         hashed = _begin_digest(message)
         path.touch(PRIVATE_FILE, exist_ok=False)
         try:
-            with path.open("wb", buffering=0) as stream:
+            with path.open("wb") as stream:  # buffered, so that nothing is written in part unseen
                 for piece in self._pieces(reference):
                     hashed.update(piece)
                     stream.write(piece)
