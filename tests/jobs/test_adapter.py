@@ -9,6 +9,7 @@ import json
 import os
 import re
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,20 @@ def shapes_by_peft(model: Any) -> dict[str, tuple[int, ...]]:
     import peft
 
     return {name: tuple(tensor.shape) for name, tensor in peft.get_peft_model_state_dict(model).items()}
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [["a", [9] * 1_000_000, "zeros"]],  # whose size would take an hour to work out
+        [["a", [10**4000] * 8, "zeros"]],
+        [["a", [float("inf")], "zeros"]],
+        [["a", [3], "zeros"], ["a", [3], "zeros"]],
+        [["b", [3], "zeros"], ["a", [3], "zeros"]],
+    ],
+)
+def test_a_layout_that_a_site_made_up_is_refused_at_once(tensors: list[Any]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="not an adapter's layout"):
+        AdapterLayout.from_json({"tensors": tensors, "head_modules": [], "transposed": False})
+    assert time.monotonic() - begun < 5

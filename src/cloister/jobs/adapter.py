@@ -52,6 +52,7 @@ Part = Literal["adapter", "model", "head"]
 job adds."""
 
 _DRAWN_AT_ONCE = 1 << 20  # values
+_MOST_DIMENSIONS, _MOST_VALUES = 8, 1 << 48  # of a tensor, and of one of its dimensions
 
 FACTOR_A, FACTOR_B = ".lora_A.weight", ".lora_B.weight"
 """How the names of the two factors end: A meets the layer's input first, and has the rank as its first dimension."""
@@ -133,6 +134,9 @@ class AdapterLayout:
             ValueError: where ``value`` is not a layout.
         """
         try:
+            # Sizes are products: of a million dimensions it takes hours to work one out.
+            if any(len(shape) > _MOST_DIMENSIONS for _, shape, _ in value["tensors"]):
+                raise ValueError("a tensor has too many dimensions")
             tensors = tuple(
                 TensorSpec(str(name), tuple(int(n) for n in shape), start) for name, shape, start in value["tensors"]
             )
@@ -142,8 +146,13 @@ class AdapterLayout:
             )
             heads = tuple(str(name) for name in value["head_modules"])
             layout = cls(tensors, heads, bool(value["transposed"]), bases)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError("not an adapter's layout") from error
+        if any(max(spec.shape, default=0) > _MOST_VALUES for spec in tensors):
+            raise ValueError("not an adapter's layout")
+        names = [spec.name for spec in tensors]
+        if names != sorted(set(names)):
+            raise ValueError("not an adapter's layout")
         sizes = {spec.name: 4 * spec.size for spec in tensors}
         if (
             any(start not in get_args(Start) for _, _, start in value["tensors"])
