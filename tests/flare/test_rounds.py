@@ -669,6 +669,19 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
     assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
 
 
+def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path) -> None:
+    job, ends = job_of(documents, aggregation={"server": {"nesterov": {}}}), []
+    for _ in range(2):  # the second time in the same folder, from which nobody removed anything
+        rounds = begun(job, tmp_path)
+        number = opened(rounds)
+        for site in SITES:
+            assert rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+        ends.append((tmp_path / "cloister" / "adapter-0001.safetensors").read_bytes())
+        assert any((tmp_path / "cloister-work").iterdir())
+    assert ends[0] == ends[1]
+
+
 def test_the_result_is_a_folder_that_peft_reads(job: Document[Job], tmp_path: Path) -> None:
     rounds = begun(job, tmp_path)
     result = finished(rounds, [0.1, 0.2], 0.3)

@@ -43,12 +43,13 @@ class RoundWeights:
     Args:
         document: the job, which says how updates are combined and in what form values travel.
         folder: for the weights; those of the last version are left there.
-        scratch: for what lives no longer than the job; `close` removes it.
+        scratch: for what lives no longer than the job; emptied here, and `close` removes it.
     """
 
     def __init__(self, document: Document[Job], folder: Path, scratch: Path) -> None:
         job = document.value
         self._job, self._folder = job, folder
+        shutil.rmtree(scratch, ignore_errors=True)  # a job begins anew, and remembers nothing of one that was killed
         self._scratch = private_folder(scratch)
         self._updates = private_folder(scratch / "updates")
         self._combined = CombinedUpdates(job, private_folder(scratch / "optimiser"))
