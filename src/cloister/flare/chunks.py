@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
@@ -44,6 +44,8 @@ _SECONDS = 15.0
 _QUICK_SECONDS, _SLOW_SECONDS = 0.5, 3.0
 _AGAIN_SECONDS, _AGAIN_SECONDS_AT_MOST = 0.1, 2.0
 _READ_BYTES = 4 << 20
+
+_Piece = bytes | bytearray | memoryview
 
 _log = logging.getLogger(__name__)
 
@@ -202,10 +204,10 @@ class Fetch:
             raise
         return path
 
-    def _pieces(self, reference: Reference) -> Iterator[bytes]:
+    def _pieces(self, reference: Reference) -> Iterator[_Piece]:
         """The pieces in order; some more are on their way while one is looked at."""
         pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="fetch")
-        on_their_way: deque[Future[tuple[bytes, float]]] = deque()
+        on_their_way: deque[Future[tuple[_Piece, float]]] = deque()
         size, offset = _FIRST_CHUNK_BYTES, 0
         try:
             while offset < reference.bytes or on_their_way:
@@ -220,7 +222,7 @@ class Fetch:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _piece(self, head: ChunkHead) -> tuple[bytes, float]:
+    def _piece(self, head: ChunkHead) -> tuple[_Piece, float]:
         """One piece, however often it has to be asked for, and how long the last time took."""
         pause = _AGAIN_SECONDS
         while not self.over() and time.monotonic() < self.deadline:
@@ -231,7 +233,7 @@ class Fetch:
             pause = min(2 * pause, _AGAIN_SECONDS_AT_MOST)
         raise JobError("what was to be fetched did not come in time")
 
-    def _try(self, head: ChunkHead) -> Any:
+    def _try(self, head: ChunkHead) -> _Piece | None:
         """One piece, if it comes."""
         try:
             reply = self.cell.send_request(
@@ -247,7 +249,8 @@ class Fetch:
             return None
         if len(reply.payload) != head.bytes:
             raise JobError("a piece of what was fetched has another length than was asked for")
-        return reply.payload
+        piece: _Piece = reply.payload
+        return piece
 
 
 def _next_size(size: int, seconds: float) -> int:

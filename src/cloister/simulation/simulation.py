@@ -25,7 +25,7 @@ from cloister.simulation.plan import Plan
 from cloister.simulation.site import Site
 from cloister.simulation.views import Views
 
-_LATE = "did not answer before the deadline"
+_LATE = "was not waited for"
 
 
 class Simulation:
