@@ -116,6 +116,13 @@ def test_a_description_answers_the_job_that_asks_for_it() -> None:
     assert not answers(OWN.model_copy(update={"features": {"age": OWN.features["age"]}}), job())
 
 
+@pytest.mark.parametrize("count", [10**6, 10**400])
+def test_no_more_is_counted_than_there_are_cells(count: int) -> None:
+    """One site's counts beyond its records would make a sum that every other site refuses."""
+    assert not answers(changed(OWN, "ward", counts={"a": count, "b": 0}), job())
+    assert not answers(changed(OWN, "age", histogram=Histogram(edges=EDGES, counts=(count, 0))), job())
+
+
 @pytest.mark.parametrize(
     ("edges", "counts"), [((0.0, 1.0), (1, 2)), ((0.0, 1.0, 2.0), (1,)), ((0.0, 0.0), (1,)), ((1.0, 0.0), (1,))]
 )

@@ -110,7 +110,7 @@ def described_columns(job: Job) -> frozenset[str]:
 
 
 def answers(statistics: FeatureStatistics, job: Job) -> bool:
-    """Whether ``statistics`` describes what ``job`` asks for: its columns, in its bins, each cell of every record."""
+    """Whether ``statistics`` describes what ``job`` asks for: its columns and bins, each cell of a record once."""
     if frozenset(statistics.features) != described_columns(job):
         return False
     for name, summary in statistics.features.items():
@@ -119,6 +119,9 @@ def answers(statistics: FeatureStatistics, job: Job) -> bool:
         if (None if bins is None else bins.edges) != (None if asked is None else asked.edges):
             return False
         if summary.present + summary.missing != statistics.records:
+            return False
+        counts = summary.counts.values() if isinstance(summary, CategorySummary) else bins.counts if bins else ()
+        if sum(count for count in counts if count is not None) > summary.present:
             return False
     return True
 
