@@ -521,6 +521,23 @@ def test_a_late_answer_is_counted_and_changes_nothing(job: Document[Job], tmp_pa
     assert after | {"seconds": 0} == before | {"seconds": 0}
 
 
+def test_what_travelled_is_told_by_site_and_by_round(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    for number, received in ((1, 1000), (2, 1700)):
+        assert opened(rounds) == number
+        for site in ("alpha", "beta"):
+            rounds.take(site, update_of(number), tensors(1.0))
+        rounds.travelled({"alpha": (received, 50), "a-stranger": (9, 9)})
+        rounds.finish_round()
+    progress = rounds.progress()
+    assert progress["sites"]["alpha"]["socket"] == {"received": 1700, "sent": 50}
+    assert progress["sites"]["beta"]["socket"] is None
+    assert [entry["socket"] for entry in progress["history"]] == [
+        {"alpha": {"received": 1000, "sent": 50}},
+        {"alpha": {"received": 700, "sent": 0}},
+    ]
+
+
 def test_what_sites_are_sent_differs_by_what_they_have(documents: Path, tmp_path: Path) -> None:
     rounds = begun(job_of(documents, compression={"down": "int8"}), tmp_path)
     number = opened(rounds)

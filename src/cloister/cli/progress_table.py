@@ -47,10 +47,15 @@ def table_of(view: JobView, most: int | None = None) -> RenderableType:
             _text(site["training"]),
             _number(site["metrics"].get("loss")),
             _metric(site["metrics"]),
-            size_of(site["bytes"]),
+            size_of(_sent(site)),
             str(site["rounds"]),
         )
     return Group(head, bar, table, *refusals)
+
+
+def _sent(site: dict[str, Any]) -> int:
+    """Bytes that came from a site: at the server's socket, where they are counted there, else those of its updates."""
+    return int(site["socket"]["received"] if site.get("socket") else site["bytes"])
 
 
 def _counted(sites: dict[str, Any]) -> str:

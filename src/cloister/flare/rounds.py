@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ class Rounds:
         self._train_losses: dict[str, tuple[dict[str, float], int]] = {}
         self._history: list[dict[str, Any]] = []
         self._chosen = ChosenRound(self.job.select_by)
+        self._travelled: dict[str, tuple[int, int]] = {}
 
     @property
     def invited(self) -> list[str]:
@@ -128,6 +129,13 @@ class Rounds:
         """Bytes of tensors that ``site`` may have to send now: those of an update, and none where none is asked for."""
         # Without the lock: another site's update may be looked at for long, and nothing here changes meanwhile.
         return self._weights.most_from(site) if self._open and self._phase == "training" else 0
+
+    def travelled(self, bytes_by_site: Mapping[str, tuple[int, int]]) -> None:
+        """Note how many bytes came from each site and went to it so far, as counted at the server's socket."""
+        with self._lock:
+            for site, (received, sent) in bytes_by_site.items():
+                if site in self._sites:
+                    self._sites[site].socket = received, sent
 
     def late(self, site: str) -> None:
         """Note that an answer came from ``site`` after its round was over; it changes nothing else."""
@@ -309,9 +317,19 @@ class Rounds:
                     "train_loss": loss,
                     "sites": sorted(name for name, site in self._sites.items() if site.state == "done"),
                     "seconds": round(time.time() - self._round_started, 3),
+                    "socket": self._since_last_round(),
                 }
             )
             self._files.write_state(self._weights.current, self._history)
+
+    def _since_last_round(self) -> dict[str, dict[str, int]]:
+        """Bytes at the server's socket in the round that ends, by site; with the first one goes all that was before."""
+        now = {name: site.socket for name, site in sorted(self._sites.items()) if site.socket is not None}
+        before, self._travelled = self._travelled, now
+        return {
+            name: {"received": received - before.get(name, (0, 0))[0], "sent": sent - before.get(name, (0, 0))[1]}
+            for name, (received, sent) in now.items()
+        }
 
     def _by_site(self) -> dict[str, dict[str, float]]:
         return {site: metrics for site, (metrics, _) in sorted(self._measured.items())}

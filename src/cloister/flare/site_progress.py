@@ -23,6 +23,8 @@ class SiteProgress:
         rounds: rounds that its update counted in.
         restarts: of its trainer.
         late: answers that came after their round was over.
+        socket: bytes that passed the server's socket from it and to it, in all, with everything that travels around
+            values; None where nothing counts them.
     """
 
     state: str = "invited"
@@ -34,6 +36,7 @@ class SiteProgress:
     rounds: int = 0
     restarts: int = 0
     late: int = 0
+    socket: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -52,4 +55,5 @@ class SiteProgress:
             "rounds": self.rounds,
             "restarts": self.restarts,
             "late": self.late,
+            "socket": None if self.socket is None else {"received": self.socket[0], "sent": self.socket[1]},
         }
