@@ -55,6 +55,10 @@ def in_order(plan: Plan, names: Sequence[str]) -> Plan:
 
 
 def comparable(result: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same in every run of a job: all but times and identifiers."""
-    history = [{key: value for key, value in entry.items() if key != "seconds"} for entry in result["history"]]
-    return {key: value for key, value in result.items() if key not in _OF_ONE_RUN} | {"history": history}
+    """What must be the same in every run of a job: all but times, identifiers and what a socket saw."""
+    history = [
+        {key: value for key, value in entry.items() if key not in ("seconds", "socket")} for entry in result["history"]
+    ]
+    sites = {name: site | {"socket": None} for name, site in result["sites"].items()}
+    kept = {key: value for key, value in result.items() if key not in _OF_ONE_RUN}
+    return kept | {"history": history, "sites": sites}
