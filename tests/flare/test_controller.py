@@ -66,3 +66,18 @@ def test_a_site_that_was_not_waited_for_is_not_said_to_be_late(tmp_path: Path, m
         monkeypatch.setattr(controller, "_wait", lambda _: None)
         controller._ask(TaskName.TRAIN, ["beta"], [Task(("beta",), Ask(round=1))])
         assert rounds.progress()["sites"]["beta"]["reason"] == reason
+
+
+@pytest.mark.parametrize(("asked", "awaited"), [(["a", "b", "c"], {"a", "b"}), (["a", "c"], {"a", "c"})])
+def test_a_site_that_was_late_is_waited_for_where_the_others_that_are_asked_are_too_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], awaited: set[str]
+) -> None:
+    """The job needs two; sites that take part and are not asked in this round count for nothing in it."""
+    rounds = Rounds(job_of(make_federation(tmp_path)), "an-id", ["a", "b", "c", "d"], tmp_path / "result")
+    monkeypatch.setattr(Rounds, "taking_part", ["a", "b", "c", "d"])
+    controller, seen = AdapterController(), []
+    controller._rounds, controller._late = rounds, {"c"}
+    monkeypatch.setattr(controller, "_send", lambda *_: None)
+    monkeypatch.setattr(controller, "_wait", lambda _: seen.append(controller._awaited()))
+    controller._ask(TaskName.TRAIN, asked, [Task(tuple(asked), Ask(round=1))])
+    assert seen == [awaited]

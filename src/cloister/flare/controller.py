@@ -62,7 +62,8 @@ class AdapterController(Controller):
         self._abort = Signal()
         self._cell: CoreCell | None = None
         self._answered = threading.Condition()
-        self._asked = ""  # guarded by _answered, as are the next three
+        self._asked = ""  # guarded by _answered, as are the next four
+        self._sites: frozenset[str] = frozenset()
         self._waiting: set[str] = set()
         self._lost: set[str] = set()
         self._late: set[str] = set()
@@ -151,7 +152,7 @@ class AdapterController(Controller):
         rounds = self.rounds
         rounds.ask(task, parts[0].ask.round if parts else 0, sites)
         with self._answered:
-            self._waiting = set(sites)
+            self._sites, self._waiting = frozenset(sites), set(sites)
             there = [replace(part, sites=tuple(sorted(set(part.sites) - self._lost))) for part in parts]
         if any(part.sites for part in there):
             seconds = float(rounds.job.federation.round_deadline_seconds)
@@ -196,7 +197,7 @@ class AdapterController(Controller):
         if self.rounds.is_enough():
             return set()
         there = self._waiting - self._lost
-        others = len(self.rounds.taking_part) - len((self._late | self._lost) & set(self.rounds.taking_part))
+        others = len(self._sites - self._late - self._lost)
         return there - self._late if others >= self.rounds.job.federation.minimum_sites else there
 
     def _stopped(self) -> JobError:
