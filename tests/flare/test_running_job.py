@@ -36,6 +36,15 @@ def test_a_run_leaves_a_result_and_no_process(finished):
     assert all(entry["sites"] == list(SITES) for entry in result["history"])
 
 
+def test_what_passed_the_socket_is_told_by_site_and_by_round(finished):
+    _, _, result = finished
+    for name, site in result["sites"].items():
+        rounds = [entry["socket"][name]["received"] for entry in result["history"]]
+        assert site["bytes"] / 2 < min(rounds), "an update passes the socket in each round"
+        assert site["bytes"] < sum(rounds) < site["socket"]["received"]
+        assert site["socket"]["received"] < 1.2 * site["bytes"] + 100_000
+
+
 def test_the_server_learns_counts_and_digests_and_no_record(finished):
     live, _, result = finished
     for name, site in result["sites"].items():
