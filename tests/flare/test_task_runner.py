@@ -405,6 +405,10 @@ def test_the_filters_of_site_and_job_for_what_comes_in_are_run_in_turn() -> None
 DENIED = Outcome(ReturnCode.TASK_RESULT_FILTER_ERROR)
 
 
+def names_of(parts: list[Any]) -> str:
+    return ", ".join(type(part).__name__ for part in parts) or "none"
+
+
 @pytest.mark.parametrize(
     "filters",
     [
@@ -422,7 +426,7 @@ DENIED = Outcome(ReturnCode.TASK_RESULT_FILTER_ERROR)
         {"job_out": [Changing(b"said", SECRET)]},
         {"handlers": [Watching()]},
     ],
-    ids=repr,
+    ids=lambda filters: " ".join(f"{place}: {names_of(parts)}" for place, parts in filters.items()),
 )
 def test_where_a_filter_is_missing_throws_or_is_not_the_last_nothing_leaves(filters: dict[str, Any]) -> None:
     assert work_of(Gate(), **filters)(ASKED) == DENIED
