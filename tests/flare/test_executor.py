@@ -29,7 +29,7 @@ from cloister.errors import (
 )
 from cloister.flare import executor as module
 from cloister.flare.egress_filter import EgressFilter
-from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, read_reply, reply_of, task_of
+from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, read_reply, reply_of
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.payload import Payload, content_of
@@ -37,7 +37,7 @@ from cloister.flare.refusal import TRAINER_FAILED
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import TensorSpec
 from tests.flare.site_folder import SITE, admitted_job, make_site
-from tests.flare.wire_form import first, whole
+from tests.flare.wire_form import first, sent, whole
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2,), "uniform"),), ())
 PREPARED = Prepared(
@@ -88,7 +88,7 @@ def executor_of(monkeypatch: pytest.MonkeyPatch, job: JobInMemory) -> TrainingEx
 
 def task(number: int = 1, adapter: bytes | None = None) -> Shareable:
     blob = first(LAYOUT, 1) if adapter is None else adapter
-    return FLModelUtils.to_shareable(task_of(whole(number), blob, total_rounds=2))
+    return sent(whole(number), blob)
 
 
 def ask(executor: TrainingExecutor, name: str, shareable: Shareable | None = None) -> tuple[Reply, bytes]:

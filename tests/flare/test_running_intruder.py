@@ -16,12 +16,13 @@ from nvflare.private.admin_defs import Message as Command
 from nvflare.private.defs import CellMessageHeaderKeys, TrainingTopic, new_cell_message
 
 from cloister.egress import write_adapter
-from cloister.flare.exchange import Ask, FLModelUtils, task_of
+from cloister.flare.exchange import Ask
 from cloister.flare.session import PersonSession
 from cloister.jobs import initial_adapter, layout_of
 from cloister.repository import load_repository
 from tests.federation_folder import JOB, base_model
 from tests.flare.live import Live, ended
+from tests.flare.wire_form import sent
 
 pytestmark = pytest.mark.flare
 
@@ -47,7 +48,7 @@ def answered(session: PersonSession, channel: str, topic: str, target: str, payl
 
 def round_of(job_id: str, adapter: bytes) -> Shareable:
     """What the server would send to ask for the first round."""
-    task = FLModelUtils.to_shareable(task_of(Ask(round=1), adapter, total_rounds=2))
+    task = sent(Ask(round=1), adapter)
     task.set_header(ReservedHeaderKey.TASK_NAME, "train")
     task.set_header(ReservedHeaderKey.TASK_ID, "mine")
     peer = FLContext()

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
+from nvflare.apis.shareable import Shareable
 
-from cloister.flare.exchange import Ask, Sent, Update
+from cloister.flare.exchange import Ask, Sent, Update, task_with
+from cloister.flare.payload import Payload
 from cloister.flare.site_exchange import opened
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, initial_adapter
@@ -31,6 +33,11 @@ def decoded(content: bytes, layout: AdapterLayout, codec: CodecName = "float32")
 def whole(number: int) -> Ask:
     """The server's word for a task of round ``number`` that brings all weights as they are."""
     return Ask(round=number, weights=Sent(version=max(number - 1, 0), kind="whole", codec="float32"))
+
+
+def sent(ask: Ask, payload: Payload = b"") -> Shareable:
+    """A task as it comes to a site's executor."""
+    return task_with(ask.model_dump_json().encode(), payload)
 
 
 def first(layout: AdapterLayout, seed: int = 7) -> bytes:

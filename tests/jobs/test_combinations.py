@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydantic import PrivateAttr
 
 from cloister.aggregation import rule_of
 from cloister.documents import load
@@ -31,11 +32,17 @@ class Federation:
 class OtherMethod(Method):
     """A method by another name; what it holds is no matter here."""
 
-    called: str
+    _called: str = PrivateAttr(default="")
 
     @property
     def name(self) -> str:
-        return self.called
+        return self._called
+
+    @classmethod
+    def of(cls, content: dict[str, Any], called: str) -> OtherMethod:
+        made = cls.model_validate(content)
+        made._called = called
+        return made
 
 
 LORA = {"rank": 8, "alpha": 16, "targets": ("query", "value")}
@@ -138,7 +145,7 @@ def said(*texts: str, federation: Federation | None = None) -> list[str]:
         error_feedback=given.get("error_feedback") != "false",
     )
     return objections(
-        OtherMethod.model_validate({**content, "called": name}),
+        OtherMethod.of(content, name),
         aggregation,
         compression,
         federation or Federation(),

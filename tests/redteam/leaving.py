@@ -19,14 +19,13 @@ from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.documents import Document
 from cloister.errors import CloisterError, TrainerError
 from cloister.flare import executor as executor_module
 from cloister.flare import site_job
 from cloister.flare.egress_filter import EgressFilter
-from cloister.flare.exchange import content_of, reply_with, task_of
+from cloister.flare.exchange import content_of, reply_with
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout, Code, Job
@@ -36,7 +35,7 @@ from tests.federation_folder import records_of
 from tests.flare.signed_jobs import job_of
 from tests.flare.site_folder import admitted_job, app_of, make_site
 from tests.flare.test_executor import context_of
-from tests.flare.wire_form import first, tensors_of, whole
+from tests.flare.wire_form import first, sent, tensors_of, whole
 from tests.redteam.attempts import Tries
 from tests.redteam.scene import CANARY, Scene
 from tests.signed_policies import revoke_policy
@@ -102,8 +101,7 @@ class Site:
     def ask(self, task: str, number: int = 0, *, after: Callable[[Shareable], Any] | None = None) -> str:
         """All that leaves the site upon one task; ``after`` stands for a component that runs before our filter."""
         blob = b"" if task == "prepare" else first(self.layout, 1)
-        model = task_of(whole(number), blob, total_rounds=2)
-        reply = self.executor.execute(task, FLModelUtils.to_shareable(model), self.fl_ctx, Signal())
+        reply = self.executor.execute(task, sent(whole(number), blob), self.fl_ctx, Signal())
         if after:
             reply = after(reply) or reply
         try:

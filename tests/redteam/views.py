@@ -18,14 +18,13 @@ from typing import Any
 import nibabel
 import numpy as np
 from nvflare.apis.signal import Signal
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.documents import parse
 from cloister.errors import CloisterError
 from cloister.flare import executor as executor_module
 from cloister.flare import site_job
 from cloister.flare.egress_filter import EgressFilter
-from cloister.flare.exchange import Ask, content_of, task_of
+from cloister.flare.exchange import Ask, content_of, task_with
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import DatasetRef, Job
@@ -73,12 +72,11 @@ class Visits:
         self, task: str, statistics: FeatureStatistics | None = None, *, swapped: tuple[str, str] = ("", "")
     ) -> str:
         """All that leaves the site upon one task; ``swapped`` is changed in the server's message on its way."""
-        model = task_of(Ask(round=0, statistics=statistics), b"", total_rounds=2)
+        message = Ask(round=0, statistics=statistics).model_dump_json().encode()
         if swapped[0]:
-            message: bytes = model.params["message"]
             assert swapped[0].encode() in message
-            model.params["message"] = message.replace(swapped[0].encode(), swapped[1].encode(), 1)
-        reply = self.executor.execute(task, FLModelUtils.to_shareable(model), self.fl_ctx, Signal())
+            message = message.replace(swapped[0].encode(), swapped[1].encode(), 1)
+        reply = self.executor.execute(task, task_with(message, b""), self.fl_ctx, Signal())
         return content_of(EgressFilter().process(reply, self.fl_ctx))[0].decode()
 
     def prepare(self) -> str:

@@ -10,12 +10,11 @@ import numpy as np
 from cloister.aggregation.contribution import Contribution
 from cloister.aggregation.distances import inner_products, squared_distances
 from cloister.aggregation.kernel import weighted_sum
-from cloister.aggregation.krum import scores
-from cloister.aggregation.rule import Rule
+from cloister.aggregation.krum import Krum, scores
 from cloister.vectors import Vector
 
 
-class MultiKrum(Rule):
+class MultiKrum(Krum):
     """The n - f - 2 updates with the best scores, every one alike; more would not be proven to be borne.
 
     Args:
@@ -23,13 +22,6 @@ class MultiKrum(Rule):
     """
 
     name = "multi_krum"
-
-    def __init__(self, bad_sites: int) -> None:
-        self.bad_sites = bad_sites
-
-    def needed(self, bad_sites: int) -> int | None:
-        """More than 2 f + 2, as for Krum."""
-        return 2 * bad_sites + 3
 
     def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
         """The mean of the chosen; one pass over the updates, and one over the chosen."""

@@ -26,7 +26,7 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.cli.progress_table import lines_of, table_of
-from cloister.errors import UsageError
+from cloister.errors import CloisterError, UsageError
 from cloister.flare.result import check_place
 from cloister.flare.state import State
 from cloister.jobs import code_of
@@ -86,7 +86,7 @@ def simulate(
         simulation = Simulation(plan, work)
         try:
             _follow(simulation, to)
-        except Exception:
+        except CloisterError:
             to.say(f"what the trainers said is in {', '.join(map(str, simulation.logs))}")
             raise
         told = {"sites": sites, "skew": skew}

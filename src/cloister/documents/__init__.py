@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cloister.documents.document import MAXIMUM_BYTES, Document, Model, T, checked, load, parse
 from cloister.documents.mistakes import NEWER_LANGUAGE
+from cloister.documents.one_of import OneOf
 from cloister.documents.source import KeyPath, Source
 from cloister.documents.yaml_tree import MAXIMUM_DEPTH, MAXIMUM_PROBLEMS
 
@@ -16,6 +17,7 @@ __all__ = [
     "Document",
     "KeyPath",
     "Model",
+    "OneOf",
     "Source",
     "T",
     "checked",

@@ -8,7 +8,7 @@ in the next one's difference (error feedback at the server, as in DoubleSqueeze,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -87,7 +87,7 @@ class Broadcast:
             before.path.unlink()
         return weights if self._compression.error_feedback else self._known
 
-    def tasks(self, sites: Iterable[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:
+    def tasks(self, sites: Collection[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:
         """What each of ``sites`` has to be sent to have the weights; those that need the same are together."""
         step = [site for site in sites if self._step is not None and self._held.get(site) == self._step[0].base]
         whole = sorted(set(sites) - set(step))

@@ -19,7 +19,6 @@ from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.signal import Signal
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 
 from cloister.audit import ERROR, UNREADABLE, Fact, Kind, Log
@@ -32,8 +31,7 @@ from cloister.flare.exchange import (
     Reply,
     TaskName,
     Update,
-    read_reply,
-    reply_with,
+    reply_in,
 )
 from cloister.flare.job_folder import SERVER_APP, read_app
 from cloister.flare.leftover_updates import RECEIVED
@@ -277,7 +275,7 @@ def _read(message: bytes | None) -> tuple[Reply | None, str]:
     if message is None:
         return None, "the site's job process sent what is no answer"
     try:
-        return read_reply(FLModelUtils.from_shareable(reply_with(message, b"")))[0], ""
+        return reply_in(message), ""
     except CloisterError as error:
         return None, str(error)
     except Exception:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no reply

@@ -152,12 +152,6 @@ Reply = Prepared | Settled | Update | Refusal
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
-def task_of(ask: Ask, adapter: bytes, *, total_rounds: int) -> FLModel:
-    """What the server sends."""
-    params = {_MESSAGE: ask.model_dump_json().encode(), _ADAPTER: adapter}
-    return FLModel(params_type=ParamsType.FULL, params=params, current_round=ask.round, total_rounds=total_rounds)
-
-
 def task_with(message: bytes, payload: Payload) -> Shareable:
     """A task's bytes, or its file, as they go through NVFlare's filters at a site."""
     params: dict[str, Any] = {_MESSAGE: message, _ADAPTER: payload}
@@ -203,18 +197,6 @@ def digest_of(message: bytes, tensors: bytes) -> str:
     return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
 
 
-def received_bytes(model: FLModel) -> tuple[bytes, bytes] | None:
-    """Message and tensors of what the server received, however long and whether or not they can be read; None without.
-
-    For the audit log, which tells of what came before anybody reads it.
-    """
-    params = model.params
-    if not isinstance(params, dict):
-        return None
-    message, tensors = params.get(_MESSAGE), params.get(_ADAPTER)
-    return (message, tensors) if isinstance(message, bytes) and isinstance(tensors, bytes) else None
-
-
 def read_reply(model: FLModel) -> tuple[Reply, bytes]:
     """What the server received.
 
@@ -222,8 +204,18 @@ def read_reply(model: FLModel) -> tuple[Reply, bytes]:
         JobError: where it is not a reply of Cloister's.
     """
     message, tensors = _read(model)
+    return reply_in(message), tensors
+
+
+def reply_in(message: bytes) -> Reply:
+    """The reply that a message holds.
+
+    Raises:
+        JobError: where there is none, or it is too long to be looked at.
+    """
+    _check_length(message)
     try:
-        return _REPLY.validate_json(message), tensors
+        return _REPLY.validate_json(message)
     except ValidationError as error:
         raise JobError("the site sent a reply that is not one") from error
 
@@ -242,6 +234,10 @@ def _parts(model: FLModel) -> tuple[bytes, Payload]:
     message, payload = params[_MESSAGE], params[_ADAPTER]
     if not isinstance(message, bytes) or not isinstance(payload, bytes | Path):
         raise JobError("the message has parts that are not bytes")
+    _check_length(message)
+    return message, payload
+
+
+def _check_length(message: bytes) -> None:
     if len(message) > MAXIMUM_MESSAGE_BYTES:
         raise JobError("the message is too long")
-    return message, payload

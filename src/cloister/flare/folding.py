@@ -33,7 +33,7 @@ class Folding:
     """
 
     def __init__(self, job: Job) -> None:
-        self._job, self._folds = job, folds(job.aggregation)
+        self._job = job
         self._all: Arrays = {}
         self._stack: Arrays = {}
         self._anew = False

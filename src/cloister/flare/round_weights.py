@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ class RoundWeights:
         self._version = number
         self._forget_updates()
 
-    def tasks(self, sites: Iterable[str]) -> list[tuple[tuple[str, ...], Sent, Payload]]:
+    def tasks(self, sites: Collection[str]) -> list[tuple[tuple[str, ...], Sent, Payload]]:
         """What each of ``sites`` is sent to have the newest weights; those that need the same are together."""
         lower = {site: layout for site in sites if (layout := self._layouts[site]) != self.current.layout}
         whole = [site for site in sites if site not in lower]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class Rounds:
         count = self.job.federation.sites_per_round
         return asked_sites(self.taking_part, count, seed=self.job.seed, number=number)
 
-    def tasks(self, number: int, sites: Iterable[str]) -> list[Task]:
+    def tasks(self, number: int, sites: Collection[str]) -> list[Task]:
         """What ``sites`` are sent to train or measure the newest weights in round ``number``; some need more."""
         with self._lock:
             return [

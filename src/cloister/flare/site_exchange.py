@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloister.documents import Document
+from cloister.egress import difference
 from cloister.errors import JobError
 from cloister.files import sha256_of
 from cloister.flare.exchange import Ask
@@ -89,7 +90,7 @@ class SiteExchange:
         """
         apart = split(blob, self.layout, self._kept_layout)
         live = live_layout(self.layout, self.frozen(number))
-        update = {tensor.name: apart.exchanged[tensor.name] - received[tensor.name] for tensor in live.tensors}
+        update = difference(apart.exchanged, {tensor.name: received[tensor.name] for tensor in live.tensors})
         return Learnt(update, live, apart.kept)
 
     def personal(self) -> Arrays:

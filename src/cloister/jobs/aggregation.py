@@ -6,11 +6,11 @@ Every key is one decision of its own, so that they combine; what does not combin
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from cloister.documents import Model
+from cloister.documents import Model, OneOf
 from cloister.names import ModulePath
 
 
@@ -56,7 +56,7 @@ class GeometricMedian(Model):
     """The point with the smallest sum of distances to the updates (RFA, https://arxiv.org/abs/1912.13445)."""
 
 
-class Rule(Model):
+class Rule(OneOf):
     """How updates are combined; exactly one key.
 
     Attributes:
@@ -74,16 +74,6 @@ class Rule(Model):
     krum: Krum | None = None
     multi_krum: MultiKrum | None = None
     geometric_median: GeometricMedian | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        _check_one(self)
-        return self
-
-    @property
-    def name(self) -> str:
-        """The key that is given."""
-        return _given(self)[0]
 
     @property
     def bad_sites(self) -> int:
@@ -138,7 +128,7 @@ class Adagrad(Model):
     floor: float = Field(default=1e-3, gt=0, le=1)
 
 
-class ServerOptimiser(Model):
+class ServerOptimiser(OneOf):
     """What the server makes of the combined update; exactly one key.
 
     Attributes:
@@ -152,16 +142,6 @@ class ServerOptimiser(Model):
     adam: Adaptive | None = None
     yogi: Adaptive | None = None
     adagrad: Adagrad | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        _check_one(self)
-        return self
-
-    @property
-    def name(self) -> str:
-        """The key that is given."""
-        return _given(self)[0]
 
 
 class FedProx(Model):
@@ -188,7 +168,7 @@ class Ditto(Model):
     strength: float = Field(gt=0, le=100)
 
 
-class ClientRule(Model):
+class ClientRule(OneOf):
     """What is different about training at a site; exactly one key.
 
     Attributes:
@@ -200,16 +180,6 @@ class ClientRule(Model):
     fedprox: FedProx | None = None
     scaffold: Scaffold | None = None
     ditto: Ditto | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        _check_one(self)
-        return self
-
-    @property
-    def name(self) -> str:
-        """The key that is given."""
-        return _given(self)[0]
 
 
 FactorRule = Literal["fedit", "ffa-lora", "refactored", "fedsvd", "rolora", "flora"]
@@ -234,13 +204,3 @@ class Aggregation(Model):
     factors: FactorRule | None = None
     client: ClientRule | None = None
     personal: tuple[ModulePath, ...] = Field(default=(), max_length=32)
-
-
-def _given(model: Model) -> list[str]:
-    return [name for name in type(model).model_fields if getattr(model, name) is not None]
-
-
-def _check_one(model: Model) -> None:
-    if len(_given(model)) != 1:
-        known = ", ".join(f"`{name}`" for name in type(model).model_fields)
-        raise ValueError(f"needs exactly one of {known}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cloister.documents import Model
+from cloister.documents import Model, OneOf
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 
@@ -125,7 +125,7 @@ class Unetr(Model):
     feed_forward: int = Field(default=192, ge=4, le=8192)
 
 
-class Architecture(Model):
+class Architecture(OneOf):
     """Exactly one network."""
 
     mlp: Mlp | None = None
@@ -134,19 +134,6 @@ class Architecture(Model):
     densenet: DenseNet | None = None
     vit: Vit | None = None
     unetr: Unetr | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        named = [key for key in type(self).model_fields if getattr(self, key) is not None]
-        if len(named) != 1:
-            listed = ", ".join(f"`{key}`" for key in type(self).model_fields)
-            raise ValueError(f"needs exactly one of {listed}")
-        return self
-
-    @property
-    def name(self) -> str:
-        """The key of the network that is named."""
-        return next(key for key in type(self).model_fields if getattr(self, key) is not None)
 
     @property
     def network(self) -> Mlp | FtTransformer | UNet | DenseNet | Vit | Unetr:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from cloister.documents import Model
+from cloister.documents import Model, OneOf
 from cloister.names import ModulePath
 
 
@@ -115,7 +115,7 @@ class Full(Model):
     """Every weight is trained."""
 
 
-class Method(Model):
+class Method(OneOf):
     """One way of training; exactly one key.
 
     Attributes:
@@ -133,18 +133,6 @@ class Method(Model):
     prefix: Prefix | None = None
     bitfit: BitFit | None = None
     full: Full | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        if len([name for name in Method.model_fields if getattr(self, name) is not None]) != 1:
-            known = ", ".join(f"`{name}`" for name in Method.model_fields)
-            raise ValueError(f"needs exactly one of {known}")
-        return self
-
-    @property
-    def name(self) -> str:
-        """The key that is given."""
-        return next(name for name in Method.model_fields if getattr(self, name) is not None)
 
     @property
     def part(self) -> Literal["adapter", "model"]:

@@ -4,7 +4,7 @@
 from cloister.wire.codec import Codec
 from cloister.wire.codecs import CODECS
 from cloister.wire.decoding import EncodedVector
-from cloister.wire.encoder import Encoded, Encoder, Piece
+from cloister.wire.encoder import Encoded, Encoder
 from cloister.wire.header import largest_encoding
 from cloister.wire.rounding import Direction, rounding_seed
 from cloister.wire.schema import Schema, flatten, unflatten
@@ -16,7 +16,6 @@ __all__ = [
     "Encoded",
     "EncodedVector",
     "Encoder",
-    "Piece",
     "Schema",
     "flatten",
     "largest_encoding",

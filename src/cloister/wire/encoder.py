@@ -18,24 +18,11 @@ from cloister.wire.schema import Schema
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What travels of one block.
-
-    Attributes:
-        content: length and piece; before those of the first block, the header.
-        values: what the receiver will read.
-    """
-
-    content: bytes
-    values: Vector
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """A vector as it travels.
+    """A vector as it travels, or one block of it.
 
     Attributes:
-        content: all of its bytes.
+        content: its bytes: the header, and length and piece of each block; the header goes with the first one.
         values: what the receiver will read.
     """
 
@@ -75,7 +62,7 @@ class Encoder:
             values[number * BLOCK_VALUES :][: piece.values.size] = piece.values
         return Encoded(b"".join(contents), values)
 
-    def pieces(self, source: Source, schema: Schema, seed: int) -> Iterator[Piece]:
+    def pieces(self, source: Source, schema: Schema, seed: int) -> Iterator[Encoded]:
         """As `encode`, of values that are read twice, block by block: looked at, and encoded.
 
         Nothing is given out before all were looked at. Whoever stops half-way has lost what was left over of the blocks
@@ -84,14 +71,14 @@ class Encoder:
         self._check(source, schema)
         begin = header(self.codec, schema)
         if not schema.blocks:
-            yield Piece(begin, np.empty(0, np.float32))
+            yield Encoded(begin, np.empty(0, np.float32))
         for number in range(schema.blocks):
             block = self._block(source, schema, number)
             content = self.codec.encode(block, generator(seed, number))
             values = block if self.codec.lossless else self.codec.decode(content, block.size)
             if self._residual is not None:
                 self._residual.keep(schema, number, block - values)
-            yield Piece(b"".join((begin, LENGTH.pack(len(content)), content)), values)
+            yield Encoded(b"".join((begin, LENGTH.pack(len(content)), content)), values)
             begin = b""
 
     def _check(self, source: Source, schema: Schema) -> None:
