@@ -122,7 +122,7 @@ class TaskSender:
         self._names = {site: process for process, site in self._processes.items()}
         self._received, self._most = received, most
         self._changed = threading.Condition()
-        self._ready: set[str] = set()  # guarded by _changed, as are the next two
+        self._ready: set[str] = set()  # guarded by _changed, as are the next four
         self._came: dict[tuple[str, str], bool] = {}  # whether it was handed in; False while its tensors are fetched
         self._asked: set[str] = set()  # identifiers of all askings
         self._unreadable: set[str] = set()  # sites that sent what is no answer, since the latest asking
@@ -225,9 +225,8 @@ class TaskSender:
         except Exception as error:  # noqa: BLE001 - a gate: what cannot be read, for whatever reason, is no answer
             return self._hear_unreadable(site, error)
         with self._changed:
-            if (
-                head.identifier not in self._asked
-            ):  # what is handed in is kept and recorded, so a site must not make up any
+            # What is handed in is kept and recorded, so that a site must not make up any.
+            if head.identifier not in self._asked:
                 return self._refuse(carrier)
             done = self._came.get((site, head.identifier))
             self._came.setdefault((site, head.identifier), False)
