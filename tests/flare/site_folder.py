@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from cloister.documents import Document
 from cloister.files import private_folder, sha256_of
 from cloister.flare.admitted import Admitted
+from cloister.flare.exchange import Prepared
 from cloister.flare.job_folder import MANIFEST, SITE_APP, App, files_of_job, read_app
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
@@ -105,3 +106,14 @@ def open_job(root: Path, document: Document[Job] | None = None, **others: Any) -
     """The admitted job, opened; its private folder is `private` below the site's workspace."""
     settings, identifier, app = admitted_job(root, document, **others)
     return SiteJob.open(settings, identifier, app, settings.workspace / "private", lambda: NOW)
+
+
+def prepare(root: Path) -> tuple[SiteJob, Prepared]:
+    """The admitted job, prepared, and what the site announced."""
+    job = open_job(root)
+    return job, job.prepare()
+
+
+def view(job: SiteJob) -> Path:
+    """Where the job's view is written."""
+    return job.private / "view"

@@ -45,7 +45,7 @@ from tests.federation_folder import PERSON
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, signed_app
 from tests.flare.site_folder import make_site, open_job
 from tests.flare.test_executor import PREPARED, JobInMemory, task
-from tests.flare.test_site_job import TrainerInMemory
+from tests.flare.trainer_in_memory import TrainerInMemory
 from tests.flare.wire_form import trained
 from tests.governance.asking import ask
 

@@ -7,7 +7,8 @@ import pytest
 
 from cloister.flare.controller import AdapterController
 from cloister.flare.exchange import Ask, TaskName
-from cloister.flare.rounds import Rounds, Task
+from cloister.flare.rounds import Rounds
+from cloister.flare.task import Task
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
 

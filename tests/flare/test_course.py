@@ -12,7 +12,8 @@ import pytest
 from cloister.errors import JobError
 from cloister.flare.course import run_course
 from cloister.flare.exchange import Prepared, Refusal, TaskName, Update
-from cloister.flare.rounds import Rounds, Task
+from cloister.flare.rounds import Rounds
+from cloister.flare.task import Task
 from cloister.jobs import AdapterLayout, TensorSpec
 from tests.federation_folder import SITES, make_federation
 from tests.flare.signed_jobs import job_of

@@ -20,7 +20,7 @@ from cloister.jobs.statistics import FeatureStatistics
 from cloister.policies.check import Check, Outcomes
 from tests.flare.signed_jobs import officers_keys
 from tests.flare.site_folder import open_job
-from tests.flare.test_site_job import TrainerInMemory
+from tests.flare.trainer_in_memory import TrainerInMemory
 from tests.signed_policies import revoke_policy
 from tests.tabular_federation import STATISTICS_JOB, TABULAR_JOB, make_tabular_federation
 
@@ -153,5 +153,5 @@ def test_a_description_is_decided_and_counted_in_bytes(root: Path) -> None:
     job, prepared = prepare(root)
     decisions = [entry.event.facts for entry in entries(job.log.path) if entry.event.kind is Kind.DECISION]
     assert [facts["point"] for facts in decisions] == ["start", "view", "egress"]
-    assert job._sent == len(own(prepared).model_dump_json().encode())
+    assert job.egress.sent == len(own(prepared).model_dump_json().encode())
     job.close()

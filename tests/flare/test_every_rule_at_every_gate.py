@@ -55,7 +55,7 @@ from tests.federation_folder import (
 from tests.flare.gate_table import DENIALS, EXCUSES, NOON, NOT_COUNTED, NOTHING_LEAVES, POINTS, TABLE, Denial, Point
 from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, sign, zip_of
 from tests.flare.site_folder import tiny_base_model
-from tests.flare.test_site_job import TrainerInMemory
+from tests.flare.trainer_in_memory import TrainerInMemory
 from tests.flare.wire_form import trained
 from tests.signed_policies import sign_policies
 
@@ -192,7 +192,7 @@ def _refusal_in_process(job: SiteJob, point: Point) -> str:
     try:
         gate()
     except DeniedError as error:
-        assert job._sent == 0
+        assert job.egress.sent == 0
         assert point == "egress" or not (job.private / "view").exists()
         return str(error)
     return ""

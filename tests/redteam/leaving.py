@@ -303,7 +303,7 @@ def _(scene: Scene) -> list[str]:
 def _(scene: Scene) -> list[str]:
     measured, _trainer = trained(scene)
     measured.round()
-    site, _trainer = trained(scene, policy={"may_leave": {"maximum_bytes_per_job": measured.job._sent + 50}})
+    site, _trainer = trained(scene, policy={"may_leave": {"maximum_bytes_per_job": measured.job.egress.sent + 50}})
     assert '"kind":"update"' in site.round(1)
     return [site.round(2)]
 

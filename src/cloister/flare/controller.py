@@ -36,8 +36,9 @@ from cloister.flare.exchange import (
 from cloister.flare.job_folder import SERVER_APP, read_app
 from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.payload import Payload, discard, size_of
-from cloister.flare.rounds import Rounds, Task
+from cloister.flare.rounds import Rounds
 from cloister.flare.socket_bytes import bytes_by_site
+from cloister.flare.task import Task
 from cloister.flare.task_sender import Answer, Part, TaskSender
 
 _log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class AdapterController(Controller):
 
     def _record_result(self, adapter: str, chosen: int) -> None:
         facts: dict[str, Fact] = {"adapter": adapter, "chosen_round": chosen, "sites": tuple(self.rounds.taking_part)}
-        facts["document"] = self.rounds.document_digest
+        facts["document"] = self.rounds.record.document_digest
         self._audit.append(Kind.RESULT, facts, job=self._job_id)
 
     @property
@@ -172,7 +173,7 @@ class AdapterController(Controller):
         if self._cell is None:
             return
         try:
-            self.rounds.travelled(bytes_by_site(self._cell))
+            self.rounds.record.travelled(bytes_by_site(self._cell))
         except Exception:  # noqa: BLE001 - it is a figure for people, and no gate
             _log.warning("how much travelled in job %s cannot be told", self._job_id, exc_info=True)
 
@@ -246,7 +247,7 @@ class AdapterController(Controller):
         with self._answered:
             if answer.identifier not in (None, self._asked):
                 _log.info("site `%s` answered too late", site)
-                self.rounds.late(site)
+                self.rounds.record.late(site)
                 return False
             if site not in self._waiting:
                 return False

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cloister.flare.exchange import Ask, TaskName
-from cloister.flare.rounds import Rounds, Task
+from cloister.flare.rounds import Rounds
+from cloister.flare.task import Task
 
 AskSites = Callable[[TaskName, list[str], list[Task]], None]
 """Asks sites for one thing, some perhaps in other words; returns once the answers were handed in to the rounds."""

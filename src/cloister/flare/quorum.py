@@ -7,21 +7,28 @@ from collections.abc import Collection, Mapping
 
 from cloister.errors import DeniedError, JobError
 from cloister.flare.site_progress import SiteProgress
+from cloister.jobs import Job
 
 
-def check_minimum(sites: Mapping[str, SiteProgress], minimum: int, count: int, what: str) -> None:
-    """See that the job has as many sites as it needs.
+def check_enough(job: Job, sites: Mapping[str, SiteProgress], behind: Collection[str], what: str) -> None:
+    """See that enough sites are ``behind`` a step.
 
     Args:
+        job: says how many it needs.
         sites: all that were invited.
-        minimum: how many the job needs.
-        count: how many there are.
+        behind: those that there are.
         what: said of those, such as `are ready`.
 
     Raises:
-        DeniedError: where there are too few, and with those whose policy said no there would be enough.
+        DeniedError: where a site's policy demands more, or there are too few for the job and with those whose policy
+            said no there would be enough.
         JobError: where there are too few for other reasons.
     """
+    _check_minimum(sites, job.federation.minimum_sites, len(behind), what)
+    _check_release(sites, behind)
+
+
+def _check_minimum(sites: Mapping[str, SiteProgress], minimum: int, count: int, what: str) -> None:
     if count >= minimum:
         return
     reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(sites.items()) if site.reason)
@@ -31,12 +38,7 @@ def check_minimum(sites: Mapping[str, SiteProgress], minimum: int, count: int, w
     raise (DeniedError if denied and count + denied >= minimum else JobError)(message)
 
 
-def check_release(sites: Mapping[str, SiteProgress], behind: Collection[str]) -> None:
-    """See that the sites ``behind`` an average reach what every site's policy demands of a result.
-
-    Raises:
-        DeniedError: where they do not.
-    """
+def _check_release(sites: Mapping[str, SiteProgress], behind: Collection[str]) -> None:
     announced = {name: site.prepared for name, site in sites.items() if site.prepared}
     records = sum(announced[name].training for name in behind)
     for name, prepared in sorted(announced.items()):

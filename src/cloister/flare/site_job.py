@@ -10,45 +10,41 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cloister import egress
-from cloister.audit import Fact, Kind, Log
+from cloister.audit import Log
 from cloister.documents import Document
-from cloister.egress import Release
-from cloister.errors import DeniedError, EgressError
+from cloister.egress import maximum_blob_bytes, write_adapter
+from cloister.errors import DeniedError
 from cloister.files import private_folder, write_atomically
 from cloister.flare.admitted import Admitted
-from cloister.flare.audit_log import facts_of_decision, log_of_site
+from cloister.flare.audit_log import log_of_site
 from cloister.flare.base_model import check_base_model, find_base_model
+from cloister.flare.egress_gate import EgressGate
 from cloister.flare.exchange import Ask, Prepared, Settled, Update
 from cloister.flare.job_folder import App
 from cloister.flare.payload import Payload
-from cloister.flare.site_exchange import Learnt, SiteExchange, opened
+from cloister.flare.site_exchange import SiteExchange, opened
+from cloister.flare.site_gates import SiteGates
 from cloister.flare.site_trainer import SiteTrainer, TrainerProcess
+from cloister.flare.site_view import SiteView, ViewMaker
 from cloister.flare.standing import check_standing
 from cloister.flare.state import SiteSettings
 from cloister.flare.turns import Turns
-from cloister.flare.view_facts import audit_facts, view_facts
 from cloister.jobs import AdapterLayout, Code, Job, layout_of
 from cloister.jobs.statistics import FeatureStatistics, covers
 from cloister.messages import Evaluate, Train
-from cloister.policies import Leaving, Policies, Request, ViewFacts, decide, rank_at
-from cloister.records import ViewManifest, ViewRequest, describe_view, split_key, write_view
+from cloister.policies import Policies, rank_at
 from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
-from cloister.silos import Dataset
 
 _log = logging.getLogger(__name__)
 
 PERSONAL = "personal"
 """The folder in a site's workspace that keeps, for each job, what of its network is the site's alone."""
-
-ViewMaker = Callable[[Dataset, ViewRequest, Path], tuple[ViewManifest, ViewManifest]]
-"""Writes a view of a dataset into a folder; gives what policies are asked about, and what the folder holds."""
 
 
 @dataclass
@@ -59,7 +55,6 @@ class SiteJob:
         settings: where the site's things lie.
         document: the job.
         admitted: under whom and which policy it was admitted.
-        site: the site's documents, as they were when the job was admitted.
         base_model: folder of the site's own base model; None where the job declares a network.
         exchange: the tensors that are exchanged, worked out from the site's own base model, or from the job and what
             its features are like over all sites; None before that is known.
@@ -72,13 +67,14 @@ class SiteJob:
         make_trainer: makes the trainer's process; None for one of its own, `cloister.sandbox.Trainer`.
         trainer: its trainer, from start to end.
         turns: which of its rounds it was asked for.
-        norm: of the update that passed the gate last.
+        gates: asks the policies.
+        view: the job's view.
+        egress: the gate that all passes which leaves.
     """
 
     settings: SiteSettings
     document: Document[Job]
     admitted: Admitted
-    site: SiteDocuments
     base_model: Path | None
     private: Path
     clock: Callable[[], datetime]
@@ -90,15 +86,27 @@ class SiteJob:
     exchange: SiteExchange | None = None
     trainer: SiteTrainer = field(init=False)
     turns: Turns = field(init=False)
-    norm: float | None = None
-    _training: int = 0  # records of the view that may be trained on
-    _sent: int = 0  # bytes that have left in this job
-    _view: ViewFacts | None = None
+    gates: SiteGates = field(init=False)
+    view: SiteView = field(init=False)
+    egress: EgressGate = field(init=False)
     _described: FeatureStatistics | None = None
 
     def __post_init__(self) -> None:
         self.trainer = SiteTrainer(self.job, self.site.silo.value, self.private, self.code)
         self.turns = Turns(self.job.federation.rounds)
+        self.gates = SiteGates(
+            self.settings,
+            self.document,
+            self.admitted,
+            code=None if self.code is None else self.code.digest,
+            clock=self.clock,
+            log=self.log,
+            standing=self.standing,
+            turns=self.turns,
+            over=self.close,
+        )
+        self.view = SiteView(self.gates, self.trainer.view, self.make_view)
+        self.egress = EgressGate(self.gates)
 
     @classmethod
     def open(
@@ -122,12 +130,22 @@ class SiteJob:
         check_standing(settings, site.policies)
         base_model = find_base_model(settings.root, site.silo.value, document.value)
         private_folder(private)
-        return cls(settings, document, admitted, site, base_model, private, clock, log_of_site(settings), app.code)
+        return cls(settings, document, admitted, base_model, private, clock, log_of_site(settings), app.code)
 
     @property
     def job(self) -> Job:
         """The job itself."""
         return self.document.value
+
+    @property
+    def site(self) -> SiteDocuments:
+        """The site's documents, as they were when the job was admitted."""
+        return self.admitted.site
+
+    @property
+    def norm(self) -> float | None:
+        """Of the update that passed the gate last."""
+        return self.egress.norm
 
     def prepare(self) -> Prepared:
         """Write the view, ask the policy again, start the trainer.
@@ -145,11 +163,12 @@ class SiteJob:
         if self.code is not None and self.admitted.mode is not SandboxMode.BUBBLEWRAP:
             raise DeniedError("the job brings training code, and this site runs trainers without a sandbox")
         check_base_model(self.job, self.base_model)
-        manifest = self._write_view()
-        self._training = manifest.training
+        manifest = self.view.write()
         layout = None
         if self.job.form.statistics:
-            self._described = self._describe()
+            described = self.view.describe()
+            self.egress.describe(described)
+            self._described = described
         else:
             layout = self._start(self._layout()).to_json()
         return Prepared(
@@ -172,7 +191,7 @@ class SiteJob:
                 is left of the job then.
         """
         try:
-            self._check_standing()
+            self.gates.check_standing()
             own, self._described = self._described, None
             if own is None or not self.job.trains:
                 raise DeniedError("the server says what features are like, and this site waits for no such thing")
@@ -186,7 +205,7 @@ class SiteJob:
     def _start(self, network: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
         """Start the trainer of ``network``; returns the tensors that are exchanged of it."""
         self.exchange = exchange = SiteExchange(self.document, self.settings.site, network)
-        most = egress.maximum_blob_bytes(exchange.blob_layout)
+        most = maximum_blob_bytes(exchange.blob_layout)
         make, mode = self.make_trainer or Trainer, self.admitted.mode
         self.trainer.start(make, network, self.base_model, self._protected, mode, statistics, maximum_blob_bytes=most)
         return exchange.layout
@@ -201,17 +220,6 @@ class SiteJob:
             return layout_of(self.job, base_model=self.base_model, rank=rank_at(self.job, self.site.policies))
         log = self.trainer.private / "trainer.log"
         return network_layout(self.job, self.base_model, mode=self.admitted.mode, log=log, protected=self._protected)
-
-    def _describe(self) -> FeatureStatistics:
-        """What the features are like at this site, if it may leave."""
-        wanted, least = self.job.dataset, self.site.policies.minimum_count
-        if least is None:
-            raise DeniedError("descriptions of features may not leave this site")
-        described = describe_view(self.trainer.view, self.site.silo.value.datasets[wanted.name], self.job, least)
-        size = len(described.model_dump_json().encode())
-        self._decide(Leaving(size, self._sent, None, {}, (), smallest_count=described.smallest_count))
-        self._sent += size
-        return described
 
     def train(self, ask: Ask, payload: Payload) -> tuple[Update, bytes]:
         """One round.
@@ -229,8 +237,8 @@ class SiteJob:
         done, blob = self.trainer.ask(Train(round=ask.round, frozen=exchange.frozen(ask.round)), request)
         _log.info("round %d: the trainer took %.3f s", ask.round, time.monotonic() - begun)
         learnt = exchange.learnt(blob, received, ask.round)
-        self._check_claimed(done.records)
-        released = self._release(done.metrics, learnt, done.records, ask.round)
+        self.view.check_claimed(done.records)
+        released = self.egress.release(exchange, done.metrics, learnt, done.records, ask.round)
         update = self._update(ask.round, done.records, dict(released.metrics))
         exchange.left(learnt)
         return update, released.tensors
@@ -247,16 +255,16 @@ class SiteJob:
         """
         exchange = self._before(ask, self.turns.evaluate)
         done, _ = self.trainer.ask(Evaluate(), exchange.receive(ask, payload)[1])
-        self._check_claimed(done.records)
-        released = self._release(done.metrics, None, None, ask.round)
+        self.view.check_claimed(done.records)
+        released = self.egress.release(exchange, done.metrics, None, None, ask.round)
         if personal := exchange.personal():
             folder = private_folder(self.settings.workspace / PERSONAL)
-            write_atomically(folder / f"{self.admitted.job_id}.safetensors", egress.write_adapter(personal))
+            write_atomically(folder / f"{self.admitted.job_id}.safetensors", write_adapter(personal))
         return self._update(ask.round, done.records, dict(released.metrics))
 
     def _before(self, ask: Ask, turn: Callable[[int], None]) -> SiteExchange:
         self.trainer.check_restarts()
-        self._check_standing()
+        self.gates.check_standing()
         turn(ask.round)
         return opened(self.exchange)
 
@@ -264,83 +272,6 @@ class SiteJob:
         """Stop the trainer, remove view and training code; may be called from any thread, more than once."""
         self.trainer.close()
 
-    def _check_claimed(self, records: int) -> None:
-        if records > self._training:
-            raise EgressError("the trainer claims more records than its view holds")
-
     def _update(self, number: int, records: int, metrics: dict[str, float]) -> Update:
         restarts, head = self.trainer.running().restarts, self.log.head()
         return Update(round=number, records=records, metrics=metrics, restarts=restarts, audit=head)
-
-    def _write_view(self) -> ViewManifest:
-        wanted = self.job.dataset
-        dataset = self.site.silo.value.datasets[wanted.name]
-        policies = self.site.policies
-        where, free_text = policies.row_filter(wanted.name), policies.free_text(wanted.name)
-        request = ViewRequest(wanted, self.job.seed, where, free_text)
-        self._decide()
-        judged, held = (self.make_view or self._own_view)(dataset, request, self.trainer.view)
-        self._view = view_facts(judged)
-        self._record(Kind.VIEW, audit_facts(wanted.name, judged))
-        self._decide()
-        return held
-
-    def _own_view(self, dataset: Dataset, request: ViewRequest, folder: Path) -> tuple[ViewManifest, ViewManifest]:
-        key, root = split_key(self.settings.workspace), self.settings.root
-        manifest = write_view(dataset, request, key=key, root=root, folder=folder, name=self.job.dataset.name)
-        return manifest, manifest
-
-    def _release(
-        self, metrics: Mapping[str, float], learnt: Learnt | None, records: int | None, number: int
-    ) -> Release:
-        """The egress gate: what is left is what the job's tensors and metrics can be, and the policy lets it out."""
-        exchange, allowed = opened(self.exchange), self.site.policies.allowed_metrics
-        try:
-            if learnt is None:
-                released = egress.release_metrics(allowed, metrics)
-            else:
-                seed = exchange.seed(number)
-                released = egress.release(learnt.live, allowed, metrics, learnt.update, exchange.encoder, seed)
-            size, norm = released.bytes, released.norm
-            self._decide(Leaving(size, self._sent, norm, released.metrics, released.parts, records))
-        except BaseException:
-            exchange.stayed()
-            raise
-        self._sent += released.bytes
-        self.norm = released.norm
-        return released
-
-    def _record(self, kind: Kind, facts: Mapping[str, Fact]) -> None:
-        """Write into the site's audit log; what could not be written must not happen."""
-        try:
-            self.log.append(kind, facts, job=self.admitted.job_id, number=self.turns.last)
-        except BaseException:
-            self.close()
-            raise
-
-    def _check_standing(self) -> None:
-        """See that the policies still stand; where they do not, or it cannot be told, the job is over here."""
-        try:
-            self.standing(self.settings, self.site.policies)
-        except BaseException:
-            self.close()
-            raise
-
-    def _decide(self, leaving: Leaving | None = None) -> None:
-        self._check_standing()
-        request = Request(
-            self.settings.site,
-            self.admitted.submitter,
-            self.document,
-            self.site.silo,
-            code=None if self.code is None else self.code.digest,
-            view=self._view,
-            leaving=leaving,
-        )
-        decision = decide(request, self.site.policies, self.clock())
-        point = "egress" if leaving else "view" if self._view else "start"
-        self._record(
-            Kind.DECISION, {"point": point, "policy": self.site.policies.digest, **facts_of_decision(decision)}
-        )
-        if not decision.allowed:
-            raise DeniedError(decision.sentence())

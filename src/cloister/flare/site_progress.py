@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloister.flare.exchange import Prepared
 
 
-@dataclass
+@dataclass(frozen=True)
 class SiteProgress:
     """What the server knows of one site.
 
@@ -31,7 +32,7 @@ class SiteProgress:
     reason: str = ""
     denied: bool = False
     prepared: Prepared | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     bytes_received: int = 0
     rounds: int = 0
     restarts: int = 0
@@ -50,7 +51,7 @@ class SiteProgress:
             "policy": prepared.policy if prepared else None,
             "view": prepared.view if prepared else None,
             "sandbox": prepared.sandbox if prepared else None,
-            "metrics": self.metrics,
+            "metrics": dict(self.metrics),
             "bytes": self.bytes_received,
             "rounds": self.rounds,
             "restarts": self.restarts,

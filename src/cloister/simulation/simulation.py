@@ -18,8 +18,9 @@ from cloister.flare.course import run_course
 from cloister.flare.exchange import TaskName
 from cloister.flare.job_view import JobView, failure_of, not_admitted
 from cloister.flare.reason import reason_of
-from cloister.flare.rounds import Rounds, Task
+from cloister.flare.rounds import Rounds
 from cloister.flare.state import State
+from cloister.flare.task import Task
 from cloister.simulation.crew import Crew
 from cloister.simulation.plan import Plan
 from cloister.simulation.site import Site
@@ -122,7 +123,7 @@ class Simulation:
         for site, answer in answers:
             reply, tensors = answer.result()
             if rounds.is_enough():
-                rounds.late(site)
+                rounds.record.late(site)
                 rounds.absent(site, _LATE)
             else:
                 rounds.take(site, reply, tensors)

@@ -13,9 +13,9 @@ from cloister.flare.admitted import Admitted, mode_of
 from cloister.flare.base_model import find_base_model
 from cloister.flare.exchange import Reply, TaskName
 from cloister.flare.refusal import refusal_of
-from cloister.flare.rounds import Task
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
+from cloister.flare.task import Task
 from cloister.policies import Policies, Request, decide
 from cloister.sandbox import SandboxMode, missing
 from cloister.simulation.cast import SimulatedSite
@@ -92,7 +92,6 @@ class Site:
             settings=SiteSettings(name, plan.root, workspace, State(plan.root).folder),
             document=plan.document,
             admitted=Admitted(plan.job_id, digest, plan.submitter, documents, mode),
-            site=documents,
             base_model=find_base_model(plan.root, documents.silo.value, plan.document.value),
             private=private_folder(self._work / "sites" / name),
             clock=plan.clock,

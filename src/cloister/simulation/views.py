@@ -78,7 +78,7 @@ class Views:
     def write(
         self, site: SimulatedSite, dataset: Dataset, request: ViewRequest, folder: Path
     ) -> tuple[ViewManifest, ViewManifest]:
-        """Write the view of ``site`` into ``folder``; see `cloister.flare.site_job.ViewMaker`.
+        """Write the view of ``site`` into ``folder``; see `cloister.flare.site_view.ViewMaker`.
 
         Raises:
             RecordsError: where there is no view to be had.

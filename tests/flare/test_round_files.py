@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server writes down of a job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloister.documents import Document
+from cloister.egress import write_adapter
+from cloister.files import sha256_of
+from cloister.flare import round_files
+from cloister.jobs import Job
+from tests.flare.server_rounds import (
+    SITES,
+    adapter,
+    begun,
+    finished,
+    opened,
+    tensors,
+    update_of,
+)
+from tests.flare.signed_jobs import job_of
+
+
+def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    folder = tmp_path / "cloister"
+    for finished_rounds in range(3):
+        written = json.loads((folder / "state.json").read_text())
+        assert len(written["history"]) == finished_rounds
+        assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+        assert [path.name for path in folder.glob("adapter-*.safetensors")] == [written["adapter"]]
+        if finished_rounds == 2:
+            break
+        number = opened(rounds)
+        for site in SITES:
+            rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("error_feedback", [True, False])
+def test_the_state_of_weights_that_come_down_rounded_lies_beside_them(
+    documents: Path, tmp_path: Path, error_feedback: bool
+) -> None:
+    job = job_of(documents, compression={"down": "int4", "error_feedback": error_feedback})
+    rounds, folder = begun(job, tmp_path), tmp_path / "cloister"
+    for _ in range(2):
+        number = opened(rounds)
+        for site in SITES:
+            rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+        written = json.loads((folder / "state.json").read_text())
+        assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+        assert {path.name for path in folder.glob("*.safetensors")} == {"best.safetensors", written["adapter"]}
+
+
+def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = begun(job, tmp_path)
+    folder = tmp_path / "cloister"
+    before = (folder / "state.json").read_bytes()
+    number = opened(rounds)
+    for site in SITES:
+        rounds.take(site, update_of(number), tensors(1.0))
+    write = round_files.write_atomically
+
+    def dies(path: Path, content: bytes, **others: Any) -> None:
+        if path.name == "state.json":
+            raise SystemExit
+        write(path, content, **others)
+
+    monkeypatch.setattr(round_files, "write_atomically", dies)
+    with pytest.raises(SystemExit):
+        rounds.finish_round()
+    assert (folder / "state.json").read_bytes() == before
+    written = json.loads(before)
+    assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+
+
+def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path) -> None:
+    job, ends = job_of(documents, aggregation={"server": {"nesterov": {}}}), []
+    for _ in range(2):  # the second time in the same folder, from which nobody removed anything
+        rounds = begun(job, tmp_path)
+        number = opened(rounds)
+        for site in SITES:
+            assert rounds.take(site, update_of(number), tensors(1.0))
+        rounds.finish_round()
+        ends.append((tmp_path / "cloister" / "adapter-0001.safetensors").read_bytes())
+        assert any((tmp_path / "cloister-work").iterdir())
+    assert ends[0] == ends[1]
+
+
+def test_the_result_is_a_folder_that_peft_reads(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    result = finished(rounds, [0.1, 0.2], 0.3)
+    folder = tmp_path / "cloister"
+    blob = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert blob == write_adapter(adapter(rounds))
+    assert result["adapter_sha256"] == sha256_of(blob)
+    assert result["job_sha256"] == sha256_of(job.text)
+    assert result["job"]["job"] == "tiny-triage"
+    assert result["phase"] == "completed"
+    assert result["after"] == {"accuracy": pytest.approx(0.3)}
+    assert sorted(path.name for path in (folder / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    configuration = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert (configuration["r"], configuration["peft_type"]) == (2, "LORA")
+    for site in SITES:
+        entry = result["sites"][site]
+        assert (entry["rounds"], entry["bytes"], entry["training"]) == (2, 2 * len(tensors()), 18)
+
+
+def test_the_chosen_adapter_is_the_one_that_was_measured(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    first = write_adapter(adapter(rounds))
+    finished(rounds, [0.9, 0.2], 0.3)
+    assert (tmp_path / "cloister" / "adapter" / "adapter_model.safetensors").read_bytes() == first
+
+
+def test_a_failure_is_written_with_its_reason(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    rounds.fail("1 of 3 sites gave an update")
+    written = json.loads((tmp_path / "cloister" / "failure.json").read_text())
+    assert (written["phase"], written["reason"]) == ("failed", "1 of 3 sites gave an update")
+    assert not (tmp_path / "cloister" / "result.json").exists()
