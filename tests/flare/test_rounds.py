@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from cloister.documents import Document
 from cloister.errors import JobError
 from cloister.flare.exchange import Refusal, TaskName
+from cloister.flare.round_weights import RoundWeights
 from cloister.jobs import Job, initial_adapter
 from cloister.wire import EncodedVector
 from tests.flare.server_rounds import (
@@ -368,3 +372,40 @@ def test_a_site_has_no_more_to_send_than_its_update_takes(job: Document[Job], tm
     assert rounds.most_from("alpha") == 0
     rounds.ask(TaskName.EVALUATE, rounds.last + 1, rounds.taking_part)
     assert rounds.most_from("alpha") == 0
+
+
+# --- while something takes long
+
+
+@pytest.mark.parametrize("work", ["combine", "check"])
+def test_people_are_answered_while_large_updates_are_looked_at(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    rounds = begun(job, tmp_path)
+    number = opened(rounds)
+    assert all(rounds.take(site, update_of(number), tensors(1.0)) for site in SITES[:2])
+    begun_with_it, go_on = threading.Event(), threading.Event()
+    place, name = (RoundWeights, "close_round") if work == "combine" else (EncodedVector, "check")
+    does = getattr(place, name)
+
+    def slowly(self: Any) -> None:
+        begun_with_it.set()
+        assert go_on.wait(30)
+        does(self)
+
+    monkeypatch.setattr(place, name, slowly)
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            if work == "combine":
+                done = pool.submit(rounds.finish_round)
+            else:
+                done = pool.submit(rounds.take, "gamma", update_of(number), tensors(1.0))
+            assert begun_with_it.wait(30)
+            told = pool.submit(rounds.progress).result(timeout=10)
+        finally:
+            go_on.set()
+        done.result(timeout=30)
+    assert (told["phase"], told["round"], told["history"]) == ("training", 1, [])
+    assert [told["sites"][site]["state"] for site in SITES] == ["done", "done", "training"]
+    assert len(rounds.progress()["history"]) == (1 if work == "combine" else 0)
+    assert rounds.progress()["sites"]["gamma"]["state"] == ("training" if work == "combine" else "done")

@@ -302,9 +302,8 @@ class Rounds:
             self._files.write_failure(self.progress())
 
     def progress(self) -> dict[str, Any]:
-        """Everything that may be told about the job, as plain values."""
-        with self._lock:
-            return self.record.progress()
+        """Everything that may be told about the job, as plain values; does not wait for what is being combined."""
+        return self.record.progress()
 
 
 def _one_line(text: str) -> str:
