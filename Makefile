@@ -3,6 +3,7 @@
 # make unit    the tests that need no processes, in seconds
 # make check   ruff, mypy, import-linter
 # make bench   the benchmarks, one after another
+# make peers   the virtual environments of what benchmarks compare with, in .peers
 # make mutants the policy code changed in some two thousand ways, and which of them no test notices
 #
 # Each target sets itself up: a virtual environment in .venv, the install, and bubblewrap, PostgreSQL and runc where
@@ -12,16 +13,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := .peers
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Thousands of small durable writes: a memory disk spares the unit tests most of their time.
 MEMORY_DISK := $(firstword $(wildcard /dev/shm) /tmp)
 
-.PHONY: help install bubblewrap postgresql strace runc demo test unit check format bench mutants clean
+.PHONY: help install bubblewrap postgresql strace runc demo test unit check format bench peers mutants clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -67,12 +69,20 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(INSTALLED) bubblewrap postgresql
+bench: $(INSTALLED) bubblewrap postgresql peers
 	@for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+
+peers: $(patsubst benchmarks/peers/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard benchmarks/peers/requirements/*.txt))
+
+$(PEERS)/%/.installed: benchmarks/peers/requirements/%.txt
+	@echo "installing $* into $(PEERS)/$* …"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 mutants: $(INSTALLED)
 	@$(BIN)/python scripts/mutants.py
 
 # Keys and results lie in .cloister: whoever wants those gone removes that folder themselves.
 clean:
-	rm -rf $(VENV) demo dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) demo dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

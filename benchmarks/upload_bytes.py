@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one round's update of a LoRA adapter of BERT-base comes to in bytes, as NVFlare and as Cloister send it.
 
-Run it: .venv/bin/python benchmarks/upload_bytes.py
+Run it: .venv/bin/python benchmarks/upload_bytes.py [--results FILE]
 
 Rank 8 on query and value of twelve layers of width 768, without a head. Values are drawn from a normal distribution,
 each tensor with a scale of its own, as updates are. NVFlare's is what its serialiser makes of an `FLModel` of numpy
-arrays; Cloister's is the encoded update of the second round, by the code that a site runs.
+arrays, by itself and behind each of its quantisation filters, in an environment that `make peers` makes; Cloister's is
+the encoded update of the second round, by the code that a site runs. With `--results` the file's rows are replaced.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from benchmarks.page.results import replace
+from benchmarks.page.upload_table import upload_table
+from benchmarks.peers.environments import told_by
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
@@ -44,24 +51,52 @@ WAYS: tuple[tuple[str, FactorRule | None, CodecName], ...] = (
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, help="JSON file to put the rows into")
+    options = parser.parse_args()
     layout = bert_base()
     update = drawn(layout)
-    plain = nvflare_bytes(update)
     message = len(
         Update(round=2, records=1000, metrics={"accuracy": 0.5}, restarts=0, audit="0" * 64).model_dump_json()
     )
     print(
-        f"{layout.size} values in {len(layout.tensors)} tensors; {message} bytes of message beside each of Cloister's"
+        f"{layout.size} values in {len(layout.tensors)} tensors; {message} bytes of message beside each of Cloister's\n"
     )
-    print(f"{'':34}{'bytes':>10}{'of NVFlare':>12}{'about tensors, per tensor':>27}")
-    print(f"{'NVFlare 2.9, float32':34}{plain:10}{1:12.1f}{(plain - 4 * layout.size) / len(layout.tensors):27.1f}")
+    found = {
+        "values": layout.size,
+        "tensors": len(layout.tensors),
+        "rows": nvflare_rows(layout, update) + cloister_rows(layout, update),
+    }
+    print(upload_table(found))
+    if options.results:
+        replace(options.results, "upload", found)
+
+
+def cloister_rows(layout: AdapterLayout, update: Arrays) -> list[dict[str, Any]]:
+    rows = []
     for name, rule, codec in WAYS:
         live = live_layout(layout, frozen_factor(rule, 2))
         schema = Schema.of(live)
         part = {tensor.name: update[tensor.name] for tensor in live.tensors}
         content = Encoder(CODECS[codec], error_feedback=True).encode(flatten(part, schema), schema, 1).content
-        about = HEADER_BYTES + LENGTH.size * schema.blocks
-        print(f"{name:34}{len(content):10}{plain / len(content):12.1f}{about / len(live.tensors):27.1f}")
+        about = (HEADER_BYTES + LENGTH.size * schema.blocks) / len(live.tensors)
+        rows.append({"name": f"Cloister, {name}", "bytes": len(content), "about": round(about, 1)})
+    return rows
+
+
+def nvflare_rows(layout: AdapterLayout, update: Arrays) -> list[dict[str, Any]]:
+    """Without a filter, and with each in an environment that has what they import; a row says where one did not run."""
+    plain = nvflare_bytes(update)
+    about = round((plain - 4 * layout.size) / len(layout.tensors), 1)
+    rows: list[dict[str, Any]] = [{"name": "NVFlare 2.9, float32", "bytes": plain, "about": about}]
+    with tempfile.TemporaryDirectory(prefix="upload-bytes-") as name:
+        path = Path(name) / "update.npz"
+        np.savez(path, allow_pickle=False, **update)
+        found = told_by("nvflare-filters", "nvflare_filters.py", str(path))
+    for kind, each in found.items():
+        row = {"name": f"NVFlare 2.9, filter {kind}", "bytes": each["bytes"]}
+        rows.append(row | ({"error": each["error"]} if each["error"] else {}))
+    return rows
 
 
 def bert_base() -> AdapterLayout:
