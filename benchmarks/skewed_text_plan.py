@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `skewed_text.py` compares: by set of texts how much is trained, and by method what the job says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+POOLED, UNTRAINED = "pooled", "before training"
+_INT4 = {"compression": {"up": "int4", "down": "int4"}}
+_NESTEROV = {"server": {"nesterov": {"learning_rate": 0.7, "momentum": 0.6}}}
+
+
+def _factors(rule: str, codec: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"aggregation": {"factors": rule, **more}, **(codec or {})}
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    POOLED: {},
+    "averaging, float32": _factors("fedit"),
+    "averaging, int4": _factors("fedit", _INT4),
+    "ffa-lora, float32": _factors("ffa-lora"),
+    "ffa-lora, int4": _factors("ffa-lora", _INT4),
+    "ffa-lora, int4, nesterov": _factors("ffa-lora", _INT4, **_NESTEROV),
+    "averaging, int4, nesterov": _factors("fedit", _INT4, **_NESTEROV),
+    "fedsvd, float32": _factors("fedsvd"),
+    "fedsvd, int4 up": _factors("fedsvd", {"compression": {"up": "int4", "error_feedback": False}}),
+    UNTRAINED: {},
+    "rolora, int4": _factors("rolora", _INT4),
+    "refactored, int4": _factors("refactored", _INT4),
+    "averaging, float32, nesterov": _factors("fedit", **_NESTEROV),
+    "averaging, int8": _factors("fedit", {"compression": {"up": "int8", "down": "int8"}}),
+    "averaging, int4 without error feedback": _factors(
+        "fedit", {"compression": {"up": "int4", "down": "int4", "error_feedback": False}}
+    ),
+    "flora, float32": _factors("flora"),
+    "fedprox, float32": _factors("fedit", client={"fedprox": {"mu": 0.1}}),
+    "scaffold, float32": _factors("fedit", client={"scaffold": {}}),
+    "averaging, float32, adam": _factors("fedit", server={"adam": {"learning_rate": 0.003}}),
+}
+"""What each says otherwise than the plain job; in the order in which they are run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is trained, the same for all ways but for pooled training's rates.
+
+    Attributes:
+        rounds: how many.
+        steps: of each site in each round.
+        batch: records in a step.
+        tokens: longer texts are cut.
+        rate: of the adapter at the sites.
+        head_rate: of the head at the sites.
+        pooled_rate: of the adapter in pooled training.
+        pooled_head_rate: of the head in pooled training.
+        rank: of low-rank adaptation.
+        targets: layers that are adapted.
+        precision: of arithmetic while training.
+    """
+
+    rounds: int
+    steps: int
+    batch: int
+    tokens: int
+    rate: float
+    head_rate: float
+    pooled_rate: float
+    pooled_head_rate: float
+    rank: int
+    targets: Sequence[str]
+    precision: str = "float32"
+
+    def changed(self, changes: Mapping[str, Any]) -> Plan:
+        """This with ``changes``."""
+        return dataclasses.replace(self, **changes)
+
+    def key(self) -> dict[str, Any]:
+        """As it stands in a file of results."""
+        return {**dataclasses.asdict(self), "targets": list(self.targets)}
+
+    def job(self, labels: Sequence[str], seed: int, *, pooled: bool) -> dict[str, Any]:
+        """What the job says."""
+        rates = (self.pooled_rate, self.pooled_head_rate) if pooled else (self.rate, self.head_rate)
+        return {
+            "dataset": {"labels": list(labels), "validation_share": 0.1},
+            "method": {"lora": {"rank": self.rank, "alpha": 2 * self.rank, "targets": list(self.targets)}},
+            "training": {
+                "steps": self.steps,
+                "batch_size": self.batch,
+                "learning_rate": rates[0],
+                "head_learning_rate": rates[1],
+                "maximum_tokens": self.tokens,
+                "precision": self.precision,
+                "seed": seed,
+            },
+            "federation": {"rounds": self.rounds},
+        }
+
+
+def _last_layers(*targets: str) -> tuple[str, ...]:
+    return tuple(f"layer.{number}.{target}" for number in (4, 5) for target in targets)
+
+
+PLANS = {
+    "abstracts": Plan(
+        10, 20, 16, 64, 0.002, 0.002, 0.002, 0.002, 8, _last_layers("attention.self.query", "attention.self.value")
+    ),
+    "banking": Plan(
+        10, 40, 16, 32, 0.002, 0.005, 0.002, 0.005, 8, _last_layers("attention.self.query", "attention.self.value")
+    ),
+}
