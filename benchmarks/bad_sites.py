@@ -6,7 +6,8 @@ Run it: .venv/bin/python benchmarks/bad_sites.py [--seeds 5] [--rounds 20] [--st
 The Medical Abstracts corpus's test part, five conditions; a fifth is held out. The rest is dealt to ten sites, of each
 condition in shares drawn from a Dirichlet distribution. All-MiniLM-L6-v2 stays as it is and makes 384 numbers of an
 abstract; a network of one hidden layer on them (25,000 weights) is trained. Sites train in this process; their updates
-are combined by `cloister.aggregation`. A seed draws the split, who is bad, the first weights and the order of records.
+are combined by `cloister.aggregation`, by the rules that bear bad sites also behind mixing. A seed draws the split, who
+is bad, the first weights and the order of records.
 
 Bad sites take part in every round and know what a good one would send. They send
 
@@ -40,6 +41,7 @@ from cloister.aggregation.geometric_median import GeometricMedian
 from cloister.aggregation.krum import Krum
 from cloister.aggregation.mean import Mean
 from cloister.aggregation.median import Median
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.multi_krum import MultiKrum
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.trimmed_mean import TrimmedMean
@@ -55,6 +57,11 @@ RULES: dict[str, Callable[[float], Rule]] = {
     "krum": lambda _: Krum(BAD),
     "multi-krum": lambda _: MultiKrum(BAD),
     "geometric median": lambda _: GeometricMedian(),
+    "median, mixed": lambda _: Mixing(Median(), BAD),
+    "trimmed mean, mixed": lambda _: Mixing(TrimmedMean(BAD), BAD),
+    "krum, mixed": lambda _: Mixing(Krum(BAD), BAD),
+    "multi-krum, mixed": lambda _: Mixing(MultiKrum(BAD), BAD),
+    "geometric median, mixed": lambda _: Mixing(GeometricMedian(), BAD),
 }
 ATTACKS: dict[str, Callable[[Vector, np.random.Generator], Vector]] = {
     "garbage": lambda update, draw: draw.normal(size=update.size) * 100 * np.sqrt(np.mean(update**2)),

@@ -17,9 +17,12 @@ from cloister.aggregation.geometric_median import GeometricMedian
 from cloister.aggregation.krum import Krum
 from cloister.aggregation.mean import Mean
 from cloister.aggregation.median import Median
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.multi_krum import MultiKrum
 from cloister.aggregation.norm_bounding import NormBounding
+from cloister.aggregation.share_rule import ShareRule
 from cloister.aggregation.trimmed_mean import TrimmedMean
+from cloister.aggregation.value_rule import ValueRule
 from tests.aggregation.contributions import combined, contributions
 
 SITES, VALUES = 10, 2000
@@ -62,6 +65,11 @@ BORNE = {
     "geometric_median": (GeometricMedian(), 4),
     "krum": (Krum(3), 3),
     "multi_krum": (MultiKrum(3), 3),
+    "mixed median": (Mixing(Median(), 4), 4),
+    "mixed trimmed_mean": (Mixing(TrimmedMean(4), 4), 4),
+    "mixed geometric_median": (Mixing(GeometricMedian(), 4), 4),
+    "mixed krum": (Mixing(Krum(3), 3), 3),
+    "mixed multi_krum": (Mixing(MultiKrum(3), 3), 3),
 }
 
 
@@ -86,8 +94,10 @@ def test_with_more_than_half_bad_no_rule_could_know_who_is_good(name: str) -> No
 
 @every_attack
 @pytest.mark.parametrize("rule", [Median(), TrimmedMean(2), GeometricMedian(), Krum(2), MultiKrum(2)])
-def test_two_of_ten_are_borne_by_all_of_them(rule: Rule, attack: Attack) -> None:
+def test_two_of_ten_are_borne_by_all_of_them(rule: ShareRule | ValueRule, attack: Attack) -> None:
     assert distance(rule, 2, attack, seed=4) < 1.1
+    # The mean of eight is as far away as a good update over the root of eight.
+    assert distance(Mixing(rule, 2), 2, attack, seed=4) < 0.5
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "zeros"])

@@ -17,6 +17,7 @@ from cloister.aggregation.geometric_median import GeometricMedian
 from cloister.aggregation.krum import Krum
 from cloister.aggregation.mean import Mean
 from cloister.aggregation.median import Median
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.multi_krum import MultiKrum
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.trimmed_mean import TrimmedMean
@@ -35,6 +36,12 @@ ALL: dict[str, Rule] = {
     "bounded mean": NormBounding(Mean(), 1.0),
     "bounded median": NormBounding(Median(), 2.0),
     "bounded geometric median": NormBounding(GeometricMedian(), 2.0),
+    "mixed median": Mixing(Median(), 1),
+    "mixed trimmed mean": Mixing(TrimmedMean(1), 1),
+    "mixed krum": Mixing(Krum(1), 1),
+    "mixed multi-krum": Mixing(MultiKrum(1), 1),
+    "mixed geometric median": Mixing(GeometricMedian(), 1),
+    "bounded mixed median": NormBounding(Mixing(Median(), 1), 2.0),
 }
 every_rule = pytest.mark.parametrize("rule", ALL.values(), ids=ALL.keys())
 
@@ -70,7 +77,7 @@ def test_updates_that_are_one_and_the_same_give_it(rule: Rule, scale: float) -> 
     found = combined(rule, contributions(np.stack([update] * 7), [1, 2, 3, 1e6, 5, 1e12, 7]))
     if isinstance(rule, NormBounding):
         update = update * min(1.0, (1.0 if rule.name == "mean" else 2.0) / np.linalg.norm(update.astype(np.float64)))
-    if rule.name in ("median", "trimmed_mean", "krum") and not isinstance(rule, NormBounding):
+    if rule.name in ("median", "trimmed_mean", "krum") and not isinstance(rule, NormBounding | Mixing):
         np.testing.assert_array_equal(found, update)
     # A sum of seven products in float32: each addition rounds by half a unit in the last place, as does each share.
     np.testing.assert_allclose(found, update, rtol=7 * 2**-24)
@@ -165,6 +172,10 @@ def test_a_source_that_fails_fails_the_rule(rule: Rule) -> None:
         (GeometricMedian(), 2, 5),
         (NormBounding(Krum(2), 1.0), 2, 7),
         (NormBounding(Mean(), 1.0), 1, None),
+        (Mixing(Median(), 2), 0, 1),
+        (Mixing(Median(), 2), 2, 5),
+        (Mixing(Krum(2), 2), 3, 9),
+        (NormBounding(Mixing(TrimmedMean(3), 3), 1.0), 3, 7),
     ],
 )
 def test_how_many_updates_are_needed(rule: Rule, bad_sites: int, needed: int | None) -> None:
@@ -172,7 +183,8 @@ def test_how_many_updates_are_needed(rule: Rule, bad_sites: int, needed: int | N
 
 
 def test_the_number_that_a_rule_was_made_for_is_the_one_it_insists_on() -> None:
-    assert [rule.bad_sites for rule in (Mean(), TrimmedMean(3), Krum(2), NormBounding(Krum(2), 1.0))] == [0, 3, 2, 2]
+    rules = Mean(), TrimmedMean(3), Krum(2), NormBounding(Krum(2), 1.0), Mixing(Median(), 4)
+    assert [rule.bad_sites for rule in rules] == [0, 3, 2, 2, 4]
 
 
 def test_many_rounds_in_several_threads_are_the_same() -> None:

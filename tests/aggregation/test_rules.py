@@ -4,10 +4,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cloister.aggregation import optimiser_of, rule_of
 from cloister.aggregation.adaptive import Adagrad, Adam, Yogi
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.nesterov import Nesterov
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.server_optimiser import Added
@@ -15,6 +17,7 @@ from cloister.jobs.aggregation import Aggregation, Rule, ServerOptimiser
 from cloister.jobs.combinations import objections
 from cloister.jobs.compression import Compression
 from cloister.jobs.method import Full, Method
+from tests.aggregation.contributions import combined, contributions, drawn
 
 RULES = {
     "mean": {},
@@ -51,6 +54,25 @@ def test_the_rule_is_the_one_of_that_name_and_number(name: str) -> None:
     assert isinstance(bounded, NormBounding)
     assert (bounded.name, bounded.bad_sites) == (name, rule.bad_sites)
     assert bounded.needed(2) == rule.needed(2)
+
+
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"mean"}))
+def test_mixing_stands_between_the_bound_and_the_rule(name: str) -> None:
+    bad = RULES[name].get("bad_sites", 2)
+    section = {"rule": {name: RULES[name]}, "mixing": {"bad_sites": bad}}
+    rule = rule_of(asked(section))
+    assert isinstance(rule, Mixing)
+    assert (rule.name, rule.bad_sites) == (name, bad)
+    bounded = rule_of(asked({**section, "maximum_norm": 2.5}))
+    assert isinstance(bounded, NormBounding)
+    updates = contributions(drawn(1, sites=11, values=50) * 10)
+    expected = NormBounding(rule, 2.5)
+    np.testing.assert_array_equal(combined(bounded, updates), combined(expected, updates))
+
+
+def test_mixing_in_front_of_the_mean_is_refused() -> None:
+    with pytest.raises(ValueError, match="bear bad sites"):
+        rule_of(asked({"mixing": {"bad_sites": 1}}))
 
 
 @pytest.mark.parametrize("name", SERVERS)

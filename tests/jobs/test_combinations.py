@@ -16,7 +16,7 @@ from cloister.aggregation import rule_of
 from cloister.documents import load
 from cloister.errors import InvalidDocumentsError
 from cloister.jobs import Job
-from cloister.jobs.aggregation import Aggregation, ClientRule, FactorRule, Rule, ServerOptimiser
+from cloister.jobs.aggregation import Aggregation, ClientRule, FactorRule, Mixing, Rule, ServerOptimiser
 from cloister.jobs.combinations import objections
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.method import Method
@@ -67,6 +67,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "factors": FACTORS,
     "rule": tuple(RULES),
     "maximum_norm": ("1.0",),
+    "mixing": ("2",),
     "server": SERVERS,
     "client": tuple(CLIENTS),
     "personal": ("classifier", "lora_B"),
@@ -91,6 +92,8 @@ def refused() -> dict[frozenset[str], str]:
     refuse("method", ("ia3", "prompt", "prefix", "bitfit", "full"), "factors", FACTORS, "only low-rank adaptation has")
     refuse("variant", ("dora",), "factors", tuple(f for f in FACTORS if f != "fedit"), "is no sum")
     refuse("factors", ("refactored", "flora"), "rule", ROBUST, "nothing to choose among")
+    refuse("factors", ("refactored", "flora"), "mixing", ("2",), "nothing to choose among")
+    refuse("rule", ("mean",), "mixing", ("2",), "has to follow")
     refuse("factors", ("refactored",), "server", ADAPTIVE, "a step of its own for each value")
     refuse("factors", ("fedsvd",), "server", SERVERS, "basis turns after each round")
     refuse("factors", ("flora",), "server", SERVERS, "no former steps")
@@ -110,6 +113,7 @@ def refused() -> dict[frozenset[str], str]:
     refuse("variant", ("minimum_rank",), "factors", ("fedit", "ffa-lora", "fedsvd", "rolora"), "of several ranks")
     refuse("client", ("scaffold",), "rule", ROBUST, "come in through them")
     refuse("client", ("scaffold",), "maximum_norm", ("1.0",), "come in through them")
+    refuse("client", ("scaffold",), "mixing", ("2",), "come in through them")
     refuse("client", ("ditto",), "personal", ("classifier", "lora_B"), "every layer already")
     refuse("code", ("code/own",), "client", tuple(CLIENTS), "does not know how")
     refuse("code", ("code/own",), "factors", ("flora",), "does not know how")
@@ -134,6 +138,7 @@ def said(*texts: str, federation: Federation | None = None) -> list[str]:
     aggregation = Aggregation(
         rule=Rule.model_validate({given.get("rule", "mean"): RULES[given.get("rule", "mean")]}),
         maximum_norm=1.0 if "maximum_norm" in given else None,
+        mixing=Mixing(bad_sites=int(given["mixing"])) if "mixing" in given else None,
         server=ServerOptimiser.model_validate({given["server"]: {}}) if "server" in given else None,
         client=ClientRule.model_validate({given["client"]: CLIENTS[given["client"]]}) if "client" in given else None,
         factors=given.get("factors"),  # type: ignore[arg-type]
@@ -154,9 +159,14 @@ def said(*texts: str, federation: Federation | None = None) -> list[str]:
 
 
 def said_of(pair: Sequence[str]) -> list[str]:
-    """As `said`, without what is said of ranks that differ by site wherever nothing is said of factors."""
-    about_factors = any(text.startswith("factors") for text in pair)
-    return [reason for reason in said(*pair) if about_factors or "of several ranks" not in reason]
+    """As `said`, without what is said of keys that the pair does not name.
+
+    That is of ranks that differ by site wherever nothing is said of factors, and of the mean, which is the rule where
+    none is given, of mixed updates.
+    """
+    found, keys = said(*pair), {text.split(": ")[0] for text in pair}
+    found = [reason for reason in found if "factors" in keys or "of several ranks" not in reason]
+    return [reason for reason in found if "rule" in keys or "`aggregation.rule.mean`" not in reason]
 
 
 def test_every_pair_is_decided() -> None:
@@ -172,7 +182,7 @@ def test_a_reason_is_one_sentence_that_names_both(pair: list[str]) -> None:
     assert reason[0].islower() and not reason.endswith(".") and "\n" not in reason
     for text in pair:
         key, value = text.split(": ")
-        name = key if key in ("code", "personal", "maximum_norm") else value
+        name = key if key in ("code", "personal", "maximum_norm", "mixing") else value
         # That rounding is made up for is what some cannot be with, whichever codec it is that rounds.
         assert name in reason or (value in LOSSY and "`compression.error_feedback: true`" in reason)
     assert all("compression." in other for other in more)
@@ -189,6 +199,8 @@ def test_a_reason_is_one_sentence_that_names_both(pair: list[str]) -> None:
         (("factors: refactored", "variant: minimum_rank", "rule: krum"), "nothing to choose among"),
         (("factors: flora", "variant: minimum_rank", "server: adam"), "no former steps"),
         (("variant: minimum_rank", "rule: krum"), "of several ranks"),
+        (("rule: krum", "mixing: 1"), "they are the same sites"),
+        (("rule: trimmed_mean", "mixing: 3"), "they are the same sites"),
     ],
 )
 def test_what_three_things_come_to(texts: tuple[str, ...], why: str) -> None:
@@ -202,6 +214,8 @@ def test_what_three_things_come_to(texts: tuple[str, ...], why: str) -> None:
         ("factors: fedsvd", "up: int4", "error_feedback: false"),
         ("factors: fedsvd", "down: bfloat16", "error_feedback: false"),
         ("factors: fedsvd", "rule: median", "maximum_norm: 1.0"),
+        ("factors: fedit", "rule: geometric_median", "mixing: 4", "maximum_norm: 1.0", "client: fedprox"),
+        ("method: full", "rule: krum", "mixing: 2", "server: adam", "personal: classifier", "up: int4"),
         ("factors: flora", "up: int8", "error_feedback: false"),
         ("factors: flora", "variant: minimum_rank", "client: fedprox"),
         ("factors: refactored", "variant: minimum_rank", "server: nesterov", "up: int4", "down: int4"),
@@ -231,6 +245,34 @@ def test_bad_sites_are_borne_among_so_many(rule: str, needed: int) -> None:
         (reason,) = said(f"rule: {rule}", federation=Federation(minimum_sites=needed - 1))
         assert f"`federation.minimum_sites` of at least {needed} for `aggregation.rule.{rule}`" in reason
         assert reason.endswith(f"gives {needed - 1}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "mixing", "needed", "key"),
+    [
+        ("median", 1, 3, "rule.median"),
+        ("median", 3, 7, "mixing"),
+        ("geometric_median", 2, 5, "mixing"),
+        ("trimmed_mean", 2, 5, "rule.trimmed_mean"),
+        ("krum", 2, 7, "rule.krum"),
+    ],
+)
+def test_bad_sites_are_borne_by_mixing_among_so_many(rule: str, mixing: int, needed: int, key: str) -> None:
+    texts = f"rule: {rule}", f"mixing: {mixing}"
+    assert said(*texts, federation=Federation(minimum_sites=needed)) == []
+    asked = Aggregation(rule=Rule.model_validate({rule: RULES[rule]}), mixing=Mixing(bad_sites=mixing))
+    assert rule_of(asked).needed(mixing) == needed
+    (reason,) = said(*texts, federation=Federation(minimum_sites=needed - 1))
+    assert f"of at least {needed} for `aggregation.{key}`" in reason
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_of_how_many_updates_something_is_left(rule: str) -> None:
+    asked = Rule.model_validate({rule: RULES[rule]})
+    plain = {"krum": 1, "multi_krum": 5}.get(rule, 9)
+    assert Aggregation(rule=asked).left(9) == asked.left(9) == plain
+    assert Aggregation(rule=asked, mixing=Mixing(bad_sites=2)).left(9) == 7
+    assert Aggregation(rule=asked, mixing=Mixing(bad_sites=2)).left(1) == 0
 
 
 def test_one_rank_by_another_name_is_no_several() -> None:

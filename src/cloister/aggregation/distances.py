@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from cloister.aggregation.contribution import Contribution
 from cloister.aggregation.kernel import in_order
+from cloister.aggregation.stretches import PIECE_VALUES, stretches
 from cloister.vectors import Vector, blocks_of
 
-_PIECE_VALUES = 1 << 14
 _SMALL_PIECE_VALUES = 1 << 13  # few enough that BLAS starts no threads of its own beside ours
 
 Matrix = npt.NDArray[np.float64]
@@ -26,14 +26,14 @@ Matrix = npt.NDArray[np.float64]
 def inner_products(contributions: Sequence[Contribution]) -> Matrix:
     """The inner product of each update with each, float64, of shape (updates, updates), symmetric.
 
-    Memory holds one block of every update.
+    Memory holds one stretch of every update, see `stretches`.
     """
     products = np.zeros((len(contributions), len(contributions)))
     for number in range(blocks_of(contributions[0].update.size)):
-        updates = [each.update.block(number) for each in contributions]
-        for start in range(0, updates[0].size, _PIECE_VALUES):
-            piece = np.stack([update[start : start + _PIECE_VALUES] for update in updates]).astype(np.float64)
-            products += piece @ piece.T
+        for rows in stretches(contributions, number):
+            for start in range(0, rows[0].size, PIECE_VALUES):
+                piece = np.stack([row[start : start + PIECE_VALUES] for row in rows]).astype(np.float64)
+                products += piece @ piece.T
     return products
 
 

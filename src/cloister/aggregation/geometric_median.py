@@ -7,23 +7,18 @@ far each update is from it, follows from the updates' inner products, so that th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.distances import Matrix, inner_products, squared_distances
-from cloister.aggregation.kernel import weighted_sum
-from cloister.aggregation.rule import Rule
-from cloister.vectors import Vector
+from cloister.aggregation.distances import Matrix, squared_distances
+from cloister.aggregation.share_rule import ShareRule, Shares
 
 _MOST_STEPS = 10_000
 _SETTLED = 1e-10
 _SMALLEST_SHARE = 1e-8  # of the typical distance; distances below are not known, see `distances`
 
 
-class GeometricMedian(Rule):
+class GeometricMedian(ShareRule):
     """Every site alike: a bad one cannot buy itself weight by claiming records."""
 
     name = "geometric_median"
@@ -32,12 +27,12 @@ class GeometricMedian(Rule):
         """More than twice as many as are bad (Lopuhaä and Rousseeuw, Annals of Statistics 1991, theorem 2.2)."""
         return 2 * bad_sites + 1
 
-    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
-        """The geometric median; two passes over the updates."""
-        return weighted_sum(contributions, list(median_shares(inner_products(contributions))))
+    def shares(self, products: Matrix) -> Shares:
+        """Those of the geometric median."""
+        return median_shares(products)
 
 
-def median_shares(products: Matrix) -> npt.NDArray[np.float64]:
+def median_shares(products: Matrix) -> Shares:
     """Shares of the updates, together 1, whose mean is the geometric median.
 
     Args:
@@ -58,13 +53,13 @@ def median_shares(products: Matrix) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _inverse_shares(distances: npt.NDArray[np.float64], smallest: float) -> npt.NDArray[np.float64]:
+def _inverse_shares(distances: npt.NDArray[np.float64], smallest: float) -> Shares:
     """Shares in inverse proportion to ``distances``, none of which counts as below ``smallest``."""
     inverse = smallest / np.maximum(distances, smallest)
     return np.asarray(inverse / inverse.sum(), np.float64)
 
 
-def _distances(products: Matrix, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _distances(products: Matrix, shares: Shares) -> npt.NDArray[np.float64]:
     """How far each update u_j lies from the mean with these ``shares``, z: |z - u_j|² = |z|² - 2 z·u_j + |u_j|².
 
     The inner products themselves, for in their distances those of an update that is very far away drown the others'.

@@ -40,15 +40,17 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
 
     Args:
         contributions: whose updates; all of one size, their values finite.
-        weights: one for each, at least 0; together 1, so that no sum can grow beyond its terms.
+        weights: one for each, at least 0; together 1, so that no sum can grow beyond its terms. What has none is not
+            read.
     """
     size = contributions[0].update.size
+    terms = [(each.update, weight) for each, weight in zip(contributions, weights, strict=True) if weight > 0]
 
     def sums(add: _Add) -> Callable[[int], Vector]:
         def block(number: int) -> Vector:
             total = np.zeros(values_in(number, size), np.float32)
-            for contribution, weight in zip(contributions, weights, strict=True):
-                add(total, contribution.update.block(number), weight)
+            for update, weight in terms:
+                add(total, update.block(number), weight)
             return np.clip(total, -_LARGEST, _LARGEST, out=total)
 
         return block

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.distances import Matrix, inner_products, squared_distances
-from cloister.aggregation.rule import Rule
-from cloister.vectors import Vector, blocks_of
+from cloister.aggregation.distances import Matrix, squared_distances
+from cloister.aggregation.share_rule import ShareRule, Shares
 
 
-class Krum(Rule):
+class Krum(ShareRule):
     """Every site alike; what the other sites learnt in the round is lost.
 
     Args:
@@ -30,11 +26,10 @@ class Krum(Rule):
         """More than 2 f + 2 (proposition 4.2)."""
         return 2 * bad_sites + 3
 
-    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
-        """The chosen update as it is; one pass over the updates, and one over the chosen."""
-        squares = squared_distances(inner_products(contributions))
-        chosen = contributions[int(np.argmin(scores(squares, self.bad_sites)))].update
-        return map(chosen.block, range(blocks_of(chosen.size)))
+    def shares(self, products: Matrix) -> Shares:
+        """All of the one with the best score."""
+        best = np.argmin(scores(squared_distances(products), self.bad_sites))
+        return np.asarray(np.eye(len(products))[best], np.float64)
 
 
 def scores(squares: Matrix, bad_sites: int) -> npt.NDArray[np.float64]:

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.rule import Rule
-from cloister.aggregation.sorted_values import Rows, by_rank
-from cloister.vectors import Vector
+from cloister.aggregation.sorted_values import Rows
+from cloister.aggregation.value_rule import ValueRule
 
 
-class Median(Rule):
+class Median(ValueRule):
     """Every site alike: a bad one cannot buy itself weight by claiming records."""
 
     name = "median"
@@ -23,11 +19,7 @@ class Median(Rule):
         """More than twice as many as are bad: then each median lies between values of good sites."""
         return 2 * bad_sites + 1
 
-    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
-        """The median, of an even number the middle between the middle two; one pass over the updates."""
-        return by_rank(contributions, _middle)
-
-
-def _middle(rows: Rows) -> npt.NDArray[np.float64]:
-    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
-    return (low.astype(np.float64) + high) / 2
+    def pick(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """The median, of an even number the middle between the middle two."""
+        low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
+        return (low.astype(np.float64) + high) / 2

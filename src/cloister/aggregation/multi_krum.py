@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
-from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.distances import inner_products, squared_distances
-from cloister.aggregation.kernel import weighted_sum
+from cloister.aggregation.distances import Matrix, squared_distances
 from cloister.aggregation.krum import Krum, scores
-from cloister.vectors import Vector
+from cloister.aggregation.share_rule import Shares
 
 
 class MultiKrum(Krum):
@@ -23,9 +19,10 @@ class MultiKrum(Krum):
 
     name = "multi_krum"
 
-    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
-        """The mean of the chosen; one pass over the updates, and one over the chosen."""
-        squares = squared_distances(inner_products(contributions))
-        best = np.argsort(scores(squares, self.bad_sites), kind="stable")[: len(contributions) - self.bad_sites - 2]
-        chosen = [contributions[number] for number in sorted(best)]
-        return weighted_sum(chosen, [1 / len(chosen)] * len(chosen))
+    def shares(self, products: Matrix) -> Shares:
+        """Equal ones of the chosen."""
+        chosen = len(products) - self.bad_sites - 2
+        best = np.argsort(scores(squared_distances(products), self.bad_sites), kind="stable")[:chosen]
+        shares = np.zeros(len(products))
+        shares[best] = 1 / chosen
+        return shares

@@ -10,20 +10,31 @@ from cloister.aggregation.geometric_median import GeometricMedian
 from cloister.aggregation.krum import Krum
 from cloister.aggregation.mean import Mean
 from cloister.aggregation.median import Median
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.multi_krum import MultiKrum
 from cloister.aggregation.nesterov import Nesterov
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.optimiser_state import FileState
 from cloister.aggregation.rule import Rule
 from cloister.aggregation.server_optimiser import Added, ServerOptimiser
+from cloister.aggregation.share_rule import ShareRule
 from cloister.aggregation.trimmed_mean import TrimmedMean
+from cloister.aggregation.value_rule import ValueRule
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.aggregation import Rule as AskedRule
 
 
 def rule_of(aggregation: Aggregation) -> Rule:
-    """The rule that a job asks for, behind its bound on norms where it sets one."""
+    """The rule that a job asks for, behind mixing where it says so, and that behind its bound on norms.
+
+    Raises:
+        ValueError: where mixing stands before a rule that bears no bad site.
+    """
     rule = _rule(aggregation.rule)
+    if aggregation.mixing is not None:
+        if not isinstance(rule, ShareRule | ValueRule):
+            raise ValueError("updates are mixed in front of rules that bear bad sites alone")
+        rule = Mixing(rule, aggregation.mixing.bad_sites)
     return rule if aggregation.maximum_norm is None else NormBounding(rule, aggregation.maximum_norm)
 
 

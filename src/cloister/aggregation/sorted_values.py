@@ -15,35 +15,40 @@ import numpy.typing as npt
 
 from cloister.aggregation.contribution import Contribution
 from cloister.aggregation.kernel import in_order
-from cloister.vectors import Vector, blocks_of
-
-_PIECE_VALUES = 1 << 14
-_MOST_BLOCKS = 64  # in memory, of 4 MiB each, as long as the updates are fewer
+from cloister.aggregation.stretches import PIECE_VALUES, stretches
+from cloister.vectors import Vector, blocks_of, values_in
 
 Rows = list[Vector]
 
 
-def by_rank(contributions: Sequence[Contribution], pick: Callable[[Rows], npt.NDArray[np.float64]]) -> Iterator[Vector]:
+def by_rank(
+    contributions: Sequence[Contribution],
+    pick: Callable[[Rows], npt.NDArray[np.float64]],
+    change: Callable[[Rows], Rows] | None = None,
+) -> Iterator[Vector]:
     """Block by block what ``pick`` makes of the sorted values.
 
-    Memory holds a block of every update, for each thread; with many updates there is one thread.
+    Memory holds a stretch of every update, for each thread, see `stretches`.
 
     Args:
         contributions: whose updates.
         pick: given as many rows as there are updates, float32, of one length, each value of a row at most that of the
             next; gives one row, which is rounded to float32.
+        change: given a piece of each update, makes as many rows to be sorted in their place, in memory of their own.
     """
     size, network = contributions[0].update.size, list(exchanges(len(contributions)))
 
     def block(number: int) -> Vector:
-        updates = [each.update.block(number) for each in contributions]
-        picked = np.empty(updates[0].size, np.float32)
-        for start in range(0, picked.size, _PIECE_VALUES):
-            stop = start + _PIECE_VALUES
-            picked[start:stop] = pick(_sort([update[start:stop].copy() for update in updates], network))
+        picked, done = np.empty(values_in(number, size), np.float32), 0
+        for updates in stretches(contributions, number):
+            for start in range(0, updates[0].size, PIECE_VALUES):
+                rows = [update[start : start + PIECE_VALUES] for update in updates]
+                rows = _sort([row.copy() for row in rows] if change is None else change(rows), network)
+                picked[done : done + rows[0].size] = pick(rows)
+                done += rows[0].size
         return picked
 
-    return in_order(block, blocks_of(size), most_threads=max(1, _MOST_BLOCKS // len(contributions)))
+    return in_order(block, blocks_of(size))
 
 
 def exchanges(rows: int) -> Iterator[tuple[int, int]]:

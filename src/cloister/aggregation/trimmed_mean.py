@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
-from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.rule import Rule
-from cloister.aggregation.sorted_values import Rows, by_rank
-from cloister.vectors import Vector
+from cloister.aggregation.sorted_values import Rows
+from cloister.aggregation.value_rule import ValueRule
 
 
-class TrimmedMean(Rule):
+class TrimmedMean(ValueRule):
     """Every site alike.
 
     Args:
@@ -30,11 +26,8 @@ class TrimmedMean(Rule):
         """More than twice as many as are bad: what is left of each value lies between values of good sites."""
         return 2 * bad_sites + 1
 
-    def blocks(self, contributions: Sequence[Contribution]) -> Iterator[Vector]:
-        """The trimmed mean, summed in float64; one pass over the updates."""
-        return by_rank(contributions, self._mean)
-
-    def _mean(self, rows: Rows) -> npt.NDArray[np.float64]:
+    def pick(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """The mean of those in the middle, summed in float64."""
         kept = rows[self.bad_sites : len(rows) - self.bad_sites]
         total = kept[0].astype(np.float64)
         for row in kept[1:]:

@@ -88,6 +88,16 @@ class Rule(OneOf):
         return updates if self.multi_krum is None else max(0, updates - self.multi_krum.bad_sites - 2)
 
 
+class Mixing(Model):
+    """Each update becomes the mean of those nearest to it before they are combined (https://arxiv.org/abs/2302.01772).
+
+    Attributes:
+        bad_sites: f, so many bad sites are borne; means are of n - f of n updates.
+    """
+
+    bad_sites: int = Field(ge=1, le=99)
+
+
 class Nesterov(Model):
     """Momentum at the server (DiLoCo, https://arxiv.org/abs/2311.08105, algorithm 1).
 
@@ -191,7 +201,8 @@ class Aggregation(Model):
 
     Attributes:
         rule: how updates are combined.
-        maximum_norm: updates are scaled down to this Euclidean (L2) norm before that; not where not given.
+        maximum_norm: updates are scaled down to this Euclidean (L2) norm before all else; not where not given.
+        mixing: updates become means of those nearest to them before they are combined; not where not given.
         server: what the server makes of the combined update; it is added as it is where not given.
         factors: how low-rank factors are handled; `fedit` where the job trains such and does not say.
         client: what is different about training at a site.
@@ -200,7 +211,16 @@ class Aggregation(Model):
 
     rule: Rule = Field(default_factory=lambda: Rule(mean=Mean()))
     maximum_norm: float | None = Field(default=None, gt=0)
+    mixing: Mixing | None = None
     server: ServerOptimiser | None = None
     factors: FactorRule | None = None
     client: ClientRule | None = None
     personal: tuple[ModulePath, ...] = Field(default=(), max_length=32)
+
+    def left(self, updates: int) -> int:
+        """Of how many of so many updates something is in what comes out, at least.
+
+        With mixing each value that comes out is a mean of `updates` - f of them, or of such means: none has more than
+        its share of so many.
+        """
+        return self.rule.left(updates) if self.mixing is None else max(0, updates - self.mixing.bad_sites)

@@ -61,7 +61,7 @@ _CLASHES = (
     # A product of factors is no value among values: which of several products is the median is not defined.
     _Clash(
         _factors("refactored", "flora"),
-        _ROBUST,
+        (*_ROBUST, "aggregation.mixing"),
         "the sites' products are summed with their weights, and there is nothing to choose among",
     ),
     _Clash(
@@ -118,7 +118,7 @@ _CLASHES = (
     ),
     _Clash(
         _SCAFFOLD,
-        (*_ROBUST, "aggregation.maximum_norm"),
+        (*_ROBUST, "aggregation.mixing", "aggregation.maximum_norm"),
         "control variates are the mean of the sites' own, and a bad site would come in through them",
     ),
     _Clash(
@@ -182,6 +182,7 @@ def _chosen(aggregation: Aggregation, compression: Compression, *, own_code: boo
     said: Mapping[str, bool] = {
         f"aggregation.rule.{aggregation.rule.name}": True,
         "aggregation.maximum_norm": aggregation.maximum_norm is not None,
+        "aggregation.mixing": aggregation.mixing is not None,
         f"aggregation.factors: {aggregation.factors}": aggregation.factors is not None,
         "aggregation.personal": bool(aggregation.personal),
         f"compression.up: {compression.up}": True,
@@ -227,7 +228,7 @@ def _about_method(method: Method, aggregation: Aggregation) -> Iterator[str]:
 
 
 def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Iterator[str]:
-    rule, bad = aggregation.rule.name, aggregation.rule.bad_sites
+    rule, bad, mixing = aggregation.rule.name, aggregation.rule.bad_sites, aggregation.mixing
     needed = {
         "median": 3,
         "geometric_median": 3,
@@ -235,9 +236,22 @@ def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Ite
         "krum": 2 * bad + 3,
         "multi_krum": 2 * bad + 3,
     }.get(rule, 1)
+    key, borne = f"aggregation.rule.{rule}", f"`bad_sites: {bad}`" if bad else "one bad site"
+    if mixing is not None:
+        if rule == "mean":
+            yield (
+                "may not have both `aggregation.mixing` and `aggregation.rule.mean`: what a bad site sends is in its "
+                "own mean and may be in others, and a rule that bears bad sites has to follow"
+            )
+        if bad and bad != mixing.bad_sites:
+            yield (
+                f"may not have `bad_sites: {mixing.bad_sites}` in `aggregation.mixing` and `bad_sites: {bad}` in "
+                f"`aggregation.rule.{rule}`: they are the same sites"
+            )
+        if 2 * mixing.bad_sites + 1 > needed:
+            needed, key, borne = 2 * mixing.bad_sites + 1, "aggregation.mixing", f"`bad_sites: {mixing.bad_sites}`"
     if federation.minimum_sites < needed:
-        borne = f"`bad_sites: {bad}`" if bad else "one bad site"
         yield (
-            f"needs `federation.minimum_sites` of at least {needed} for `aggregation.rule.{rule}`, "
+            f"needs `federation.minimum_sites` of at least {needed} for `{key}`, "
             f"which bears {borne} among no fewer, and gives {federation.minimum_sites}"
         )

@@ -34,6 +34,19 @@ def test_a_result_that_a_rule_makes_of_one_update_rests_on_one_site(world: World
     assert world.line(refusal.job_at) == "krum:"
 
 
+def test_a_result_of_mixed_updates_rests_on_those_that_are_mixed(world: World) -> None:
+    world.silence_baseline()
+    world.job["federation"]["minimum_sites"] = 3
+    world.job["aggregation"] = {"rule": {"median": {}}, "mixing": {"bad_sites": 1}}
+    assert world.effects("release")[0] == "allow"
+    world.site["release"]["minimum_sites"] = 3
+    refusal = world.refusal("release")
+    assert refusal.message == (
+        "the job's `mixing` may leave the updates of no more than 2 of 3 sites, and 3 are needed"
+    )
+    assert world.line(refusal.job_at) == "mixing:"
+
+
 @pytest.mark.parametrize("which", ["site", "baseline"])
 def test_denies_where_people_must_approve_because_nothing_can_be_held_back(world: World, which: str) -> None:
     tree = world.site if which == "site" else world.baseline

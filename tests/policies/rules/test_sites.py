@@ -66,3 +66,28 @@ def test_one_update_is_granted_where_one_site_is_enough(world: World) -> None:
     asks_for(world, {"krum": {"bad_sites": 1}}, 5)
     world.site["aggregation"]["minimum_sites"] = 1
     assert world.effects("sites")[0] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad", "sites", "least", "effect"),
+    [
+        ({"krum": {"bad_sites": 1}}, 1, 5, 4, "allow"),
+        ({"krum": {"bad_sites": 1}}, 1, 5, 5, "deny"),
+        ({"median": {}}, 2, 5, 3, "allow"),
+        ({"median": {}}, 2, 5, 4, "deny"),
+    ],
+)
+def test_mixed_updates_are_averages_over_those_that_are_mixed(
+    world: World, rule: dict[str, object], bad: int, sites: int, least: int, effect: str
+) -> None:
+    world.silence_baseline()
+    asks_for(world, rule, sites)
+    world.job["aggregation"]["mixing"] = {"bad_sites": bad}
+    world.site["aggregation"]["minimum_sites"] = least
+    assert world.effects("sites")[0] == effect
+    if effect == "deny":
+        most = f"no more than {sites - bad} of {sites} sites"
+        assert world.refusal("sites").message == (
+            f"the job's `mixing` may leave the updates of {most}, and {least} are needed"
+        )
+        assert world.line(world.refusal("sites").job_at) == "mixing:"

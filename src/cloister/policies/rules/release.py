@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cloister.policies.check import Check, Outcomes, Rule
 from cloister.policies.decision import listed
-from cloister.policies.rules.sites import too_few_left
+from cloister.policies.rules.sites import chooses, too_few_left
 
 
 def judge(check: Check) -> Outcomes:
@@ -23,8 +23,7 @@ def judge(check: Check) -> Outcomes:
         path = ("release", "minimum_sites")
         refusals += check.deny(message, policy=path, job=("federation", "minimum_sites"))
     elif terms.minimum_sites is not None and (few := too_few_left(check, terms.minimum_sites)):
-        at = ("aggregation", "rule", check.job.aggregation.rule.name)
-        refusals += check.deny(few, policy=("release", "minimum_sites"), job=at)
+        refusals += check.deny(few, policy=("release", "minimum_sites"), job=chooses(check))
     if terms.approved_by is not None:
         message = (
             f"the result must be approved by {listed(terms.approved_by) or 'nobody'}, and this version of Cloister "

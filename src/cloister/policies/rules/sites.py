@@ -25,19 +25,25 @@ def judge(check: Check) -> Outcomes:
     if asked < least:
         return check.deny(f"the job may average over {asked} sites, and {least} are needed", policy=_STATED, job=_ASKED)
     if few := too_few_left(check, least):
-        return check.deny(few, policy=_STATED, job=("aggregation", "rule", check.job.aggregation.rule.name))
-    left = check.job.aggregation.rule.left(asked)
+        return check.deny(few, policy=_STATED, job=chooses(check))
+    left = check.job.aggregation.left(asked)
     return check.allow(f"the job averages over {left} sites or more", policy=_STATED, job=_ASKED)
 
 
 def too_few_left(check: Check, least: int) -> str:
     """Why the job's rule leaves fewer updates than ``least``, where it is given as few as the job may have."""
-    rule, asked = check.job.aggregation.rule, check.job.federation.minimum_sites
-    left = rule.left(asked)
+    aggregation, asked = check.job.aggregation, check.job.federation.minimum_sites
+    left = aggregation.left(asked)
     if left >= least:
         return ""
-    most = f"no more than {left} of {asked} sites"
-    return f"the job's rule `{rule.name}` may leave the updates of {most}, and {least} are needed"
+    what = f"rule `{aggregation.rule.name}`" if aggregation.mixing is None else "`mixing`"
+    return f"the job's {what} may leave the updates of no more than {left} of {asked} sites, and {least} are needed"
+
+
+def chooses(check: Check) -> KeyPath:
+    """The key of the job by which some updates may have no part in the result."""
+    aggregation = check.job.aggregation
+    return ("aggregation", "mixing") if aggregation.mixing else ("aggregation", "rule", aggregation.rule.name)
 
 
 RULE = Rule("sites", judge, sections=("aggregation",))
