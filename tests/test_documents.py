@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from cloister.documents import MAXIMUM_BYTES, MAXIMUM_DEPTH, MAXIMUM_PROBLEMS, Document, Model, load, parse
+from cloister.documents import MAXIMUM_BYTES, MAXIMUM_DEPTH, MAXIMUM_PROBLEMS, Document, Model, load, parse, refuse
 from cloister.errors import ExitStatus, InvalidDocumentsError
 from cloister.jobs import Job
 from cloister.names import Word
@@ -320,3 +320,21 @@ def test_a_named_pipe_in_a_documents_place_holds_nobody_up(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "room.yaml")
     with pytest.raises(InvalidDocumentsError, match="cannot be read: not a regular file"):
         load(tmp_path / "room.yaml", Room)
+
+
+class Table(Model):
+    legs: int
+    top: str
+
+    @model_validator(mode="after")
+    def _stands(self) -> Table:
+        refuse(f"has no place for `{key}`" for key in ("legs", "top") if getattr(self, key) in (0, ""))
+        return self
+
+
+def test_several_mistakes_of_one_validator_are_told_one_by_one_each_with_its_line() -> None:
+    assert parse(b"legs: 3\ntop: oak", Table, name="table.yaml").value.legs == 3
+    with pytest.raises(InvalidDocumentsError) as caught:
+        parse(b"top: ''\nlegs: 0", Table, name="table.yaml")
+    told = [(problem.line, problem.message) for problem in caught.value.problems]
+    assert told == [(1, "has no place for `top`"), (2, "has no place for `legs`")]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,46 @@ def test_what_a_document_says_cannot_steer_a_terminal(root: Path) -> None:
     assert done.status == 4
     assert "\x1b" not in done.err
     assert "\x07" not in done.err
+
+
+def test_every_impossible_combination_of_a_job_at_the_line_of_its_key(root: Path) -> None:
+    path = root / "jobs" / "tiny-triage.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    minimum, first = lines.index("  minimum_sites: 2"), len(lines) + 1
+    more = [
+        "aggregation:",
+        "  client: {scaffold: {}}",
+        "  rule: {trimmed_mean: {bad_sites: 1}}",
+        "  maximum_norm: 1.0",
+        "  factors: flora",
+        "compression:",
+        "  down: int8",
+    ]
+    lines.insert(minimum + 1, "  enough_sites: 1")
+    path.write_text("\n".join([*lines, *more]) + "\n", encoding="utf-8")
+    alone = cloister("check", "-C", root, "--json")
+    assert [problem["message"] for problem in alone.error["problems"]] == [
+        "`federation` says `enough_sites: 1` yet needs `minimum_sites: 2`"  # a part that is wrong is told first
+    ]
+    lines.pop(minimum + 1)
+    path.write_text("\n".join([*lines, *more]) + "\n", encoding="utf-8")
+    done = cloister("check", "-C", root, "--json")
+    assert done.status == 4
+    flora, scaffold, needed = first + 4, first + 1, minimum + 1
+    found = [(problem["line"], re.split("[:,]", problem["message"])[0]) for problem in done.error["problems"]]
+    both = "may not have both `aggregation"
+    assert sorted(found) == sorted(
+        [
+            (flora, f"{both}.factors"),  # with the rule
+            (flora, f"{both}.factors"),  # with the norm
+            (flora, f"{both}.factors"),  # with SCAFFOLD
+            (flora, f"{both}.factors"),  # with what comes down rounded
+            (flora, f"{both}.factors"),  # with what is made up for
+            (scaffold, f"{both}.client.scaffold` and `aggregation.rule.trimmed_mean`"),
+            (scaffold, f"{both}.client.scaffold` and `aggregation.maximum_norm`"),
+            (needed, "needs `federation.minimum_sites` of at least 3 for `aggregation.rule.trimmed_mean`"),
+        ]
+    )
+    assert len({problem["message"] for problem in done.error["problems"]}) == 8
+    words = cloister("check", "-C", root)
+    assert words.err.count(f"jobs/tiny-triage.yaml:{flora}") == 5

@@ -307,4 +307,4 @@ def test_the_line_is_that_of_a_key_that_is_named(tmp_path: Path, more: list[str]
     path.write_text("\n".join([*text, *more]) + "\n", encoding="utf-8")
     with pytest.raises(InvalidDocumentsError) as caught:
         load(path, Job)
-    assert [problem.line for problem in caught.value.problems] == [expected]
+    assert {problem.line for problem in caught.value.problems} == {expected}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from cloister.documents.document import MAXIMUM_BYTES, Document, Model, T, checked, load, parse
 from cloister.documents.mistakes import NEWER_LANGUAGE
 from cloister.documents.one_of import OneOf
+from cloister.documents.several import refuse
 from cloister.documents.source import KeyPath, Source
 from cloister.documents.yaml_tree import MAXIMUM_DEPTH, MAXIMUM_PROBLEMS
 
@@ -23,4 +24,5 @@ __all__ = [
     "checked",
     "load",
     "parse",
+    "refuse",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cloister.documents.patterns import words_of
+from cloister.documents.several import SeveralMistakesError
 from cloister.documents.source import KeyPath, Source, dotted, printable, quoted
 from cloister.documents.yaml_tree import MAXIMUM_PROBLEMS
 from cloister.errors import Problem
@@ -47,8 +48,15 @@ def problems_of(error: ValidationError, model: type[BaseModel], source: Source) 
     found = [dict(item) for item in error.errors(include_url=False)]
     # A default that follows from another value cannot be had where that one is a mistake, which is told by itself.
     found = [item for item in found if item["type"] != "default_factory_not_called"]
+    found = [each for item in found for each in _apart(item)]
     newer = [item for item in found if item["type"] == NEWER_LANGUAGE]
     return [_problem_of(item, model, source) for item in (newer or found)[:MAXIMUM_PROBLEMS]]
+
+
+def _apart(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """A validator tells of one mistake or of several."""
+    error = item.get("ctx", {}).get("error")
+    return [item | {"msg": said} for said in error.said] if isinstance(error, SeveralMistakesError) else [item]
 
 
 def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) -> Problem:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -145,8 +146,8 @@ class Method(OneOf):
         chosen = self.prompt or self.prefix
         return 0 if chosen is None else chosen.tokens
 
-    def objection(self, *, base_model: bool, images: bool, packing: bool) -> str:
-        """Why a job cannot train in this way, as a predicate in one sentence; empty where it can.
+    def objections(self, *, base_model: bool, images: bool, packing: bool) -> Iterator[str]:
+        """Why a job cannot train in this way, each reason a predicate in one sentence; none where it can.
 
         Args:
             base_model: whether it trains one.
@@ -154,9 +155,9 @@ class Method(OneOf):
             packing: whether several texts stand in one row.
         """
         if not base_model and self.full is None:
-            return f"adapts a base model with `{self.name}`, and names none; say `full: {{}}`"
+            yield f"adapts a base model with `{self.name}`, and names none; say `full: {{}}`"
         if images and self.name in ("ia3", "prompt", "prefix"):
-            return f"may not train with `{self.name}` on images; it can with `lora`, `bitfit` and `full`"
+            yield f"may not train with `{self.name}` on images; it can with `lora`, `bitfit` and `full`"
         lora = self.lora
         if images and lora is not None:
             keys = {
@@ -165,10 +166,9 @@ class Method(OneOf):
                 "base_model_precision": lora.base_model_precision != "float32",
             }
             for key in (key for key, given in keys.items() if given):
-                return f"may not give `{key}` in `method.lora` on images; base models of text alone are trained so"
+                yield f"may not give `{key}` in `method.lora` on images; base models of text alone are trained so"
         if packing and self.virtual_tokens:
-            return (
+            yield (
                 f"may not have both `packing` in `training` and `method.{self.name}`: "
                 "texts that share a row would share the tokens before them"
             )
-        return ""

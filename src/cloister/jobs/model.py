@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from cloister.documents import Model
+from cloister.documents import Model, refuse
 from cloister.errors import JobError
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.architecture import Architecture
@@ -91,19 +92,22 @@ class FederationPlan(Model):
 
     @model_validator(mode="after")
     def _enough_sites(self) -> Self:
+        refuse(self._objections())
+        return self
+
+    def _objections(self) -> Iterator[str]:
         if len(set(self.sites)) < len(self.sites):
-            raise ValueError("names a site twice in `sites`")
+            yield "names a site twice in `sites`"
         if self.sites and len(self.sites) < self.minimum_sites:
-            raise ValueError(f"asks {len(self.sites)} sites yet needs `minimum_sites: {self.minimum_sites}`")
+            yield f"asks {len(self.sites)} sites yet needs `minimum_sites: {self.minimum_sites}`"
         for key in ("sites_per_round", "enough_sites"):
             value = getattr(self, key)
             if value is not None and value < self.minimum_sites:
-                raise ValueError(f"says `{key}: {value}` yet needs `minimum_sites: {self.minimum_sites}`")
+                yield f"says `{key}: {value}` yet needs `minimum_sites: {self.minimum_sites}`"
         if self.enough_sites is not None and self.enough_sites > (self.sites_per_round or self.enough_sites):
-            raise ValueError("says `enough_sites` above its `sites_per_round`")
+            yield "says `enough_sites` above its `sites_per_round`"
         if self.sites and max(self.sites_per_round or 1, self.enough_sites or 1) > len(self.sites):
-            raise ValueError(f"names {len(self.sites)} sites, fewer than `sites_per_round` or `enough_sites` says")
-        return self
+            yield f"names {len(self.sites)} sites, fewer than `sites_per_round` or `enough_sites` says"
 
 
 def _best_of(data: dict[str, Any]) -> Literal["maximum", "minimum"]:
@@ -236,73 +240,69 @@ class Job(Model):
         return (part, "head") if self.form.head and self.base_model is not None else (part,)
 
     @model_validator(mode="after")
-    def _columns_fit_the_task(self) -> Self:
+    def _goes_together(self) -> Self:
+        refuse([*self._about_columns(), *(self._about_training() if self.trains else self._about_describing())])
+        return self
+
+    def _about_columns(self) -> Iterator[str]:
         form, given = self.form, self.dataset.roles
         if given not in form.roles:
             wanted = " or ".join(_listed(sorted(roles)) for roles in form.roles)
             said = _listed(sorted(given)) if given else "none of them"
-            raise ValueError(f"of task {self.task} needs {wanted} in `dataset`, and gives {said}")
+            yield f"of task {self.task} needs {wanted} in `dataset`, and gives {said}"
         if form.labels and len(self.dataset.labels) < (1 if "entities" in given else 2):
-            raise ValueError(f"of task {self.task} needs `labels` in `dataset`")
+            yield f"of task {self.task} needs `labels` in `dataset`"
         if not form.labels and self.dataset.labels:
-            raise ValueError(f"of task {self.task} may not give `labels` in `dataset`")
-        return self
+            yield f"of task {self.task} may not give `labels` in `dataset`"
 
-    @model_validator(mode="after")
-    def _trains_one_network(self) -> Self:
-        if self.trains and self.dataset.histograms:
-            raise ValueError(f"of task {self.task} may not give `histograms` in `dataset`")
-        if not self.trains:
-            self._check_trains_nothing()
-            return self
-        for key in ("method", "training"):
-            if getattr(self, key) is None:
-                raise ValueError(f"of task {self.task} needs `{key}`")
-        if "rounds" not in self.federation.model_fields_set:
-            raise ValueError(f"of task {self.task} needs `rounds` in `federation`")
-        self._check_network()
-        self._check_training()
-        own_code = self.code is not None
-        for why in objections(self.way, self.aggregation, self.compression, self.federation, own_code=own_code):
-            raise ValueError(why)
-        return self
-
-    def _check_trains_nothing(self) -> None:
+    def _about_describing(self) -> Iterator[str]:
         for key in ("base_model", "architecture", "method", "training", "imaging", "select_by", "code"):
             if getattr(self, key) is not None:
-                raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+                yield f"of task {self.task} trains nothing and may not give `{key}`"
         for key in ("aggregation", "compression"):
             if key in self.model_fields_set:
-                raise ValueError(f"of task {self.task} trains nothing and may not give `{key}`")
+                yield f"of task {self.task} trains nothing and may not give `{key}`"
         if self.federation.rounds != 1:
-            raise ValueError(f"of task {self.task} has one round and no more")
+            yield f"of task {self.task} has one round and no more"
 
-    def _check_network(self) -> None:
-        form = self.form
+    def _about_training(self) -> Iterator[str]:
+        if self.dataset.histograms:
+            yield f"of task {self.task} may not give `histograms` in `dataset`"
+        for key in ("method", "training"):
+            if getattr(self, key) is None:
+                yield f"of task {self.task} needs `{key}`"
+        if "rounds" not in self.federation.model_fields_set:
+            yield f"of task {self.task} needs `rounds` in `federation`"
+        yield from self._about_network()
+        if self.training is not None:
+            yield from self._about_settings(self.training)
+        if self.method is not None:
+            own_code = self.code is not None
+            yield from objections(self.method, self.aggregation, self.compression, self.federation, own_code=own_code)
+
+    def _about_network(self) -> Iterator[str]:
+        form, images = self.form, "image" in self.dataset.roles
         if self.base_model is not None and not form.base_model:
-            raise ValueError(f"of task {self.task} trains no base model; give an `architecture`")
+            yield f"of task {self.task} trains no base model; give an `architecture`"
         if self.architecture is not None and self.architecture.name not in form.networks:
             known = f"one of {_listed(form.networks)}" if form.networks else "none; give a `base_model`"
-            raise ValueError(f"of task {self.task} can train as `architecture` {known}")
+            yield f"of task {self.task} can train as `architecture` {known}"
         if (self.base_model is None) == (self.architecture is None):
             ways = [*(["base_model"] if form.base_model else []), *(["architecture"] if form.networks else [])]
-            raise ValueError(
-                f"of task {self.task} needs {' or '.join(f'`{way}`' for way in ways)}, and one of them only"
-            )
-        images = "image" in self.dataset.roles
-        packing = self.plan.packing
-        if said := self.way.objection(base_model=self.base_model is not None, images=images, packing=packing):
-            raise ValueError(said)
+            yield f"of task {self.task} needs {' or '.join(f'`{way}`' for way in ways)}, and one of them only"
+        if self.method is not None:
+            packing, base_model = self.training is not None and self.training.packing, self.base_model is not None
+            yield from self.method.objections(base_model=base_model, images=images, packing=packing)
         if images != (self.imaging is not None):
-            raise ValueError(f"of task {self.task} {'needs' if images else 'may not give'} `imaging`")
+            yield f"of task {self.task} {'needs' if images else 'may not give'} `imaging`"
         if self.select_by is not None and self.select_by.metric not in form.metrics:
-            raise ValueError(f"of task {self.task} can choose a round by {_listed(form.metrics)}")
+            yield f"of task {self.task} can choose a round by {_listed(form.metrics)}"
 
-    def _check_training(self) -> None:
-        if self.plan.packing and self.task is not Task.CAUSAL_LANGUAGE_MODELLING:
-            raise ValueError(f"of task {self.task} may not give `packing` in `training`")
-        if self.plan.head_learning_rate is not None and not (self.form.head or self.form.statistics):
-            raise ValueError(f"of task {self.task} has no head, and may not give `head_learning_rate` in `training`")
+    def _about_settings(self, training: Training) -> Iterator[str]:
+        if training.packing and self.task is not Task.CAUSAL_LANGUAGE_MODELLING:
+            yield f"of task {self.task} may not give `packing` in `training`"
+        if training.head_learning_rate is not None and not (self.form.head or self.form.statistics):
+            yield f"of task {self.task} has no head, and may not give `head_learning_rate` in `training`"
 
 
 def _listed(names: Any) -> str:
