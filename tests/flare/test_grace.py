@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -24,3 +26,20 @@ def test_a_job_s_process_waits_a_moment_at_its_end(monkeypatch: pytest.MonkeyPat
     MainProcessMonitor.run(main_func=main, run_dir="/nowhere", args="what was asked")
     assert ran == ["what was asked"]
     assert waited == [(GRACE_SECONDS, 3)]
+
+
+@pytest.mark.parametrize("ours", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_server_s_process_ends_a_workflow_without_pytorch(ours: bool) -> None:
+    program = f"""
+import sys
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.wf_comm_server import WFCommServer
+from cloister.flare.grace import end_without_pytorch
+if {ours}:
+    end_without_pytorch()
+communicator = WFCommServer()
+communicator.finalize_run(FLContext())
+print(communicator._all_done, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", str(not ours)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.frames import join_frames
-from cloister.flare.grace import end_promptly
+from cloister.flare.grace import end_promptly, end_without_pytorch
 from cloister.flare.kit import check_kit_files, server_files
 from cloister.flare.opened_key import open_key
 from cloister.trust import trust_in_force
@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
         return int(error.exit_status)
     join_frames()
     end_promptly()
+    end_without_pytorch()
     sys.argv = [NVFLARE_MODULE, *arguments]
     runpy.run_module(NVFLARE_MODULE, run_name="__main__", alter_sys=True)
     return 0
