@@ -14,7 +14,7 @@ from benchmarks.page.round_table import CLOISTER, NVFLARE, Spread, Turn, job_sec
 
 from cloister.reports.page import figures, page
 
-_POOLED = "pooled"
+_POOLED, _MODELS = "pooled", "server, models"
 _STYLE = """
 body{max-width:900px}svg text{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 svg text.ours{fill:var(--ink);font-weight:600}
@@ -40,6 +40,7 @@ def plots_page(results: Results, tables: str) -> str:
         *_upload(results["upload"]),
         *_aggregation(tables),
         *_transfer(tables),
+        *_large(tables),
         *_accuracy(tables),
     ]
     return page("Cloister beside its peers", body, _STYLE)
@@ -108,7 +109,9 @@ def _aggregation(tables: str) -> list[str]:
         "The weighted mean of 16 updates of ten million values, over a loop in C",
         "Medians, and the least and the most, of the time over that of the loop in the same turn; the dashed line is "
         "the goal. Each tenfold takes the same space.",
-        bar_chart("time over that of a loop in C", _from_table(rows, "median"), logarithmic=True, goal=1.5),
+        bar_chart(
+            "time over that of a loop in C", _from_table(rows, "median", "least to most"), logarithmic=True, goal=1.5
+        ),
     )
 
 
@@ -121,6 +124,23 @@ def _transfer(tables: str) -> list[str]:
         "More is better. The dashed line, half of what gRPC alone does, is the goal.",
         bar_chart("megabytes per second", bars, goal=best / 2),
     )
+
+
+def _large(tables: str) -> list[str]:
+    """Two drawings of the table of large models, once there is one."""
+    body = []
+    for rows in tables_with(tables, "s per round", _MODELS).values():
+        body += _section(
+            "The server’s job process with a large model: peak memory, in models",
+            "Four bytes for each value are a model. The dashed line is the goal, but for one chunk.",
+            bar_chart("peak memory in models", _from_table(rows, _MODELS), goal=1.5),
+        )
+        body += _section(
+            "A round with a large model, seconds",
+            "Nothing but one number is added at the sites, so that it is what exchanging takes.",
+            bar_chart("seconds per large round", _from_table(rows, "s per round", "least to most, s")),
+        )
+    return body
 
 
 def _accuracy(tables: str) -> list[str]:
@@ -141,11 +161,11 @@ def _accuracy(tables: str) -> list[str]:
     return body
 
 
-def _from_table(rows: Table, column: str) -> list[Bar]:
-    """A bar for each row of a table of the docs, with its range where the table has one."""
+def _from_table(rows: Table, column: str, range_column: str = "") -> list[Bar]:
+    """A bar for each row of a table of the docs, with its range where a column of the table has one."""
     bars = []
     for row in rows:
-        spread = re.fullmatch(r"([\d.,]+) to ([\d.,]+)", row.get("least to most", ""))
+        spread = re.fullmatch(r"([\d.,]+) to ([\d.,]+)", row.get(range_column, ""))
         ends = (_value(spread[1]), _value(spread[2])) if spread else None
         bars.append(Bar(_plain(row[""]), _value(row[column]), row[column], ends, _ours(row[""])))
     return bars

@@ -40,6 +40,12 @@ TURNS = [
     turn(nvflare=([2.5, 2.5, 2.5], 22.0), flower=([4.0, 4.0, 4.0], 25.0), cloister=([0.1, 0.1, 0.1], 10.0)),
     turn(nvflare=([2.0, 2.0, 2.0], 18.0), flower=([6.0, 6.0, 6.0], 27.0), cloister=([0.02, 0.02, 0.02], 9.0)),
 ]
+LARGE = """
+| | s per round | least to most, s | server, models |
+|---|---|---|---|
+| NVFlare, 2 sites | 13.80 | 13.60 to 14.00 | 11.60 |
+| Cloister, 2 sites | 4.40 | 4.10 to 4.70 | 1.12 |
+"""
 ACCURACY = """
 | novels | accuracy | points from pooled | bytes up | seeds |
 |---|---|---|---|---|
@@ -83,6 +89,7 @@ def test_every_number_of_a_bar_stands_in_the_table_of_its_name() -> None:
         "megabytes per second": [[row[""], row["MB/s"]] for row in sent],
     }
     plain = {name: [[cell.replace("`", "") for cell in row] for row in rows] for name, rows in tables.items()}
+    found = {name: found[name] for name in plain}
     assert {name: [[n.replace("&#x27;", "'"), v] for n, v in rows] for name, rows in found.items()} == plain
 
 
@@ -109,6 +116,13 @@ def test_a_bar_is_as_long_as_its_number_says() -> None:
     assert job is not None
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', job[0])]
     assert [width / widths[0] for width in widths] == pytest.approx([1, 27 / 20, 9 / 20], abs=1e-3)
+
+
+def test_large_models_are_drawn_once_they_were_measured() -> None:
+    assert "in models" not in plots_page(RESULTS, TABLES.replace("server, models", "server"))
+    drawn = bars(plots_page(RESULTS, TABLES.replace("server, models", "server") + LARGE))
+    assert drawn["peak memory in models"] == [["NVFlare, 2 sites", "11.60"], ["Cloister, 2 sites", "1.12"]]
+    assert drawn["seconds per large round"] == [["NVFlare, 2 sites", "13.80"], ["Cloister, 2 sites", "4.40"]]
 
 
 def test_accuracy_is_drawn_once_it_was_measured() -> None:
