@@ -105,13 +105,12 @@ def _upload(found: Results) -> list[str]:
 
 def _aggregation(tables: str) -> list[str]:
     rows = table_under(tables, "How fast and how exact updates are combined")
+    bars = _from_table(rows, "median", "least to most")
     return _section(
         "The weighted mean of 16 updates of ten million values, over a loop in C",
         "Medians, and the least and the most, of the time over that of the loop in the same turn; the dashed line is "
         "the goal. Each tenfold takes the same space.",
-        bar_chart(
-            "time over that of a loop in C", _from_table(rows, "median", "least to most"), logarithmic=True, goal=1.5
-        ),
+        bar_chart("time over that of a loop in C", bars, logarithmic=True, goal=1.5),
     )
 
 
