@@ -62,7 +62,10 @@ def main() -> None:
         for process in running:
             process.terminate()
         for process in running:
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
     starts: dict[int, list[float]] = {}
     for path in times.glob("*.jsonl"):
         for number, begun in map(json.loads, path.read_text().splitlines()):
