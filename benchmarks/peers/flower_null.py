@@ -5,7 +5,7 @@ Run by the Python of Flower's own environment: flower_null.py FOLDER ROUNDS SITE
 round began at each site, when the run was submitted, and when it was known to be finished.
 
 What Flower does by default is left as it is, but for two things in its favour: its SuperLink does not install the app's
-dependencies anew for the run, and there are no rounds of evaluation.
+dependencies anew for the run, and there are no rounds of evaluation. Its telemetry, which goes to the internet, is off.
 """
 
 from __future__ import annotations
