@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloister.vectors import BLOCK_VALUES, ArraySource, blocks_of, values_in
+from cloister.vectors import BLOCK_VALUES, ArraySource, Difference, blocks_of, values_in
 
 
 def test_blocks_are_counted() -> None:
@@ -20,3 +20,13 @@ def test_an_array_is_read_block_by_block_and_stays_as_it_is() -> None:
         np.testing.assert_array_equal(block, values[number * BLOCK_VALUES :][: values_in(number, source.size)])
         block[...] = -1
     assert values.min() == 0
+
+
+def test_a_difference_is_taken_block_by_block_and_may_be_infinite() -> None:
+    after, before = (np.full(BLOCK_VALUES + 2, value, np.float32) for value in (3.0, 1.0))
+    after[-1], before[-1] = 3e38, -3e38
+    source = Difference(ArraySource(after), ArraySource(before))
+    assert source.size == BLOCK_VALUES + 2
+    assert set(source.block(0)) == {2.0}
+    assert source.block(1).tolist() == [2.0, float("inf")]
+    assert after[0] == 3.0

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate on what leaves a site, and its twin on what the server takes in.
 
-1. Only the tensors that the job's layout names leave: same names, same shapes, float32, every value finite.
+1. Only the tensors that the job's layout names leave: same names, same shapes, float32, every value finite; what a
+   trainer wrote is looked at in `cloister.adapter_file`, and what is added to the server's weights once more here.
 2. Only metrics that the policy lists leave, each a finite number that such a metric can be. Others are dropped, not
    refused: a trainer may measure more than it may tell.
 3. What leaves is written anew from the checked values, in the form that the job says (`cloister.wire`), and read once
@@ -15,22 +16,21 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import safetensors
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
+from cloister.adapter_file import is_finite
 from cloister.errors import EgressError
+from cloister.files import PRIVATE_FILE
 from cloister.jobs import METRICS, AdapterLayout
 from cloister.jobs.adapter import Arrays
-from cloister.vectors import Vector
-from cloister.wire import EncodedVector, Encoder, Schema, flatten
-
-_HEADER_BYTES_PER_TENSOR = 512
+from cloister.vectors import BLOCK_VALUES, Source, Vector
+from cloister.wire import Encoded, EncodedVector, Encoder, Schema
 
 _LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and so do whole numbers beyond it
 
@@ -40,78 +40,23 @@ class Release:
     """What passed the gate.
 
     Attributes:
-        tensors: the update, encoded; empty where only metrics leave.
+        tensors: the update, encoded, in memory or in a file; empty where only metrics leave.
+        size: of it, bytes.
         metrics: by name.
         norm: Euclidean (L2) norm of the update over all its tensors; None where only metrics leave.
         parts: of the update that leave, in the words of a policy; see `cloister.jobs.AdapterLayout.parts`.
     """
 
-    tensors: bytes
+    tensors: bytes | Path
     metrics: Mapping[str, float]
+    size: int = 0
     norm: float | None = None
     parts: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Tensors and metrics together."""
-        return len(self.tensors) + len(json.dumps(dict(self.metrics)))
-
-
-def maximum_blob_bytes(layout: AdapterLayout) -> int:
-    """The most that an adapter of ``layout`` takes as a safetensors file."""
-    return layout.bytes + maximum_header_bytes(layout)
-
-
-def maximum_header_bytes(layout: AdapterLayout) -> int:
-    """The most that names, types and shapes take of it."""
-    return _HEADER_BYTES_PER_TENSOR * (len(layout.tensors) + 1)
-
-
-def read_adapter(blob: bytes, layout: AdapterLayout) -> Arrays:
-    """The tensors in ``blob``, which must be exactly those of ``layout``.
-
-    Raises:
-        EgressError: where a tensor is missing, extra, of another shape or type, or holds a value that is not finite.
-    """
-    if len(blob) > maximum_blob_bytes(layout):
-        raise EgressError("the adapter has more bytes than the job's tensors take")
-    expected = layout.shapes()
-    _check_header(blob, expected)
-    try:
-        arrays: Arrays = load(blob)
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise EgressError("the adapter is not a safetensors file") from error
-    for name, shape in expected.items():
-        array = arrays.get(name)
-        # The header was read twice, by two parsers; nothing passes on which they disagree.
-        if array is None or len(arrays) != len(expected) or array.shape != shape or array.dtype != np.float32:
-            raise EgressError("the adapter is not a safetensors file")
-        if not np.isfinite(array).all():
-            raise EgressError(f"tensor `{name}` holds a value that is not finite")
-    return arrays
-
-
-def _check_header(blob: bytes, expected: Mapping[str, tuple[int, ...]]) -> None:
-    try:
-        (length,) = struct.unpack_from("<Q", blob)
-        if length > len(blob) - 8:
-            raise ValueError("header longer than the file")
-        header = json.loads(blob[8 : 8 + length])
-        found = {
-            str(name): (entry["dtype"], tuple(entry["shape"]))
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
-        raise EgressError("the adapter is not a safetensors file") from error
-    if missing := sorted(expected.keys() - found.keys()):
-        raise EgressError(f"tensor `{missing[0]}` is missing")
-    if found.keys() - expected.keys():
-        # The trainer chose these names and their number, so they stay unsaid: either could carry a record.
-        raise EgressError("some tensors are not part of this job")
-    for name, shape in expected.items():
-        if found[name] != ("F32", shape):
-            raise EgressError(f"tensor `{name}` is not float32 of shape {list(shape)}")
+        return self.size + len(json.dumps(dict(self.metrics)))
 
 
 def write_adapter(arrays: Arrays) -> bytes:
@@ -119,18 +64,15 @@ def write_adapter(arrays: Arrays) -> bytes:
     return bytes(save({name: np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays)}))
 
 
-def difference(trained: Arrays, received: Arrays) -> Arrays:
-    """The update: what training added to the adapter that came from the server."""
-    return {name: trained[name] - received[name] for name in sorted(received)}
-
-
-def release(
+def release(  # noqa: PLR0913 - what may leave, and in what form, each by its name
     layout: AdapterLayout,
     allowed: Collection[str],
     metrics: Mapping[str, float],
-    update: Arrays,
+    update: Source,
     encoder: Encoder,
+    *,
     seed: int,
+    path: Path,
 ) -> Release:
     """Write anew what may leave, and measure it.
 
@@ -138,18 +80,25 @@ def release(
         layout: the tensors that leave in this round.
         allowed: names of the metrics that may leave.
         metrics: what the trainer measured.
-        update: what it learnt, by the names in ``layout``, float32.
-        encoder: makes of the update's values what travels.
+        update: what it learnt, the tensors of ``layout`` as one vector.
+        encoder: makes of the update's values what travels; where anything is raised, it is of no use any more.
         seed: what its rounding is drawn from, see `cloister.wire.rounding_seed`.
+        path: where to, if the update has more than one block of values.
 
     Raises:
         EgressError: where anything that would leave is not what it should be.
     """
     kept = permitted_metrics(metrics, allowed)
     schema = Schema.of(layout)
-    tensors = encoder.encode(_checked(update, schema), schema, seed).content
-    travelling = EncodedVector.open(tensors, encoder.codec, schema)
-    return Release(tensors, kept, _norm_of(travelling, schema), layout.parts)
+    pieces = encoder.pieces(_Finite(update, schema), schema, seed, at_once=True)
+    tensors = _written(pieces, schema.blocks, path)
+    try:
+        norm = _norm_of(EncodedVector.open(tensors, encoder.codec, schema), schema)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    size = len(tensors) if isinstance(tensors, bytes) else tensors.stat().st_size
+    return Release(tensors, kept, size, norm, layout.parts)
 
 
 def release_metrics(allowed: Collection[str], metrics: Mapping[str, float]) -> Release:
@@ -161,12 +110,39 @@ def release_metrics(allowed: Collection[str], metrics: Mapping[str, float]) -> R
     return Release(b"", permitted_metrics(metrics, allowed))
 
 
-def _checked(update: Arrays, schema: Schema) -> Vector:
-    vector = flatten(update, schema)
-    for name, place in schema.places.items():
-        if not np.isfinite(vector[place]).all():
+@dataclass(frozen=True)
+class _Finite:
+    """An update that raises where a value is not finite, and says of which tensor."""
+
+    source: Source
+    schema: Schema
+
+    @property
+    def size(self) -> int:
+        return self.source.size
+
+    def block(self, number: int) -> Vector:
+        block = self.source.block(number)
+        if not is_finite(block):
+            place = number * BLOCK_VALUES + int(np.argmin(np.isfinite(block)))
+            name = next(name for name, where in self.schema.places.items() if where.start <= place < where.stop)
             raise EgressError(f"tensor `{name}` holds a value that is not finite")
-    return vector
+        return block
+
+
+def _written(pieces: Iterator[Encoded], blocks: int, path: Path) -> bytes | Path:
+    if blocks <= 1:
+        return b"".join(piece.content for piece in pieces)
+    path.unlink(missing_ok=True)
+    path.touch(PRIVATE_FILE, exist_ok=False)
+    try:
+        with path.open("wb") as stream:
+            for piece in pieces:
+                stream.write(piece.content)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def _norm_of(travelling: EncodedVector, schema: Schema) -> float:

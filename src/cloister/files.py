@@ -37,8 +37,13 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
     write_pieces(path, [content], mode=mode)
 
 
-def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = PRIVATE_FILE) -> None:
-    """As `write_atomically`, of content that comes in ``pieces``; where those raise, nothing is replaced."""
+def write_pieces(
+    path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = PRIVATE_FILE, durable: bool = True
+) -> None:
+    """As `write_atomically`, of content that comes in ``pieces``; where those raise, nothing is replaced.
+
+    Without ``durable``, for what is of no use after a crash, nothing is fsynced.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -46,12 +51,14 @@ def write_pieces(path: Path, pieces: Iterable[bytes | memoryview], *, mode: int 
                 stream.write(piece)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_once(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:

@@ -199,8 +199,13 @@ ReadExactly = Callable[[int], bytes]
 
 def encode(message: Request | Reply, blob: bytes = b"") -> bytes:
     """One frame."""
+    return frame_head(message, len(blob)) + blob
+
+
+def frame_head(message: Request | Reply, blob_bytes: int) -> bytes:
+    """One frame but for its blob, of ``blob_bytes`` bytes, which has to follow."""
     text = message.model_dump_json().encode()
-    return _HEAD.pack(_MAGIC, len(text), len(blob)) + text + blob
+    return _HEAD.pack(_MAGIC, len(text), blob_bytes) + text
 
 
 def read_request(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Request, bytes]:
@@ -209,30 +214,31 @@ def read_request(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Request
     Raises:
         TrainerError: where what came is not a frame.
     """
-    text, blob = _read(read, maximum_blob_bytes)
+    text, blob_bytes = _read(read, maximum_blob_bytes)
+    blob = read(blob_bytes)
     try:
         return _REQUEST.validate_json(text), blob
     except ValidationError as error:
         raise TrainerError("the job process sent something that is no request") from error
 
 
-def read_reply(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Reply, bytes]:
-    """The next frame from a trainer.
+def read_reply(read: ReadExactly, *, maximum_blob_bytes: int) -> tuple[Reply, int]:
+    """The next frame from a trainer, but for its blob: how many bytes of it are to be read next.
 
     Raises:
         TrainerError: where what came is not a frame, is too long, or is no reply.
     """
-    text, blob = _read(read, maximum_blob_bytes)
+    text, blob_bytes = _read(read, maximum_blob_bytes)
     try:
-        return _REPLY.validate_json(text), blob
+        return _REPLY.validate_json(text), blob_bytes
     except ValidationError as error:
         raise TrainerError("the trainer sent something that is no reply") from error
 
 
-def _read(read: ReadExactly, maximum_blob_bytes: int) -> tuple[bytes, bytes]:
+def _read(read: ReadExactly, maximum_blob_bytes: int) -> tuple[bytes, int]:
     magic, text_bytes, blob_bytes = _HEAD.unpack(read(_HEAD.size))
     if magic != _MAGIC:
         raise TrainerError("the pipe to the trainer carries something that is not a frame")
     if text_bytes > MAXIMUM_MESSAGE_BYTES or blob_bytes > maximum_blob_bytes:
         raise TrainerError("the pipe to the trainer carries a frame that is too long")
-    return read(text_bytes), read(blob_bytes)
+    return read(text_bytes), int(blob_bytes)

@@ -47,6 +47,31 @@ class ArraySource:
         return self.values[number * BLOCK_VALUES : (number + 1) * BLOCK_VALUES].copy()
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What ``after`` has more than ``before``, value by value.
+
+    Attributes:
+        after: of as many values as the other.
+        before: what is taken away.
+    """
+
+    after: Source
+    before: Source
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.after.size
+
+    def block(self, number: int) -> Vector:
+        """Block ``number``; of very large values the difference may be infinite."""
+        after = self.after.block(number)
+        with np.errstate(over="ignore"):  # whoever takes it looks at it
+            after -= self.before.block(number)
+        return after
+
+
 def blocks_of(size: int) -> int:
     """How many blocks ``size`` values make; 0 for none."""
     return -(-size // BLOCK_VALUES)

@@ -40,8 +40,14 @@ class WeightsFile:
     layout: AdapterLayout
 
     @classmethod
-    def write(cls, path: Path, layout: AdapterLayout, pieces: Iterable[Vector]) -> WeightsFile:
+    def write(cls, path: Path, layout: AdapterLayout, pieces: Iterable[Vector], *, durable: bool = True) -> WeightsFile:
         """Write the values ``pieces``, which together are the vector, atomically.
+
+        Args:
+            path: where to.
+            layout: the tensors.
+            pieces: their values.
+            durable: whether it is to outlive a crash of the machine.
 
         Raises:
             JobError: where there are more or fewer values than ``layout`` has; nothing is written then.
@@ -58,7 +64,7 @@ class WeightsFile:
             if left:
                 raise JobError(f"{left} values of the job's tensors are missing")
 
-        write_pieces(path, content())
+        write_pieces(path, content(), durable=durable)
         return cls(path, layout)
 
     @property
@@ -97,7 +103,9 @@ class WeightsFile:
             start += tensor.size
         return found
 
-    def changed(self, path: Path, part: AdapterLayout, change: Callable[[int, Vector], Vector]) -> WeightsFile:
+    def changed(
+        self, path: Path, part: AdapterLayout, change: Callable[[int, Vector], Vector], *, durable: bool = True
+    ) -> WeightsFile:
         """Write weights that differ in the tensors of ``part`` alone.
 
         Args:
@@ -105,11 +113,12 @@ class WeightsFile:
             part: some of the tensors, or all.
             change: is given a block's number in the vector of ``part`` and its values as they are, and gives the new
                 ones; asked in order.
+            durable: as in `write`.
 
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change))
+        return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change), durable=durable)
 
     def part(self, part: AdapterLayout) -> Part:
         """The tensors of ``part``, some or all of these, as a vector of their own.
@@ -177,7 +186,11 @@ class Part:
     def block(self, number: int) -> Vector:
         """Block ``number``, from 0, float32."""
         first = number * BLOCK_VALUES
-        last, passed, pieces = min(first + BLOCK_VALUES, self.size), 0, [np.empty(0, np.float32)]
+        return self.read(first, min(first + BLOCK_VALUES, self.size))
+
+    def read(self, first: int, last: int) -> Vector:
+        """The values from ``first`` up to ``last``, float32."""
+        passed, pieces = 0, [np.empty(0, np.float32)]
         for start, stop in self.spans:
             low, high = max(first, passed), min(last, passed + stop - start)
             if low < high:

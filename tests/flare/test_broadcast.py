@@ -44,7 +44,7 @@ def test_before_there_are_weights_nothing_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("down", ["float32", "bfloat16", "int8", "int4"])
 def test_every_site_comes_to_have_the_same_weights(tmp_path: Path, down: CodecName) -> None:
     broadcast = begun(tmp_path, down)
-    sites = {"alpha": SiteWeights(LAYOUT), "beta": SiteWeights(LAYOUT)}
+    sites = {site: SiteWeights(LAYOUT, private_folder(tmp_path / site)) for site in ("alpha", "beta")}
     for number, asked in enumerate((["alpha", "beta"], ["alpha"], ["beta", "alpha"], ["alpha", "beta"])):
         if number:
             broadcast.advance(version(tmp_path, number), None)
@@ -52,7 +52,7 @@ def test_every_site_comes_to_have_the_same_weights(tmp_path: Path, down: CodecNa
         assert sorted(told) == sorted(asked)
         assert told["alpha"][0].kind == ("whole" if number == 0 else "values" if down == "float32" else "differences")
         for site, (sent, path) in told.items():
-            found = sites[site].take(sent, path)
+            found = sites[site].take(sent, path).arrays()
             broadcast.has(site)
             for name, array in broadcast.known.arrays().items():
                 np.testing.assert_array_equal(found[name], array)
@@ -97,7 +97,7 @@ def test_training_goes_on_from_what_the_sites_have_only_where_rounding_is_not_ma
 def test_a_file_that_could_not_be_written_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broadcast = begun(tmp_path)
 
-    def full(*_: object) -> int:
+    def full(*_: object, **_named: object) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -105,5 +105,5 @@ def test_a_file_that_could_not_be_written_is_not_sent(tmp_path: Path, monkeypatc
         with pytest.raises(OSError, match="No space left"):
             broadcast.tasks(["alpha"])
     ((_, sent, path),) = broadcast.tasks(["alpha"])
-    found = SiteWeights(LAYOUT).take(sent, path)
+    found = SiteWeights(LAYOUT, private_folder(tmp_path / "alpha")).take(sent, path).arrays()
     np.testing.assert_array_equal(found["b"], broadcast.known.arrays()["b"])

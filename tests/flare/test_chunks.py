@@ -184,3 +184,21 @@ def test_pieces_are_as_large_as_the_line_is_fast(seconds: float, size: int) -> N
     assert chunks._next_size(1 << 20, seconds) == size
     assert chunks._next_size(chunks._LEAST_CHUNK_BYTES, 100.0) == chunks._LEAST_CHUNK_BYTES
     assert chunks._next_size(MAXIMUM_CHUNK_BYTES, 0.0) == MAXIMUM_CHUNK_BYTES
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_a_digest_that_is_known_is_taken_and_a_wrong_one_found_out_by_who_fetches(
+    wire: Wire, holder: Holder, tmp_path: Path, in_a_file: bool
+) -> None:
+    content = os.urandom(3_000_000)
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    payload = source if in_a_file else content
+    known = digest_of(MESSAGE, content)
+    reference = holder.offer(MESSAGE, payload, {ALPHA}, known)
+    assert reference == Reference(digest=known, bytes=len(content))
+    assert fetch(wire, tmp_path / "into", reference).read_bytes() == content
+    wrong = holder.offer(MESSAGE, payload, {ALPHA}, digest_of(MESSAGE, b"else"))
+    with pytest.raises(JobError, match="not what was named"):
+        fetch(wire, tmp_path / "wrong", wrong)
+    assert not (tmp_path / "wrong").exists()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
@@ -10,7 +11,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 
 from cloister.errors import CloisterError, EgressError
-from cloister.flare.egress_filter import EgressFilter, digest_of, note_passed
+from cloister.flare import egress_filter
+from cloister.flare.egress_filter import EgressFilter, digest_of, note_passed, released_digest
 from cloister.flare.exchange import Refusal, Update, content_of, reply_of, reply_with
 
 SECRET = "Ada Lovelace"
@@ -151,3 +153,51 @@ def test_a_code_that_is_none_of_nvflares_is_replaced(fl_ctx: FLContext) -> None:
     reply = passed(fl_ctx)
     reply.set_return_code(SECRET)
     assert out(reply, fl_ctx).get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+
+
+def in_a_file(path: Path, content: bytes = b"tensors") -> Shareable:
+    path.write_bytes(content)
+    return reply_of(UPDATE, path)
+
+
+def test_a_file_that_passed_the_gate_leaves_and_is_not_read_again(
+    fl_ctx: FLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = note_passed(fl_ctx, in_a_file(tmp_path / "update"))
+    message, path = content_of(reply)
+    expected = digest_of(message, b"tensors")
+    monkeypatch.setattr(egress_filter, "digest_of", lambda *_: pytest.fail("was read"))
+    left = content_of(out(reply, fl_ctx))
+    assert left == (message, path)
+    assert released_digest(fl_ctx, *left) == expected
+    assert released_digest(fl_ctx, *left) is None
+
+
+@pytest.mark.parametrize("change", ["written to", "longer", "replaced", "another's"])
+def test_a_file_that_is_not_the_one_that_passed_the_gate_stays(fl_ctx: FLContext, tmp_path: Path, change: str) -> None:
+    path, other = tmp_path / "update", tmp_path / "other"
+    other.write_bytes(SECRET.encode())
+    reply = note_passed(fl_ctx, in_a_file(path))
+    if change == "written to":
+        path.write_bytes(b"changed")
+    elif change == "longer":
+        path.write_bytes(b"tensors" + SECRET.encode())
+    elif change == "replaced":
+        other.replace(path)
+    else:
+        reply = reply_of(UPDATE, other)
+    with pytest.raises(EgressError):
+        out(reply, fl_ctx)
+
+
+def test_a_file_that_is_gone_does_not_leave(fl_ctx: FLContext, tmp_path: Path) -> None:
+    reply = note_passed(fl_ctx, in_a_file(tmp_path / "update"))
+    (tmp_path / "update").unlink()
+    with pytest.raises(OSError, match="update"):
+        out(reply, fl_ctx)
+
+
+def test_a_file_that_changed_after_the_filter_was_not_let_out(fl_ctx: FLContext, tmp_path: Path) -> None:
+    left = content_of(out(note_passed(fl_ctx, in_a_file(tmp_path / "update")), fl_ctx))
+    (tmp_path / "update").write_bytes(b"changed")
+    assert released_digest(fl_ctx, *left) is None

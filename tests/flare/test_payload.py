@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from cloister.flare.payload import content_of, discard, keep, size_of
+from cloister.flare.payload import content_of, discard, keep, pieces_of, size_of, stamp_of
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 def test_bytes_and_files_are_read_alike(file: Path) -> None:
     for payload in (b"values", file):
         assert size_of(payload) == 6
-        assert content_of(payload) == b"values"
+        assert content_of(payload) == b"".join(pieces_of(payload)) == b"values"
 
 
 def test_a_file_is_moved_and_bytes_are_written_for_their_owner_alone(file: Path, tmp_path: Path) -> None:
@@ -35,3 +36,12 @@ def test_a_file_that_was_taken_over_is_not_removed(file: Path, tmp_path: Path) -
     assert kept.exists()
     discard(kept)
     assert not kept.exists()
+
+
+def test_a_file_that_was_written_to_has_another_stamp_and_bytes_have_none(file: Path) -> None:
+    before = stamp_of(file)
+    assert stamp_of(file) == before
+    time.sleep(0.02)  # the clock of some file systems is as coarse as that
+    file.write_bytes(b"others")
+    assert stamp_of(file) != before
+    assert stamp_of(b"values") == stamp_of(b"others")

@@ -17,13 +17,12 @@ from cloister.flare.exchange import Ask
 from cloister.flare.payload import Payload, content_of, size_of
 from cloister.flare.round_weights import RoundWeights
 from cloister.flare.site_exchange import SiteExchange
-from cloister.flare.trainer_blob import join
 from cloister.jobs import AdapterLayout, Job
 from cloister.jobs.adapter import Arrays, TensorSpec
 from cloister.jobs.folded_tensors import apart_from_folded
 from cloister.jobs.kept_tensors import DITTO, KEPT, exchanged_layout
 from cloister.jobs.live_tensors import live_layout
-from cloister.wire import Schema, flatten
+from cloister.wire import Schema, unflatten
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
 from tests.flare.wire_form import encoded
@@ -55,7 +54,7 @@ class Job3:
         layouts = {site: exchanged_layout(how, each) for site, each in networks.items()}
         self.server = RoundWeights(self.document, folder, folder / "work")
         self.server.begin(exchanged_layout(how, network()), layouts, RECORDS)
-        self.sites = {site: SiteExchange(self.document, site, networks[site]) for site in SITES}
+        self.sites = {site: SiteExchange(self.document, site, networks[site], folder / site) for site in SITES}
         self.number = 0
         self.down: dict[str, int] = {}
         self.seen: dict[str, Arrays] = {}
@@ -76,17 +75,18 @@ class Job3:
             exchange = self.sites[site]
             self.down[site] = size_of(payload)
             received, request = exchange.receive(ask, payload)
-            self.seen[site] = {name: array.copy() for name, array in received.items()}
+            self.seen[site] = here = received.arrays()
             client = self.document.value.aggregation.client
-            copied = client is not None and client.ditto is not None and DITTO.encode() not in request
+            copied = client is not None and client.ditto is not None and DITTO.encode() not in request.read_bytes()
             frozen, seed = exchange.frozen(self.number), 100 * self.number + turn
-            answer = trained(request, frozen, seed=seed, by=by, copied=copied)
+            answer = folder_of(exchange) / "answer"
+            answer.write_bytes(trained(request.read_bytes(), frozen, seed=seed, by=by, copied=copied))
             learnt = exchange.learnt(answer, received, self.number)
-            self.trained[site] = {
-                name: received[name] + learnt.update.get(name, np.zeros_like(received[name])) for name in received
-            }
             schema = Schema.of(learnt.live)
-            encoded = exchange.encoder.encode(flatten(learnt.update, schema), schema, exchange.seed(self.number))
+            vector = learnt.update.block(0)
+            update = unflatten(vector, schema)
+            self.trained[site] = {name: here[name] + update.get(name, np.zeros_like(here[name])) for name in here}
+            encoded = exchange.encoder.encode(vector, schema, exchange.seed(self.number))
             exchange.left(learnt)
             self.server.take(site, RECORDS[site], encoded.content)
         self.server.close_round()
@@ -97,8 +97,12 @@ class Job3:
         for site, (ask, payload) in self.requests(sites, self.number + 1).items():
             _, request = self.sites[site].receive(ask, payload)
             self.server._broadcast.has(site)
-            found[site] = dict(safetensors.numpy.load(request))
+            found[site] = dict(safetensors.numpy.load(request.read_bytes()))
         return found
+
+
+def folder_of(exchange: SiteExchange) -> Path:
+    return exchange.outgoing.parent
 
 
 def trained(request: bytes, frozen: str | None, *, seed: int, by: float, copied: bool = False) -> bytes:
@@ -112,8 +116,7 @@ def trained(request: bytes, frozen: str | None, *, seed: int, by: float, copied:
     }
     if copied:  # as a trainer begins its site's own copy
         moved = {f"{KEPT}{DITTO}{name}": array for name, array in moved.items()} | moved
-    kept = {name.removeprefix(KEPT): array for name, array in moved.items() if name.startswith(KEPT)}
-    return join({name: array for name, array in moved.items() if not name.startswith(KEPT)}, kept)
+    return write_adapter(moved)
 
 
 WAYS: dict[str, dict[str, Any]] = {

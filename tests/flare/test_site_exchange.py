@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from safetensors.numpy import load_file
 
 from cloister.errors import EgressError, JobError
 from cloister.flare.exchange import Ask
 from cloister.flare.site_exchange import Learnt, SiteExchange, opened
 from cloister.jobs import AdapterLayout, TensorSpec
+from cloister.jobs.adapter import Arrays
 from cloister.jobs.kept_tensors import DITTO, KEPT
-from cloister.wire import Schema, flatten
+from cloister.wire import Schema, unflatten
 from tests.federation_folder import make_federation
 from tests.flare.signed_jobs import job_of
 from tests.flare.wire_form import first, whole
@@ -28,21 +30,33 @@ DITTO_JOB = {"aggregation": {"client": {"ditto": {"strength": 0.1}}}}
 
 
 def site(folder: Path, name: str = "alpha", **changes: Any) -> SiteExchange:
-    return SiteExchange(job_of(make_federation(folder / name), **changes), name, NETWORK)
+    return SiteExchange(job_of(make_federation(folder / name), **changes), name, NETWORK, folder / name / "tensors")
 
 
 def learnt(exchange: SiteExchange, *, by: float = 0.01, copied: bool = False) -> Learnt:
     """What a trainer that adds ``by`` to everything gives back in round 1."""
     received, request = exchange.receive(whole(1), first(exchange.layout))
-    arrays = {name: array + np.float32(by) for name, array in safetensors.numpy.load(request).items()}
+    arrays = {name: array + np.float32(by) for name, array in load_file(request).items()}
     if copied:
         arrays |= {f"{KEPT}{DITTO}{name}": array for name, array in arrays.items() if not name.startswith(KEPT)}
-    return exchange.learnt(safetensors.numpy.save(arrays), received, 1)
+    return exchange.learnt(answered(exchange, safetensors.numpy.save(arrays)), received, 1)
+
+
+def answered(exchange: SiteExchange, blob: bytes) -> Path:
+    """The file that the trainer's ``blob`` is read into."""
+    path = exchange.outgoing.with_name("answer")
+    path.write_bytes(blob)
+    return path
+
+
+def update_of(what: Learnt) -> Arrays:
+    schema = Schema.of(what.live)
+    return unflatten(what.update.block(0), schema)
 
 
 def encoded(exchange: SiteExchange, what: Learnt) -> bytes:
     schema = Schema.of(what.live)
-    return exchange.encoder.encode(flatten(what.update, schema), schema, exchange.seed(1)).content
+    return exchange.encoder.encode(what.update.block(0), schema, exchange.seed(1)).content
 
 
 def test_before_the_tensors_are_known_there_is_no_exchange(tmp_path: Path) -> None:
@@ -53,7 +67,7 @@ def test_before_the_tensors_are_known_there_is_no_exchange(tmp_path: Path) -> No
 
 
 def test_an_update_is_what_was_added(tmp_path: Path) -> None:
-    update = learnt(site(tmp_path)).update
+    update = update_of(learnt(site(tmp_path)))
     assert set(update) == {A, B, HEAD}
     for array in update.values():
         np.testing.assert_allclose(array, 0.01, rtol=1e-4)
@@ -61,7 +75,7 @@ def test_an_update_is_what_was_added(tmp_path: Path) -> None:
 
 def test_a_factor_that_is_not_trained_does_not_leave(tmp_path: Path) -> None:
     what = learnt(site(tmp_path, aggregation={"factors": "ffa-lora"}))
-    assert set(what.update) == {tensor.name for tensor in what.live.tensors} == {B, HEAD}
+    assert set(update_of(what)) == {tensor.name for tensor in what.live.tensors} == {B, HEAD}
 
 
 def test_what_is_kept_is_the_sites_only_once_its_update_left(tmp_path: Path) -> None:
@@ -73,7 +87,7 @@ def test_what_is_kept_is_the_sites_only_once_its_update_left(tmp_path: Path) -> 
     exchange.left(what)
     assert set(exchange.personal()) == {A, B, HEAD}
     _, request = exchange.receive(whole(1), first(exchange.layout))
-    assert {f"{KEPT}{DITTO}{name}" for name in (A, B, HEAD)} <= set(safetensors.numpy.load(request))
+    assert {f"{KEPT}{DITTO}{name}" for name in (A, B, HEAD)} <= set(load_file(request))
 
 
 def test_what_rounding_took_of_an_update_that_stayed_is_added_to_no_other(tmp_path: Path) -> None:
@@ -96,7 +110,7 @@ def test_rounding_is_drawn_anew_for_each_round_and_site_and_the_same_wherever_a_
 def test_what_is_not_exactly_the_jobs_tensors_stays(tmp_path: Path, change: str) -> None:
     exchange = site(tmp_path)
     received, request = exchange.receive(whole(1), first(exchange.layout))
-    arrays = dict(safetensors.numpy.load(request))
+    arrays = dict(load_file(request))
     if change == "missing":
         del arrays[A]
     elif change == "extra":
@@ -107,7 +121,7 @@ def test_what_is_not_exactly_the_jobs_tensors_stays(tmp_path: Path, change: str)
         arrays[A] = np.full_like(arrays[A], np.nan)
     blob = b"junk" if change == "junk" else safetensors.numpy.save(arrays)
     with pytest.raises(EgressError):
-        exchange.learnt(blob, received, 1)
+        exchange.learnt(answered(exchange, blob), received, 1)
 
 
 def test_a_task_without_weights_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloister.errors import JobError
+from cloister.files import private_folder
 from cloister.flare.site_trainer import SiteTrainer
 from cloister.jobs import AdapterLayout, TensorSpec
 from cloister.messages import Train
@@ -27,9 +28,11 @@ class Process:
     def start(self, seconds: float) -> None:
         self.calls.append("start")
 
-    def ask(self, message: Train, blob: bytes, seconds: float) -> tuple[Any, bytes]:
+    def ask_in_files(self, message: Train, request: Path, answer: Path, seconds: float) -> Any:
         self.calls.append(f"ask within {seconds:g} s")
-        return message, blob
+        private_folder(answer.parent)
+        answer.write_bytes(request.read_bytes())
+        return message
 
     def close(self) -> None:
         self.calls.append("close")
@@ -57,21 +60,24 @@ def begin(trainer: SiteTrainer) -> Process:
     return made[0]
 
 
-def test_it_is_started_asked_and_closed(trainer: SiteTrainer) -> None:
+def test_it_is_started_asked_and_closed(trainer: SiteTrainer, tmp_path: Path) -> None:
     process = begin(trainer)
     assert process.enclosure.view == trainer.view
     assert process.enclosure.protected == (trainer.private.parent,)
-    assert trainer.ask(Train(round=1), b"adapter")[1] == b"adapter"
+    (tmp_path / "request").write_bytes(b"adapter")
+    _, answer = trainer.ask(Train(round=1), tmp_path / "request")
+    assert answer.read_bytes() == b"adapter"
     assert trainer.view.exists()
     trainer.close()
     trainer.close()
     assert process.calls == ["most True", "start", "ask within 120 s", "close", "close"]
     assert not trainer.view.exists()
+    assert not trainer.tensors.exists()
 
 
 def test_before_its_start_there_is_nobody_to_ask(trainer: SiteTrainer) -> None:
     with pytest.raises(JobError, match="before the site was ready"):
-        trainer.ask(Train(round=1), b"")
+        trainer.ask(Train(round=1), Path("/nowhere"))
 
 
 def test_what_was_closed_is_not_started(trainer: SiteTrainer) -> None:

@@ -391,7 +391,7 @@ ASKED = Task(TaskHead(task=TaskName.TRAIN, identifier=FIRST, seconds=20), b"aske
 
 def test_a_task_goes_through_every_filter_and_the_egress_gate() -> None:
     gate = Gate()
-    assert work_of(gate)(ASKED) == Outcome(ReturnCode.OK, b"said", b"update")
+    assert work_of(gate)(ASKED) == Outcome(ReturnCode.OK, b"said", b"update", digest_of(b"said", b"update"))
     assert gate.heard == [(b"asked", b"weights")]
 
 
@@ -441,7 +441,7 @@ def test_where_a_filter_for_what_comes_in_throws_nothing_is_done(filters: dict[s
 
 def test_what_a_later_filter_adds_stays_behind() -> None:
     outcome = work_of(Gate(), job_out=[Adding()])(ASKED)
-    assert outcome == Outcome(ReturnCode.OK, b"said", b"update")
+    assert outcome == Outcome(ReturnCode.OK, b"said", b"update", digest_of(b"said", b"update"))
 
 
 class Unnoted(Executor):

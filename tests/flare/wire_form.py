@@ -22,7 +22,7 @@ def encoded(arrays: Arrays, layout: AdapterLayout, codec: CodecName = "float32")
     return Encoder(CODECS[codec], error_feedback=False).encode(flatten(arrays, schema), schema, 0).content
 
 
-def decoded(content: bytes, layout: AdapterLayout, codec: CodecName = "float32") -> Arrays:
+def decoded(content: Payload, layout: AdapterLayout, codec: CodecName = "float32") -> Arrays:
     """The tensors that ``content`` holds."""
     schema = Schema.of(layout)
     vector = EncodedVector.open(content, CODECS[codec], schema)
@@ -50,7 +50,7 @@ def tensors_of(job: SiteJob) -> AdapterLayout:
     return opened(job.exchange).layout
 
 
-def trained(job: SiteJob, number: int = 1) -> tuple[Update, bytes]:
+def trained(job: SiteJob, number: int = 1) -> tuple[Update, Payload]:
     """What a site makes of a round that begins at the first weights."""
     return job.train(whole(number), first(tensors_of(job)))
 

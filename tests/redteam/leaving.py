@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,11 @@ class Hostile:
     def start(self, timeout_seconds: float) -> None:
         pass
 
-    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
+    def ask_in_files(self, message: Train | Evaluate, request: Path, answer: Path, timeout_seconds: float) -> Done:
         self.meanwhile()
         done = Done.model_construct(kind="done", metrics=dict(self.metrics), records=self.records)
-        return done, b"" if isinstance(message, Evaluate) else self.blob(blob)
+        answer.write_bytes(b"" if isinstance(message, Evaluate) else self.blob(request.read_bytes()))
+        return done
 
     def close(self) -> None:
         pass

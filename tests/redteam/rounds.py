@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import zstandard
@@ -77,7 +79,7 @@ def _(scene: Scene) -> list[str]:
     weights = first(layout)
 
     def answer(sent: Sent, payload: bytes, *before: bytes) -> str:
-        exchange = SiteExchange(document, "alpha", LAYOUT)
+        exchange = SiteExchange(document, "alpha", LAYOUT, Path(tempfile.mkdtemp(dir=scene.folder)))
         for each in before:
             exchange.receive(Ask(round=1, weights=Sent(version=0, kind="whole", codec="float32")), each)
         return said(lambda: exchange.receive(Ask(round=2, weights=sent), payload))
@@ -105,7 +107,8 @@ def _(scene: Scene) -> list[str]:
     huge = write_adapter({A: np.ones((64, 6), np.float32), B: np.ones((5, 64), np.float32)})
     answers = []
     for factors, folded in (("fedit", more), ("flora", huge), ("flora", more[:-4])):
-        exchange = SiteExchange(job_of(scene.root, aggregation={"factors": factors}), "alpha", LAYOUT)
+        folder = Path(tempfile.mkdtemp(dir=scene.folder))
+        exchange = SiteExchange(job_of(scene.root, aggregation={"factors": factors}), "alpha", LAYOUT, folder)
         sent = Sent(version=0, kind="whole", codec="float32", folded="all", folded_bytes=len(folded))
         payload = first(LAYOUT) + folded
         answers.append(said(partial(exchange.receive, Ask(round=1, weights=sent), payload)))
@@ -122,7 +125,11 @@ def _(scene: Scene) -> list[str]:
     sound = {name: array for name, array in arrays.items() if "classifier" not in name}
     swapped = sound | {"base_model.model.classifier.weight": head}
     more = sound | {f"{KEPT}base_model.model.classifier.weight": head, f"{KEPT}{CANARY}": head}
-    return [said(partial(split, write_adapter(each), exchanged, kept)) for each in (swapped, more)]
+    answers, path = [], Path(tempfile.mkdtemp(dir=scene.folder)) / "answer"
+    for each in (swapped, more):
+        path.write_bytes(write_adapter(each))
+        answers.append(said(partial(split, path, exchanged, kept)))
+    return answers
 
 
 @TRIES("counts-beyond-sums")

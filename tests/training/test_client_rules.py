@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloister.egress import difference
 from cloister.errors import TrainerError
-from cloister.flare.trainer_blob import join, split
 from cloister.jobs import AdapterLayout, Job, initial_adapter, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.aggregation import Aggregation
@@ -22,6 +20,7 @@ from cloister.jobs.kept_tensors import exchanged_layout, first_kept, is_control,
 from cloister.messages import Done, Evaluate, Failed, Setup, Train, encode, read_reply
 from cloister.training.conversation import Pipe, _answer, converse
 from cloister.training.interface import Round
+from tests.blobs import apart, difference, joined
 
 from ..jobs.tables import job
 from .tables import FEATURES, described, setup_of, stays, write_view
@@ -73,21 +72,22 @@ class Site:
 
     def train(self, number: int, shared: Arrays) -> tuple[Done, Arrays, bytes]:
         """Metrics, the update that may leave, and the trainer's bytes."""
-        ((done, blob),) = self.ask((Train(round=number), join(shared, self.kept)))
+        ((done, blob),) = self.ask((Train(round=number), joined(shared, self.kept)))
         assert isinstance(done, Done), done
-        apart = split(blob, self.exchanged, kept_layout(self.aggregation, self.layout))
-        self.kept = apart.kept
-        return done, difference(apart.exchanged, shared), blob
+        found = apart(blob, self.exchanged, kept_layout(self.aggregation, self.layout))
+        self.kept = found.kept
+        return done, difference(found.exchanged, shared), blob
 
     def evaluate(self, shared: Arrays) -> dict[str, float]:
-        ((done, _),) = self.ask((Evaluate(), join(shared, self.kept)))
+        ((done, _),) = self.ask((Evaluate(), joined(shared, self.kept)))
         assert isinstance(done, Done), done
         return done.metrics
 
 
 def replies(outgoing: io.BytesIO) -> Iterator[tuple[Any, bytes]]:
     while outgoing.tell() < len(outgoing.getvalue()):
-        yield read_reply(outgoing.read, maximum_blob_bytes=1 << 30)
+        reply, blob_bytes = read_reply(outgoing.read, maximum_blob_bytes=1 << 30)
+        yield reply, outgoing.read(blob_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_new_processes_come_to_the_same_as_one_that_lives(views: tuple[Path, Pat
     shared = initial_adapter(site.exchanged, site.job.seed)
     sent = []
     for number in (1, 2):
-        before = join(shared, site.kept)
+        before = joined(shared, site.kept)
         _, _, blob = site.train(number, shared)
         sent.append((Train(round=number), before, blob))
     living = Site(views[0], said)
@@ -197,14 +197,14 @@ def test_fedprox_moves_less(views: tuple[Path, Path]) -> None:
 
 def test_a_factor_cannot_be_left_where_there_is_none(views: tuple[Path, Path]) -> None:
     site = Site(views[0], {})
-    ((failed, _),) = site.ask((Train(round=1, frozen="a"), join(initial_adapter(site.exchanged, 0), {})))
+    ((failed, _),) = site.ask((Train(round=1, frozen="a"), joined(initial_adapter(site.exchanged, 0), {})))
     assert isinstance(failed, Failed)
     assert "trains no such factor" in failed.reason
 
 
 def test_what_a_site_keeps_must_come_with_the_request(views: tuple[Path, Path]) -> None:
     site = Site(views[0], {"personal": ("head",)})
-    ((failed, _),) = site.ask((Train(round=1), join(initial_adapter(site.exchanged, 0), {})))
+    ((failed, _),) = site.ask((Train(round=1), joined(initial_adapter(site.exchanged, 0), {})))
     assert isinstance(failed, Failed)
     assert "not those of the job" in failed.reason
 

@@ -16,12 +16,12 @@ import pytest
 import safetensors.numpy
 
 from cloister.errors import TrainerError
-from cloister.flare.trainer_blob import join, split
 from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import exchanged_layout, first_kept, kept_layout
 from cloister.messages import Evaluate, Progress, Ready, Setup, Train, encode
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
+from tests.blobs import apart, joined
 
 from .conftest import LABELS, job, setup_of, write_view
 
@@ -108,9 +108,9 @@ def test_what_a_site_keeps_outlives_the_trainer(
 
         with trainer(view, lambda setup: setup.model_copy(update=update), on_progress=kill) as one:
             one.start(120)
-            _, blob = one.ask(Train(round=1), join(start, first_kept(aggregation, layout, 0)), 120)
-            apart = split(blob, exchanged, kept)
-            rounds.append(one.ask(Train(round=2), join(apart.exchanged, apart.kept), 120))
+            _, blob = one.ask(Train(round=1), joined(start, first_kept(aggregation, layout, 0)), 120)
+            found = apart(blob, exchanged, kept)
+            rounds.append(one.ask(Train(round=2), joined(found.exchanged, found.kept), 120))
             assert one.restarts == kills
     assert rounds[0] == rounds[1]
     assert ("personal_loss" in rounds[0][0].metrics) == ("ditto" in client)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from cloister.egress import difference, read_adapter
 from cloister.errors import CloisterError, EgressError, SandboxError, TrainerError
 from cloister.files import private_folder
 from cloister.jobs import AdapterLayout, Code, initial_adapter
 from cloister.jobs.code import read_code
 from cloister.messages import Evaluate, Train
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
+from tests.blobs import difference, read_adapter
 
 from .conftest import job, setup_of, write_view
 

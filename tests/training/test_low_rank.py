@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from cloister.egress import difference
-from cloister.flare.trainer_blob import join, split
 from cloister.jobs import initial_adapter, layout_of
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import exchanged_layout, first_kept, is_control, kept_layout
 from cloister.training.text_classifier import TextClassifier
+from tests.blobs import apart, difference, joined
 
 from .conftest import setup_of, write_view
 from .methods import job, small_model, started
@@ -67,16 +66,16 @@ def test_personal_layers_of_a_base_model(
     update = {"client": aggregation.client, "shapes": exchanged.shapes(), "kept": kept.shapes()}
     trainer = TextClassifier(setup_of(the_job, whole, view, model).model_copy(update=update))
     shared, own = initial_adapter(exchanged, 1), first_kept(aggregation, whole, 1)
-    trainer.load_adapter(join(shared, own))
+    trainer.load_adapter(joined(shared, own))
     untouched = safetensors.numpy.load(trainer.adapter())
     assert all(np.array_equal(untouched[name], each) for name, each in shared.items())
     assert all(np.array_equal(untouched[f"kept.{name}"], each) for name, each in own.items())
     trainer.train(1, lambda _step, _steps: None)
-    apart = split(trainer.adapter(), exchanged, kept)
-    assert not [name for name in apart.exchanged if f".{layer}." in f".{name}."]
+    found = apart(trainer.adapter(), exchanged, kept)
+    assert not [name for name in found.exchanged if f".{layer}." in f".{name}."]
     # What no record of a few has touched, such as an embedding's rows, is not looked at.
-    changed = difference(apart.exchanged, shared)
+    changed = difference(found.exchanged, shared)
     assert all(each.any() for each in changed.values())
-    assert all(not np.array_equal(each, own[name]) for name, each in apart.kept.items())
-    for name in filter(is_control, apart.exchanged):
-        assert np.array_equal(apart.exchanged[name], apart.kept[name.replace("control.", "control_own.", 1)])
+    assert all(not np.array_equal(each, own[name]) for name, each in found.kept.items())
+    for name in filter(is_control, found.exchanged):
+        assert np.array_equal(found.exchanged[name], found.kept[name.replace("control.", "control_own.", 1)])

@@ -20,8 +20,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from cloister.adapter_file import maximum_blob_bytes
 from cloister.documents import Document
-from cloister.egress import maximum_blob_bytes, write_adapter
+from cloister.egress import write_adapter
 from cloister.errors import SandboxError, UsageError
 from cloister.files import private_folder
 from cloister.jobs import AdapterLayout, Job, Task, Training, initial_adapter, layout_of

@@ -18,7 +18,7 @@ from cloister.flare.exchange import Sent
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.live_tensors import Factor, live_layout
-from cloister.vectors import Source, Vector
+from cloister.vectors import Difference, Source
 from cloister.weights_file import WeightsFile
 from cloister.wire import CODECS, Codec, EncodedVector, Encoder, Schema, rounding_seed
 
@@ -79,10 +79,10 @@ class Broadcast:
             self._encode(path, codec, changed, weights.part(changed))
             self._known = weights
             return weights
-        self._encode(path, codec, changed, _Difference(weights.part(changed), before.part(changed)))
+        self._encode(path, codec, changed, Difference(weights.part(changed), before.part(changed)))
         sent = EncodedVector.open(path, codec, Schema.of(changed))
         known = self._folder / f"known-{self._version:04d}.safetensors"
-        self._known = before.changed(known, changed, lambda number, values: values + sent.block(number))
+        self._known = before.changed(known, changed, lambda number, values: values + sent.block(number), durable=False)
         if before.path.parent == self._folder:
             before.path.unlink()
         return weights if self._compression.error_feedback else self._known
@@ -121,16 +121,5 @@ class Broadcast:
         seed = rounding_seed(self._job, "server", self._version, "down")
         path.touch(PRIVATE_FILE)
         with path.open("wb") as stream:
-            for piece in encoder.pieces(values, Schema.of(layout), seed):
+            for piece in encoder.pieces(values, Schema.of(layout), seed, at_once=True):
                 stream.write(piece.content)
-
-
-class _Difference:
-    """One source less another; a `cloister.vectors.Source`."""
-
-    def __init__(self, new: Source, old: Source) -> None:
-        self._new, self._old = new, old
-        self.size = new.size
-
-    def block(self, number: int) -> Vector:
-        return self._new.block(number) - self._old.block(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -102,28 +103,33 @@ class Holder:
         """Answer whoever asks from now on."""
         self._cell.register_request_cb(ROUNDS, CHUNK, self._serve)
 
-    def offer(self, message: bytes, payload: bytes | Path, processes: Collection[str]) -> Reference:
+    def offer(self, message: bytes, payload: bytes | Path, processes: Collection[str], digest: str = "") -> Reference:
         """Let ``processes``, and nobody else, fetch ``payload`` until it is withdrawn.
 
         Args:
             message: what it belongs to; the digest covers both.
             payload: bytes, or a file that holds them and does not change; it may be removed once it is offered.
             processes: NVFlare's names of them.
+            digest: of both, where that is known already: whoever fetches sees whether it is so.
         """
         hashed = _begin_digest(message)
         if isinstance(payload, bytes):
-            hashed.update(payload)
+            if not digest:
+                hashed.update(payload)
             offer = _Offer(len(payload), frozenset(processes), payload)
         else:
             stream = payload.open("rb")
             try:
-                for piece in iter(lambda: stream.read(_READ_BYTES), b""):
-                    hashed.update(piece)
+                if digest:
+                    stream.seek(0, os.SEEK_END)
+                else:
+                    for piece in iter(lambda: stream.read(_READ_BYTES), b""):
+                        hashed.update(piece)
                 offer = _Offer(stream.tell(), frozenset(processes), stream)
             except BaseException:
                 stream.close()
                 raise
-        reference = Reference(digest=hashed.hexdigest(), bytes=offer.size)
+        reference = Reference(digest=digest or hashed.hexdigest(), bytes=offer.size)
         with self._lock:
             before = self._offers.get(reference.digest)
             offer.processes |= before.processes if before else frozenset()

@@ -65,7 +65,8 @@ class EgressGate:
                 released = egress.release_metrics(allowed, metrics)
             else:
                 seed = exchange.seed(number)
-                released = egress.release(learnt.live, allowed, metrics, learnt.update, exchange.encoder, seed)
+                update, encoder, path = learnt.update, exchange.encoder, exchange.outgoing
+                released = egress.release(learnt.live, allowed, metrics, update, encoder, seed=seed, path=path)
             size, norm = released.bytes, released.norm
             self._gates.decide(Leaving(size, self.sent, norm, released.metrics, released.parts, records))
         except BaseException:

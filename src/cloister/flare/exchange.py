@@ -8,6 +8,7 @@ builds an object that the other one named.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,8 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cloister.documents import Model
 from cloister.errors import JobError
-from cloister.files import sha256_of
-from cloister.flare.payload import Payload
+from cloister.flare.payload import Payload, pieces_of
 from cloister.jobs.compression import CodecName
 from cloister.jobs.live_tensors import Factor
 from cloister.jobs.statistics import FeatureStatistics
@@ -171,39 +171,42 @@ def read_task(shareable: Shareable) -> tuple[Ask, Payload]:
         raise JobError("the server sent a task that is not one") from error
 
 
-def reply_of(reply: Reply, tensors: bytes = b"") -> Shareable:
+def reply_of(reply: Reply, tensors: Payload = b"") -> Shareable:
     """What a site sends: a Shareable that holds the message and the tensors, and nothing else."""
     return reply_with(reply.model_dump_json().encode(), tensors)
 
 
-def content_of(shareable: Shareable) -> tuple[bytes, bytes]:
-    """Message and tensors of a reply, as bytes.
+def content_of(shareable: Shareable) -> tuple[bytes, Payload]:
+    """Message and tensors of a reply.
 
     Raises:
         JobError: where the Shareable is not a reply of Cloister's.
     """
-    return _read(FLModelUtils.from_shareable(shareable))
+    return _parts(FLModelUtils.from_shareable(shareable))
 
 
-def reply_with(message: bytes, tensors: bytes) -> Shareable:
+def reply_with(message: bytes, tensors: Payload) -> Shareable:
     """A fresh Shareable around a reply's bytes."""
     return FLModelUtils.to_shareable(
         FLModel(params_type=ParamsType.FULL, params={_MESSAGE: message, _ADAPTER: tensors})
     )
 
 
-def digest_of(message: bytes, tensors: bytes) -> str:
+def digest_of(message: bytes, tensors: Payload) -> str:
     """What identifies a reply: SHA-256 over the message's length (8 bytes, little-endian), message and tensors."""
-    return sha256_of(len(message).to_bytes(8, "little") + message + tensors)
+    digest = hashlib.sha256(len(message).to_bytes(8, "little") + message)
+    for piece in pieces_of(tensors):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
-def read_reply(model: FLModel) -> tuple[Reply, bytes]:
+def read_reply(model: FLModel) -> tuple[Reply, Payload]:
     """What the server received.
 
     Raises:
         JobError: where it is not a reply of Cloister's.
     """
-    message, tensors = _read(model)
+    message, tensors = _parts(model)
     return reply_in(message), tensors
 
 
@@ -218,13 +221,6 @@ def reply_in(message: bytes) -> Reply:
         return _REPLY.validate_json(message)
     except ValidationError as error:
         raise JobError("the site sent a reply that is not one") from error
-
-
-def _read(model: FLModel) -> tuple[bytes, bytes]:
-    message, tensors = _parts(model)
-    if not isinstance(tensors, bytes):
-        raise JobError("the message has parts that are not bytes")
-    return message, tensors
 
 
 def _parts(model: FLModel) -> tuple[bytes, Payload]:

@@ -43,6 +43,7 @@ from cloister.flare.exchange import (
 from cloister.flare.job_folder import SITE_APP, read_app
 from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.not_recorded import NOT_RECORDED
+from cloister.flare.payload import Payload, size_of
 from cloister.flare.refusal import refusal_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.standing import check_start
@@ -69,7 +70,7 @@ class TrainingExecutor(Executor):
         """Answer one task."""
         if not self._busy.acquire(blocking=False):
             reply = Refusal(denied=True, reason="the server asks for two things at once")
-            return note_passed(fl_ctx, self._recorded(fl_ctx, task_name, reply, b""))
+            return self._recorded(fl_ctx, task_name, reply, b"")
         try:
             return self._execute(task_name, shareable, fl_ctx, abort_signal)
         finally:
@@ -77,37 +78,37 @@ class TrainingExecutor(Executor):
 
     def _execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
         reply: Reply
-        tensors = b""
+        tensors: Payload = b""
         try:
             reply, tensors = self._answer(task_name, shareable, fl_ctx, abort_signal)
         except Exception as error:  # noqa: BLE001 - a gate: whatever goes wrong inside denies, and its text stays here
             reply = refusal_of(error, task_name)
-        return note_passed(fl_ctx, self._recorded(fl_ctx, task_name, reply, tensors))
+        return self._recorded(fl_ctx, task_name, reply, tensors)
 
-    def _recorded(self, fl_ctx: FLContext, task_name: str, reply: Reply, tensors: bytes) -> Shareable:
+    def _recorded(self, fl_ctx: FLContext, task_name: str, reply: Reply, tensors: Payload) -> Shareable:
         """The reply, once the site's audit log has it on disk; one sentence where it could not be written."""
         shareable = reply_of(reply, tensors)
         try:
             log, job_id = _log_of(fl_ctx)
             if isinstance(reply, Refusal):
                 record_failure(log, task_name, reply.reason, job=job_id)
-            facts: dict[str, Fact] = {"reply": reply.kind, "digest": digest_of(*content_of(shareable))}
-            facts["bytes"] = len(tensors)
+            digest, size = digest_of(*content_of(shareable)), size_of(tensors)
+            facts: dict[str, Fact] = {"reply": reply.kind, "digest": digest, "bytes": size}
             if isinstance(reply, Update):
                 facts |= {"records": reply.records, "metrics": tuple(sorted(reply.metrics))}
-            if tensors and self._job and self._job.norm is not None:
+            if size and self._job and self._job.norm is not None:
                 facts["norm"] = self._job.norm
             number = reply.round if isinstance(reply, Update) else 0
             log.append(Kind.RELEASE, facts, job=job_id, number=number)
         except Exception:  # noqa: BLE001 - a gate: what is not recorded does not leave
             _log.exception("the answer to task `%s` could not be recorded", task_name)
             self._close()
-            return reply_of(NOT_RECORDED)
-        return shareable
+            return note_passed(fl_ctx, reply_of(NOT_RECORDED))
+        return note_passed(fl_ctx, shareable, digest)
 
     def _answer(
         self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
-    ) -> tuple[Reply, bytes]:
+    ) -> tuple[Reply, Payload]:
         ask, payload = read_task(shareable)
         task = TaskName(task_name)
         if task is TaskName.PREPARE:

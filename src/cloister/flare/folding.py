@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from cloister.adapter_file import maximum_header_bytes
 from cloister.aggregation.factors import Trained, check_folded, folded, fresh, most_folded_bytes, patterns, stacked
-from cloister.egress import maximum_header_bytes, write_adapter
+from cloister.egress import write_adapter
 from cloister.errors import JobError
 from cloister.flare.exchange import Sent
 from cloister.flare.payload import Payload, content_of

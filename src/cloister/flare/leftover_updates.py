@@ -13,6 +13,9 @@ from pathlib import Path
 RECEIVED = "received"
 """The folder of a job's run in which lies what came from other processes and is too large for a message."""
 
+TENSORS = "tensors"
+"""The folder, among what is a site's alone, in which lies what passes between it and its trainer."""
+
 _WORK = "-work"
 
 _log = logging.getLogger(__name__)
@@ -25,7 +28,7 @@ def work_folder(result: Path) -> Path:
 
 def remove_leftover_updates(run: Path) -> None:
     """Remove what is no result from the folder of a job's ``run``, once its process has ended."""
-    for left in (run / RECEIVED, *run.glob("*" + _WORK)):
+    for left in (run / RECEIVED, run / "private" / TENSORS, *run.glob("*" + _WORK)):
         if left.is_dir() and not left.is_symlink():
             if any(left.iterdir()):
                 _log.warning("job %s left updates behind; they are removed", run.name)

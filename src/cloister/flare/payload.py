@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cloister.files import PRIVATE_FILE
+
+_READ_BYTES = 1 << 20
 
 Payload = bytes | Path
 """Encoded values; a file is never changed, and whoever is handed it may read it until the round is over."""
@@ -19,6 +22,24 @@ def size_of(payload: Payload) -> int:
 def content_of(payload: Payload) -> bytes:
     """All of it, in memory."""
     return payload if isinstance(payload, bytes) else payload.read_bytes()
+
+
+def stamp_of(payload: Payload) -> tuple[int, ...]:
+    """What is another one once a file was written to or replaced; of bytes, which do not change, nothing."""
+    if isinstance(payload, bytes):
+        return ()
+    found = payload.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def pieces_of(payload: Payload) -> Iterator[bytes]:
+    """All of it, in pieces that take little memory."""
+    if isinstance(payload, bytes):
+        yield payload
+        return
+    with payload.open("rb", buffering=0) as stream:
+        while piece := stream.read(_READ_BYTES):
+            yield piece
 
 
 def keep(payload: Payload, path: Path) -> Path:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from cloister.adapter_file import maximum_blob_bytes
 from cloister.audit import Log
 from cloister.documents import Document
-from cloister.egress import maximum_blob_bytes, write_adapter
+from cloister.egress import write_adapter
 from cloister.errors import DeniedError
 from cloister.files import private_folder, write_atomically
 from cloister.flare.admitted import Admitted
@@ -204,7 +205,7 @@ class SiteJob:
 
     def _start(self, network: AdapterLayout, statistics: FeatureStatistics | None = None) -> AdapterLayout:
         """Start the trainer of ``network``; returns the tensors that are exchanged of it."""
-        self.exchange = exchange = SiteExchange(self.document, self.settings.site, network)
+        self.exchange = exchange = SiteExchange(self.document, self.settings.site, network, self.trainer.tensors)
         most = maximum_blob_bytes(exchange.blob_layout)
         make, mode = self.make_trainer or Trainer, self.admitted.mode
         self.trainer.start(make, network, self.base_model, self._protected, mode, statistics, maximum_blob_bytes=most)
@@ -221,7 +222,7 @@ class SiteJob:
         log = self.trainer.private / "trainer.log"
         return network_layout(self.job, self.base_model, mode=self.admitted.mode, log=log, protected=self._protected)
 
-    def train(self, ask: Ask, payload: Payload) -> tuple[Update, bytes]:
+    def train(self, ask: Ask, payload: Payload) -> tuple[Update, Payload]:
         """One round.
 
         Args:

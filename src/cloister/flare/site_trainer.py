@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cloister.errors import JobError
+from cloister.flare.leftover_updates import TENSORS
 from cloister.jobs import AdapterLayout, Code, Job
 from cloister.jobs.statistics import FeatureStatistics
 from cloister.messages import Done, Evaluate, Setup, Train, setup_of
@@ -33,7 +34,7 @@ class TrainerProcess(Protocol):
     def start(self, timeout_seconds: float) -> None:
         """Start the trainer and wait until it has read the view."""
 
-    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
+    def ask_in_files(self, message: Train | Evaluate, request: Path, answer: Path, timeout_seconds: float) -> Done:
         """Let the trainer do one thing."""
 
     def close(self) -> None:
@@ -47,7 +48,7 @@ class SiteTrainer:
     Attributes:
         job: what is trained.
         silo: the site's silo document, which says what the trainer may use up.
-        private: folder for view, training code and trainer's log; emptied at the end, except for the log.
+        private: folder for view, tensors, training code and trainer's log; emptied at the end, except for the log.
         code: the training code that the job brings; None where it brings none.
         process: the isolated process; None before its start.
     """
@@ -64,6 +65,11 @@ class SiteTrainer:
     def view(self) -> Path:
         """The folder that the view is written into."""
         return self.private / "view"
+
+    @property
+    def tensors(self) -> Path:
+        """The folder for what passes between site and trainer."""
+        return self.private / TENSORS
 
     def running(self) -> TrainerProcess:
         """The isolated process.
@@ -121,16 +127,18 @@ class SiteTrainer:
             self.process = process = make(enclosure, setup, mode=mode, maximum_blob_bytes=maximum_blob_bytes)
         process.start(_START_SECONDS)
 
-    def ask(self, message: Train | Evaluate, adapter: bytes) -> tuple[Done, bytes]:
-        """Let it do one thing.
+    def ask(self, message: Train | Evaluate, request: Path) -> tuple[Done, Path]:
+        """Let it do one thing with the tensors in the file ``request``; returns the file that holds what came back.
 
         Raises:
             CloisterError: where it was not started, is closed, or fails twice.
         """
-        return self.running().ask(message, adapter, float(self.silo.capacity.round_seconds))
+        answer = self.tensors / "answer"
+        seconds = float(self.silo.capacity.round_seconds)
+        return self.running().ask_in_files(message, request, answer, seconds), answer
 
     def close(self) -> None:
-        """Stop the process, remove view and training code; may be called from any thread, more than once."""
+        """Stop the process, remove view, tensors and training code; may be called from any thread, more than once."""
         with self._closing:
             self._closed = True
             if self.process:
@@ -138,7 +146,7 @@ class SiteTrainer:
             self._clear()
 
     def _clear(self) -> None:
-        for folder in (self.view, self.private / "code"):
+        for folder in (self.view, self.tensors, self.private / "code"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _setup(self, layout: AdapterLayout, base_model: Path | None, statistics: FeatureStatistics | None) -> Setup:

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from cloister.adapter_file import is_finite
 from cloister.errors import JobError
 from cloister.flare.exchange import Sent
 from cloister.flare.payload import Payload
 from cloister.jobs import AdapterLayout
-from cloister.jobs.adapter import Arrays
 from cloister.jobs.live_tensors import live_layout
-from cloister.vectors import BLOCK_VALUES, Vector
-from cloister.wire import CODECS, EncodedVector, Schema, unflatten
+from cloister.vectors import Vector
+from cloister.weights_file import WeightsFile
+from cloister.wire import CODECS, EncodedVector, Schema
 
 
 class SiteWeights:
@@ -20,22 +23,24 @@ class SiteWeights:
 
     Args:
         layout: the tensors that the job exchanges.
+        folder: for their values.
     """
 
-    def __init__(self, layout: AdapterLayout) -> None:
-        self._layout, self._schema = layout, Schema.of(layout)
+    def __init__(self, layout: AdapterLayout, folder: Path) -> None:
+        self._layout, self._folder = layout, folder
         self._version: int | None = None
-        self._values: Vector = np.zeros(self._schema.size, np.float32)
+        self._weights: WeightsFile | None = None
 
-    def take(self, sent: Sent | None, payload: Payload) -> Arrays:
-        """Go on to the version that ``sent`` speaks of; returns the weights, which share memory with the site's own.
+    def take(self, sent: Sent | None, payload: Payload) -> WeightsFile:
+        """Go on to the version that ``sent`` speaks of; returns the weights, in a file that the next one replaces.
 
         Args:
             sent: what the server says of the payload; None where it says nothing.
             payload: encoded values.
 
         Raises:
-            CloisterError: where the payload is not what ``sent`` says, or does not follow the version that is here.
+            CloisterError: where the payload is not what ``sent`` says, or does not follow the version that is here,
+                which stays then.
         """
         if sent is None:
             raise JobError("the server sent a task without weights")
@@ -46,26 +51,23 @@ class SiteWeights:
             raise JobError("the server sent a change to weights that this site does not have")
         part = live_layout(self._layout, sent.without)
         came = EncodedVector.open(payload, CODECS[sent.codec], Schema.of(part))
-        came.check()
-        self._version = None  # until all of it is taken over
-        self._apply(came, part, added=sent.kind == "differences")
+        self._weights = self._written(sent, came, part)
         self._version = sent.version
-        return unflatten(self._values, self._schema)
+        return self._weights
 
-    def _apply(self, came: EncodedVector, part: AdapterLayout, *, added: bool) -> None:
-        number, held = -1, np.empty(0, np.float32)
-        for tensor in part.tensors:
-            place = self._schema.places[tensor.name]
-            start, stop = place.start, place.stop
-            while start < stop:
-                if not held.size:
-                    number += 1
-                    held = came.block(number)
-                step = min(stop - start, held.size)
-                here = self._values[start : start + step]
-                with np.errstate(over="ignore"):  # it is looked at
-                    here[...] = here + held[:step] if added else held[:step]
-                held, start = held[step:], start + step
-        for first in range(0, self._values.size, BLOCK_VALUES):
-            if not np.isfinite(self._values[first : first + BLOCK_VALUES]).all():
+    def _written(self, sent: Sent, came: EncodedVector, part: AdapterLayout) -> WeightsFile:
+        path = self._folder / "weights.safetensors"
+        if sent.kind == "whole" or self._weights is None:
+            blocks = (came.block(number) for number in range(came.schema.blocks))
+            return WeightsFile.write(path, part, blocks, durable=False)
+
+        def change(number: int, values: Vector) -> Vector:
+            if sent.kind == "values":
+                return came.block(number)
+            with np.errstate(over="ignore"):  # it is looked at
+                values += came.block(number)
+            if not is_finite(values):
                 raise JobError("the server's weights are no longer finite")
+            return values
+
+        return self._weights.changed(path, part, change, durable=False)

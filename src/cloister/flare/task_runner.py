@@ -28,8 +28,9 @@ from nvflare.private.fed.client.client_runner import ClientRunner, TaskAssignmen
 
 from cloister.files import private_folder
 from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
-from cloister.flare.egress_filter import code_of, was_released
-from cloister.flare.exchange import content_of, task_with
+from cloister.flare.egress_filter import code_of, released_digest
+from cloister.flare.exchange import content_of as content_of_reply
+from cloister.flare.exchange import task_with
 from cloister.flare.parcel import (
     MAXIMUM_INLINE_BYTES,
     AnswerHead,
@@ -41,6 +42,7 @@ from cloister.flare.parcel import (
     pack,
     unpack,
 )
+from cloister.flare.payload import Payload, content_of, size_of
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 
 _log = logging.getLogger(__name__)
@@ -73,11 +75,13 @@ class Outcome:
         code: NVFlare's word for how it went.
         message: JSON; empty where the code is not `OK`.
         tensors: likewise.
+        digest: over both, as `cloister.flare.exchange.digest_of` has it; likewise.
     """
 
     code: str
     message: bytes = field(default=b"", repr=False)
-    tensors: bytes = field(default=b"", repr=False)
+    tensors: Payload = field(default=b"", repr=False)
+    digest: str = ""
 
 
 Work = Callable[[Task], Outcome]
@@ -166,11 +170,13 @@ class TaskRunner:
     def _answer(self, task: TaskHead, outcome: Outcome, deadline: float) -> None:
         """Send what may leave; of what is too large, its digest, and let the server's process fetch it meanwhile."""
         reference, tensors = None, outcome.tensors
-        if len(tensors) > MAXIMUM_INLINE_BYTES:
-            reference, tensors = self._holder.offer(outcome.message, tensors, {self._server}), b""
+        if size_of(tensors) > MAXIMUM_INLINE_BYTES:
+            reference = self._holder.offer(outcome.message, tensors, {self._server}, outcome.digest)
+            tensors = b""
+        inline = content_of(tensors)
         head = AnswerHead(identifier=task.identifier, code=outcome.code, reference=reference)
         try:
-            self._send_until_heard(ANSWER, lambda: pack(head, outcome.message, tensors), deadline)
+            self._send_until_heard(ANSWER, lambda: pack(head, outcome.message, inline), deadline)
         finally:
             if reference:
                 self._holder.withdraw(reference)
@@ -226,8 +232,9 @@ def outcome_of(reply: Shareable, fl_ctx: FLContext) -> Outcome:
     code = code_of(reply)
     if code != ReturnCode.OK:
         return Outcome(code)
-    message, tensors = content_of(reply)
-    if not was_released(fl_ctx, message, tensors):
+    message, tensors = content_of_reply(reply)
+    digest = released_digest(fl_ctx, message, tensors)
+    if digest is None:
         _log.error("the egress filter did not let out what came through NVFlare's filters, so it stays here")
         return Outcome(ReturnCode.TASK_RESULT_FILTER_ERROR)
-    return Outcome(code, message, tensors)
+    return Outcome(code, message, tensors, digest)

@@ -7,61 +7,87 @@ it says. A blob that is not exactly that is refused as a whole: nothing of it le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from cloister.egress import read_adapter, write_adapter
+from cloister.adapter_file import AdapterFile
 from cloister.errors import EgressError
-from cloister.jobs import AdapterLayout
+from cloister.jobs import AdapterLayout, TensorSpec
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.folded_tensors import FOLDED
 from cloister.jobs.kept_tensors import KEPT
+from cloister.vectors import BLOCK_VALUES, Vector
+from cloister.weights_file import Readable, WeightsFile
 
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Apart:
-    """What a trainer gave back after a round.
+class Kept:
+    """Tensors that stay at a site.
 
     Attributes:
-        exchanged: what may leave, if the egress gate and the policy say so; by its names in the job's exchanged layout.
-        kept: what stays, by its names in the job's kept layout.
+        layout: which.
+        values: theirs.
     """
 
-    exchanged: Arrays
-    kept: Arrays
+    layout: AdapterLayout
+    values: Readable
+
+    def arrays(self) -> Arrays:
+        """Every tensor, in memory."""
+        return {
+            tensor.name: self.values.read(start, start + tensor.size).reshape(tensor.shape)
+            for tensor, start in _starts(self.layout)
+        }
 
 
 def blob_layout(exchanged: AdapterLayout, kept: AdapterLayout) -> AdapterLayout:
-    """All tensors of one blob; of its size no blob may be longer, see `cloister.egress.maximum_blob_bytes`."""
+    """All tensors of one blob; of its size no blob may be longer, see `cloister.adapter_file.maximum_blob_bytes`."""
     if not kept.tensors:
         return exchanged
     marked = tuple(replace(tensor, name=KEPT + tensor.name) for tensor in kept.tensors)
     return replace(exchanged, tensors=tuple(sorted((*exchanged.tensors, *marked), key=lambda tensor: tensor.name)))
 
 
-def join(exchanged: Arrays, kept: Arrays, folded: Mapping[str, Array] = MappingProxyType({})) -> bytes:
-    """The blob of a request.
+def join(path: Path, exchanged: WeightsFile, kept: Kept, folded: Mapping[str, Array] = MappingProxyType({})) -> Path:
+    """The file that holds the blob of a request.
 
     Args:
+        path: where to, if there is more in it than what came from the server.
         exchanged: what came from the server.
         kept: what the site has kept so far.
         folded: what is to be folded into the base model.
     """
-    marked = {KEPT + name: array for name, array in kept.items()}
-    return write_adapter(exchanged | marked | {FOLDED + name: array for name, array in folded.items()})
+    if not kept.layout.tensors and not folded:
+        return exchanged.path
+    places: dict[str, tuple[TensorSpec, Readable, int]] = {}
+    for tensor, start in _starts(exchanged.layout):
+        places[tensor.name] = (tensor, exchanged, start)
+    for tensor, start in _starts(kept.layout):
+        places[KEPT + tensor.name] = (tensor, kept.values, start)
+    for name, array in folded.items():
+        places[FOLDED + name] = (TensorSpec(name, array.shape, "zeros"), _InMemory(array), 0)
+
+    def pieces() -> Iterator[Vector]:
+        for _, (tensor, values, start) in sorted(places.items()):
+            for first in range(start, start + tensor.size, BLOCK_VALUES):
+                yield values.read(first, min(first + BLOCK_VALUES, start + tensor.size))
+
+    tensors = tuple(replace(tensor, name=name) for name, (tensor, _, _) in sorted(places.items()))
+    return WeightsFile.write(path, AdapterLayout(tensors, ()), pieces(), durable=False).path
 
 
-def split(blob: bytes, exchanged: AdapterLayout, kept: AdapterLayout) -> Apart:
-    """Tell apart what a trainer gave back.
+def split(path: Path, exchanged: AdapterLayout, kept: AdapterLayout) -> AdapterFile:
+    """See that a trainer gave back the tensors of the job, under the names that `join` gives them.
 
     Args:
-        blob: the trainer's bytes.
+        path: the trainer's bytes.
         exchanged: what the job exchanges.
         kept: what the job keeps at its sites.
 
@@ -70,12 +96,23 @@ def split(blob: bytes, exchanged: AdapterLayout, kept: AdapterLayout) -> Apart:
             finite; where the blob is longer than both take; and where it cannot be told, for whatever reason.
     """
     try:
-        arrays = read_adapter(blob, blob_layout(exchanged, kept))
-        return Apart(
-            {tensor.name: arrays[tensor.name] for tensor in exchanged.tensors},
-            {tensor.name: arrays[KEPT + tensor.name] for tensor in kept.tensors},
-        )
+        return AdapterFile.open(path, blob_layout(exchanged, kept))
     except EgressError:
         raise
     except Exception as error:  # a gate: where it cannot tell, nothing leaves
         raise EgressError("what the trainer gave back could not be told apart") from error
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    array: Array
+
+    def read(self, start: int, stop: int) -> Vector:
+        return self.array.reshape(-1)[start:stop]
+
+
+def _starts(layout: AdapterLayout) -> Iterator[tuple[TensorSpec, int]]:
+    start = 0
+    for tensor in layout.tensors:
+        yield tensor, start
+        start += tensor.size

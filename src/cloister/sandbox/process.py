@@ -21,11 +21,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO
 
 import psutil
 
 from cloister.errors import SandboxError
+from cloister.files import PRIVATE_FILE
 from cloister.sandbox.enclosure import Limits
 from cloister.sandbox.log import Log
 from cloister.sandbox.usage import broken, tree, usage_of
@@ -100,6 +102,27 @@ class UntrustedProcess:
                 continue
             except OSError as error:
                 raise EndedError from error
+
+    def write_file(self, path: Path, deadline: float) -> None:
+        """Write all of the file at ``path`` likewise, piece by piece; it does not change meanwhile."""
+        with path.open("rb", buffering=0) as stream:
+            while piece := stream.read(_READ_BYTES):
+                self.write(piece, deadline)
+
+    def read_file(self, path: Path, size: int, deadline: float) -> None:
+        """Read exactly ``size`` bytes of its standard output into a new file, which replaces the one at ``path``.
+
+        Raises:
+            EndedError: where it is gone.
+            LateError: where it does not write.
+        """
+        path.unlink(missing_ok=True)
+        path.touch(PRIVATE_FILE, exist_ok=False)
+        with path.open("wb") as stream:
+            while size:
+                piece = self._read(min(size, _READ_BYTES), deadline)
+                stream.write(piece)
+                size -= len(piece)
 
     def reader(self, deadline: float) -> Callable[[int], bytes]:
         """What reads exactly so many bytes of its standard output, or raises `EndedError` or `LateError`."""

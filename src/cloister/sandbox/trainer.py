@@ -7,6 +7,7 @@ What the trainer says is never repeated in an error: it may quote records, and e
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,19 @@ from types import TracebackType
 from typing import Self
 
 from cloister.errors import SandboxError, TrainerError
-from cloister.messages import Done, Evaluate, Failed, Progress, Ready, Reply, Request, Setup, Train, encode, read_reply
+from cloister.messages import (
+    Done,
+    Evaluate,
+    Failed,
+    Progress,
+    Ready,
+    Reply,
+    Request,
+    Setup,
+    Train,
+    frame_head,
+    read_reply,
+)
 from cloister.sandbox.bubblewrap import command, environment, missing
 from cloister.sandbox.enclosure import Enclosure, SandboxMode
 from cloister.sandbox.log import Log
@@ -103,14 +116,32 @@ class Trainer:
             SandboxError: where the sandbox cannot be made anew.
             TrainerError: where it dies twice, fails, is late or answers with something else; it is gone then.
         """
+        with tempfile.TemporaryDirectory(prefix="cloister-") as folder:
+            request, answer = Path(folder) / "request", Path(folder) / "answer"
+            request.write_bytes(blob)
+            return self.ask_in_files(message, request, answer, timeout_seconds), answer.read_bytes()
+
+    def ask_in_files(self, message: Train | Evaluate, request: Path, answer: Path, timeout_seconds: float) -> Done:
+        """As `ask`, of an adapter that is in memory here neither on its way there nor on its way back.
+
+        Args:
+            message: what to do.
+            request: file that holds the adapter as safetensors, and does not change meanwhile.
+            answer: where what comes back is written to; empty where nothing does.
+            timeout_seconds: for each of the two attempts.
+
+        Raises:
+            SandboxError: where the sandbox cannot be made anew.
+            TrainerError: where it dies twice, fails, is late or answers with something else; it is gone then.
+        """
         with self._conversation:
             try:
                 try:
-                    return self._attempt(message, blob, timeout_seconds)
+                    return self._attempt(message, request, answer, timeout_seconds)
                 except EndedError:
                     self._restarts += 1
                     self._begin()
-                    return self._attempt(message, blob, timeout_seconds)
+                    return self._attempt(message, request, answer, timeout_seconds)
             except EndedError as error:
                 raise self._failure("died twice over one request") from error
 
@@ -168,7 +199,7 @@ class Trainer:
         self._set_up()
 
     def _set_up(self) -> None:
-        reply, _ = self._exchange(self._setup, b"", self._start_seconds)
+        reply = self._exchange(self._setup, None, None, self._start_seconds)
         if not isinstance(reply, Ready):
             raise self._failure("did not get ready")
 
@@ -186,14 +217,16 @@ class Trainer:
             code = str(CODE)
         return setup.model_copy(update={"view": str(view), "base_model": base_model, "code": code})
 
-    def _attempt(self, message: Train | Evaluate, blob: bytes, seconds: float) -> tuple[Done, bytes]:
-        reply, answer = self._exchange(message, blob, seconds)
-        if not isinstance(reply, Done) or (answer and isinstance(message, Evaluate)):
+    def _attempt(self, message: Train | Evaluate, request: Path, answer: Path, seconds: float) -> Done:
+        reply = self._exchange(message, request, answer if isinstance(message, Train) else None, seconds)
+        if not isinstance(reply, Done):
             raise self._failure("answered with something that was not asked for")
-        return reply, answer
+        if isinstance(message, Evaluate):
+            answer.write_bytes(b"")
+        return reply
 
-    def _exchange(self, message: Request, blob: bytes, seconds: float) -> tuple[Reply, bytes]:
-        """Send one request and read the reply, past reports of progress.
+    def _exchange(self, message: Request, request: Path | None, answer: Path | None, seconds: float) -> Reply:
+        """Send one request and read the reply, past reports of progress; its blob goes to ``answer``.
 
         Raises:
             EndedError: where the trainer is gone.
@@ -204,8 +237,10 @@ class Trainer:
             raise TrainerError("the trainer is not running")
         deadline = time.monotonic() + seconds
         try:
-            process.write(encode(message, blob), deadline)
-            reply, answer = self._reply(process, deadline)
+            process.write(frame_head(message, request.stat().st_size if request else 0), deadline)
+            if request:
+                process.write_file(request, deadline)
+            reply = self._reply(process, answer, deadline)
         except LateError as error:
             raise self._failure(f"did not answer within {seconds:g} seconds") from error
         except EndedError:
@@ -219,14 +254,18 @@ class Trainer:
         if isinstance(reply, Failed):
             self._log.note(f"the trainer failed: {reply.reason}")
             raise self._failure("failed")
-        return reply, answer
+        return reply
 
-    def _reply(self, process: UntrustedProcess, deadline: float) -> tuple[Reply, bytes]:
+    def _reply(self, process: UntrustedProcess, answer: Path | None, deadline: float) -> Reply:
         told = 0.0
         while True:
-            reply, blob = read_reply(process.reader(deadline), maximum_blob_bytes=self._maximum_blob_bytes)
+            reply, blob_bytes = read_reply(process.reader(deadline), maximum_blob_bytes=self._maximum_blob_bytes)
+            if isinstance(reply, Done) and answer is not None:
+                process.read_file(answer, blob_bytes, deadline)
+            elif blob_bytes:
+                raise self._failure("answered with something that was not asked for")
             if not isinstance(reply, Progress):
-                return reply, blob
+                return reply
             if self._on_progress is not None and time.monotonic() - told >= _PROGRESS_SECONDS:
                 told = time.monotonic()
                 self._on_progress(reply)

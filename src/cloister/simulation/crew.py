@@ -167,8 +167,8 @@ class Visitor:
         with self._crew.serving(self._visit, timeout_seconds):
             pass
 
-    def ask(self, message: Train | Evaluate, blob: bytes, timeout_seconds: float) -> tuple[Done, bytes]:
-        """Let a process do one thing for this site; raises as `cloister.sandbox.Trainer.ask`."""
+    def ask_in_files(self, message: Train | Evaluate, request: Path, answer: Path, timeout_seconds: float) -> Done:
+        """Let a process do one thing for this site; raises as `cloister.sandbox.Trainer.ask_in_files`."""
         if self._closed:
             raise TrainerError("the trainer is not running")
         if self._died:  # its own process would be gone, and be started anew for this
@@ -176,7 +176,7 @@ class Visitor:
         with self._crew.serving(self._visit, self._seconds) as trainer:
             before = trainer.restarts
             try:
-                return trainer.ask(message, blob, timeout_seconds)
+                return trainer.ask_in_files(message, request, answer, timeout_seconds)
             except TrainerError:
                 self._died = True
                 raise

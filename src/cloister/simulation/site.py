@@ -12,6 +12,7 @@ from cloister.files import private_folder, sha256_of
 from cloister.flare.admitted import Admitted, mode_of
 from cloister.flare.base_model import find_base_model
 from cloister.flare.exchange import Reply, TaskName
+from cloister.flare.payload import Payload
 from cloister.flare.refusal import refusal_of
 from cloister.flare.site_job import SiteJob
 from cloister.flare.state import SiteSettings, State
@@ -54,7 +55,7 @@ class Site:
         if mode_of(documents.policies) is SandboxMode.BUBBLEWRAP and (reason := missing()):
             raise DeniedError(f"the policy demands a sandbox, and this site has none: {reason}")
 
-    def answer(self, task: TaskName, part: Task) -> tuple[Reply, bytes]:
+    def answer(self, task: TaskName, part: Task) -> tuple[Reply, Payload]:
         """What the site's job process would send: the reply, and encoded tensors where it trained."""
         reply: Reply
         try:
@@ -68,7 +69,7 @@ class Site:
         if self._job is not None:
             self._job.close()
 
-    def _answer(self, task: TaskName, part: Task) -> tuple[Reply, bytes]:
+    def _answer(self, task: TaskName, part: Task) -> tuple[Reply, Payload]:
         if task is TaskName.PREPARE:
             self._job = self._opened()
             return self._job.prepare(), b""

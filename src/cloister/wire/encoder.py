@@ -62,18 +62,25 @@ class Encoder:
             values[number * BLOCK_VALUES :][: piece.values.size] = piece.values
         return Encoded(b"".join(contents), values)
 
-    def pieces(self, source: Source, schema: Schema, seed: int) -> Iterator[Encoded]:
+    def pieces(self, source: Source, schema: Schema, seed: int, *, at_once: bool = False) -> Iterator[Encoded]:
         """As `encode`, of values that are read twice, block by block: looked at, and encoded.
 
         Nothing is given out before all were looked at. Whoever stops half-way has lost what was left over of the blocks
-        that were given out.
+        that were given out. With ``at_once`` they are read once, and each block is looked at just before it is encoded:
+        where one raises, what was left over of those before it is lost.
         """
-        self._check(source, schema)
+        if source.size != schema.size:
+            raise EgressError(f"the update has {source.size} values where {schema.size} belong")
+        if not at_once:
+            for number in range(schema.blocks):
+                self._check(self._block(source, schema, number))
         begin = header(self.codec, schema)
         if not schema.blocks:
             yield Encoded(begin, np.empty(0, np.float32))
         for number in range(schema.blocks):
             block = self._block(source, schema, number)
+            if at_once:
+                self._check(block)
             content = self.codec.encode(block, generator(seed, number))
             values = block if self.codec.lossless else self.codec.decode(content, block.size)
             if self._residual is not None:
@@ -81,19 +88,15 @@ class Encoder:
             yield Encoded(b"".join((begin, LENGTH.pack(len(content)), content)), values)
             begin = b""
 
-    def _check(self, source: Source, schema: Schema) -> None:
-        if source.size != schema.size:
-            raise EgressError(f"the update has {source.size} values where {schema.size} belong")
-        for number in range(schema.blocks):
-            block = self._block(source, schema, number)
-            largest = max(block.max(), -block.min())  # both NaN where one value is
-            if not np.isfinite(largest):
-                raise EgressError("the update holds a value that is not finite")
-            if largest > self.codec.limit:
-                raise EgressError(
-                    f"the update holds a value above {self.codec.limit:g}, the largest in the form `{self.codec.name}`",
-                    hint="name another form under `compression`",
-                )
+    def _check(self, block: Vector) -> None:
+        largest = max(block.max(), -block.min())  # both NaN where one value is
+        if not np.isfinite(largest):
+            raise EgressError("the update holds a value that is not finite")
+        if largest > self.codec.limit:
+            raise EgressError(
+                f"the update holds a value above {self.codec.limit:g}, the largest in the form `{self.codec.name}`",
+                hint="name another form under `compression`",
+            )
 
     def _block(self, source: Source, schema: Schema, number: int) -> Vector:
         block = source.block(number)
