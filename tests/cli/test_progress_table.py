@@ -81,3 +81,11 @@ def test_of_many_sites_states_are_counted_and_records_are_not_told_one_by_one(re
     assert not [line for line in lines_of(view, most=2) if "training and" in line]
     assert "  gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)" in lines_of(view, most=2)
     assert lines_of(view, most=3) == lines_of(view)
+
+
+def test_what_became_of_the_factors_stands_with_its_round(result: dict[str, Any]) -> None:
+    told = {"averaging_error": 0.12, "cut_off": 0.01}
+    entry = result["history"][-1] | {"factors": told}
+    lines = lines_of(view_with(result | {"history": [result["history"][0], entry]}))
+    assert lines[-1].endswith(" s); averaging factors would have been off by 12 %, 1 % cut off")
+    assert lines[-2].endswith(" s)")

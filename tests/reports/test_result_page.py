@@ -143,3 +143,12 @@ def test_many_sites_keep_their_names_apart(result: dict[str, Any]) -> None:
     heights = sorted(float(height) for height in found)
     assert len(heights) == 31
     assert all(below - above >= 13 for above, below in itertools.pairwise(heights))
+
+
+def test_what_became_of_factors_is_told_by_round(result: dict[str, Any]) -> None:
+    assert "Factors" not in Page(result_page(result)).texts
+    told = {"averaging_error": 0.12, "cut_off": 0.01}
+    history = [entry | {"factors": told} for entry in result["history"]]
+    texts = Page(result_page(result | {"history": history})).texts
+    assert "Factors" in texts
+    assert "Round 2: averaging factors would have been off by 12 %, 1 % cut off." in texts

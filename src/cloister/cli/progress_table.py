@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloister.flare.job_view import JobView
+from cloister.reports.factor_words import factor_words
 
 _RUNNING = "RUNNING"
 _STATES = {
@@ -98,9 +99,14 @@ def lines_of(view: JobView, most: int | None = None) -> list[str]:
         sites = f"{len(entry['sites'])} of {len(progress['sites'])} sites"
         lines.append(
             f"  round {entry['round']} of {progress['rounds']}: {sites}{loss}; came in with {measured or '-'}"
-            f" ({entry['seconds']:.1f} s)"
+            f" ({entry['seconds']:.1f} s){_factors(entry)}"
         )
     return lines
+
+
+def _factors(entry: dict[str, Any]) -> str:
+    said = factor_words(entry)
+    return f"; {said}" if said else ""
 
 
 def _refusals(view: JobView) -> list[str]:

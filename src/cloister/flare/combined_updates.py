@@ -13,6 +13,7 @@ from cloister.aggregation import Contribution, ServerOptimiser, optimiser_of, ru
 from cloister.aggregation.factors import Trained, mean_of, orthonormal, refactored, rest_of
 from cloister.aggregation.mean import Mean
 from cloister.errors import JobError
+from cloister.flare.factor_errors import FactorErrors, factor_errors
 from cloister.flare.folding import Folding
 from cloister.flare.lower_rank import received_of
 from cloister.jobs import AdapterLayout, Job
@@ -33,12 +34,14 @@ class CombinedUpdates:
 
     Attributes:
         folding: what was folded into the base model's weights.
+        errors: of the factors of the last round; None where the job's rule sums no products.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
         aggregation = job.aggregation
         self._factors, self.folding = aggregation.factors, Folding(job)
         self._aggregation, self._folder, self._rule = aggregation, folder, rule_of(aggregation)
+        self.errors: FactorErrors | None = None
         self._optimisers: dict[Factor | None, ServerOptimiser] = {}
 
     def added(  # noqa: PLR0913 - what a round consists of, each by its name
@@ -70,7 +73,7 @@ class CombinedUpdates:
         """
         network, optimiser = _without_control(live), self._optimiser(number)
         if self._factors == "refactored":
-            blocks = _refactored(known, contributions, layouts)
+            blocks = self._refactored(known, contributions, layouts)
             new = weights.changed(path, weights.layout, _step(optimiser, blocks))
         elif self._factors == "flora":
             new = self._stacked(known, contributions, layouts, number, path)
@@ -93,6 +96,21 @@ class CombinedUpdates:
             self._optimisers[frozen] = optimiser_of(self._aggregation, folder)
         return self._optimisers[frozen]
 
+    def _refactored(
+        self, known: WeightsFile, contributions: Sequence[Contribution], layouts: Mapping[str, AdapterLayout]
+    ) -> Iterator[Vector]:
+        schema, here = Schema.of(known.layout), known.arrays()
+        trained = [
+            trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions
+        ]
+        try:
+            new = refactored(here, trained)
+        except ValueError as error:  # numpy's own, of what does not come to an end, is one too
+            raise JobError("what the sites trained is too large to be taken apart") from error
+        self.errors = factor_errors(trained, new.cut_off)
+        difference = ArraySource(flatten(new.arrays, schema) - flatten(here, schema))
+        return (difference.block(number) for number in range(blocks_of(difference.size)))
+
     def _stacked(
         self,
         known: WeightsFile,
@@ -106,6 +124,7 @@ class CombinedUpdates:
         for each in contributions:
             layout = layouts[each.site]
             trained.append(trained_of(each, received_of(here, layout), layout))
+        self.errors = factor_errors(trained, {})
         self.folding.add(trained)
         averaged = mean_of(rest_of(here), trained)
         return _written(path, self.folding.drawn(averaged, known.layout, number + 1), known.layout)
@@ -127,19 +146,6 @@ def trained_of(contribution: Contribution, received: Arrays, layout: AdapterLayo
     return Trained(
         contribution.site, contribution.weight, {name: _sum(received[name], array) for name, array in update.items()}
     )
-
-
-def _refactored(
-    known: WeightsFile, contributions: Sequence[Contribution], layouts: Mapping[str, AdapterLayout]
-) -> Iterator[Vector]:
-    schema, here = Schema.of(known.layout), known.arrays()
-    trained = [trained_of(each, received_of(here, layouts[each.site]), layouts[each.site]) for each in contributions]
-    try:
-        new = refactored(here, trained).arrays
-    except ValueError as error:  # numpy's own, of what does not come to an end, is one too
-        raise JobError("what the sites trained is too large to be taken apart") from error
-    difference = ArraySource(flatten(new, schema) - flatten(here, schema))
-    return (difference.block(number) for number in range(blocks_of(difference.size)))
 
 
 def _of_all_sites(

@@ -15,6 +15,7 @@ from typing import Any
 
 from cloister.documents import Document
 from cloister.files import sha256_of
+from cloister.flare.factor_errors import FactorErrors
 from cloister.flare.measurements import Measurements
 from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import Job
@@ -104,13 +105,19 @@ class JobRecord:
                 if name in self._sites:
                     self._sites[name] = replace(self._sites[name], socket=socket)
 
-    def round_over(self, measured: Measurements) -> None:
-        """Note what came of the round that ends."""
+    def round_over(self, measured: Measurements, errors: FactorErrors | None = None) -> None:
+        """Note what came of the round that ends.
+
+        Args:
+            measured: by the sites, of the weights that it began with.
+            errors: of the factors that it ends with; None where the job's rule sums no products.
+        """
         entry = {
             "before": measured.mean(),
             "before_by_site": measured.by_site(),
             "train_loss": measured.train_loss(),
             "sites": self.done,
+            "factors": None if errors is None else errors.to_json(),
         }
         with self._lock:
             told = {"seconds": round(time.time() - self._round_started, 3), "socket": self._since_last_round()}

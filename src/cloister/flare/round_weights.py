@@ -25,6 +25,7 @@ from cloister.files import private_folder, sha256_of, sync_folder, write_atomica
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
+from cloister.flare.factor_errors import FactorErrors
 from cloister.flare.folding import PREFIX
 from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
@@ -76,6 +77,11 @@ class RoundWeights:
     def known(self) -> WeightsFile:
         """The newest weights as the sites have them: what is measured, and what may become the result."""
         return self._broadcast.known
+
+    @property
+    def factor_errors(self) -> FactorErrors | None:
+        """Of the last round's factors; None where the job's rule sums no products."""
+        return self._combined.errors
 
     def begin(self, layout: AdapterLayout, sites: Mapping[str, AdapterLayout], records: Mapping[str, int]) -> None:
         """Draw the first weights.

@@ -247,7 +247,7 @@ class Rounds:
             check_enough(self.job, self.record.sites, self.record.done, f"gave an update in round {number}")
             self._score(number - 1)
             self._weights.close_round()
-            self.record.round_over(self._measured)
+            self.record.round_over(self._measured, self._weights.factor_errors)
             self._files.write_state(self._weights.current, self.record.history)
 
     def _score(self, version: int) -> None:

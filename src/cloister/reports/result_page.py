@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from cloister.jobs.metrics import METRICS
+from cloister.reports.factor_words import factor_words
 from cloister.reports.method_words import is_adapter, method_name
 from cloister.reports.page import COLOURS, figures, page
 from cloister.reports.simulated import simulated
@@ -70,8 +71,18 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     chosen_by = job["select_by"]["metric"]
     for metric in (chosen_by, *(name for name in _measured(result) if name != chosen_by)):
         body += [f"<h2>{escape(metric)} after each round</h2>", _chart(result, metric)]
-    body += ["<h2>Sites</h2>", site_table(result["sites"])]
+    body += [*_factors(result), "<h2>Sites</h2>", site_table(result["sites"])]
     return page(f"{job['job']}: result", body)
+
+
+def _factors(result: dict[str, Any]) -> list[str]:
+    """By round what became of the factors, where the job's rule sums their products."""
+    told = [
+        f"<li>Round {entry['round']}: {escape(said)}.</li>"
+        for entry in result["history"]
+        if (said := factor_words(entry))
+    ]
+    return ["<h2>Factors</h2>", f"<ul>{''.join(told)}</ul>"] if told else []
 
 
 def _network(job: dict[str, Any]) -> str:
