@@ -34,6 +34,7 @@ from cloister.aggregation.geometric_median import GeometricMedian
 from cloister.aggregation.krum import Krum
 from cloister.aggregation.mean import Mean
 from cloister.aggregation.median import Median
+from cloister.aggregation.mixing import Mixing
 from cloister.aggregation.multi_krum import MultiKrum
 from cloister.aggregation.norm_bounding import NormBounding
 from cloister.aggregation.rule import Rule
@@ -120,6 +121,8 @@ def other_rules(updates: list[Vector], weights: list[int], repeats: int) -> str:
     rules = (Mean(), Median(), TrimmedMean(2), Krum(2), MultiKrum(2), GeometricMedian())
     ways = {rule.name: (lambda rule=rule: ours(rule, updates, weights)) for rule in rules}
     ways["mean behind maximum_norm"] = lambda: ours(NormBounding(Mean(), 1.0), updates, weights)
+    mixed = [Mixing(rule, 2) for rule in (Median(), TrimmedMean(2), Krum(2), MultiKrum(2), GeometricMedian())]
+    ways |= {f"{rule.name} behind mixing": (lambda rule=rule: ours(rule, updates, weights)) for rule in mixed}
     return ratios(ways, "mean", min(repeats, 5))
 
 
