@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -32,7 +33,7 @@ BIN = Path(sys.executable).parent
 APP = Path(__file__).with_name("flower_app")
 PEM, OPENSSH = serialization.Encoding.PEM, serialization.Encoding.OpenSSH
 PRIVATE = serialization.PrivateFormat.PKCS8
-SECONDS = 120.0
+SECONDS = 300.0
 POLL_SECONDS = 0.2
 
 
@@ -104,7 +105,6 @@ def job(root: Path, rounds: int, sites: int, environment: dict[str, str]) -> tup
     """When the run was submitted, and when it was known to be finished."""
     # Here, because these modules read where Flower's home is as they are imported.
     os.environ["FLWR_HOME"] = environment["FLWR_HOME"]
-    import httpx  # noqa: PLC0415
     from flwr.cli.flower_config import read_superlink_connection  # noqa: PLC0415
     from flwr.cli.utils import init_http_client_from_connection  # noqa: PLC0415
     from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest  # noqa: PLC0415
@@ -119,7 +119,6 @@ def job(root: Path, rounds: int, sites: int, environment: dict[str, str]) -> tup
         status = None
         while status is None or status.status != "finished":
             time.sleep(POLL_SECONDS)
-            # A SuperLink that is short of a processor answers late.
             with contextlib.suppress(httpx.TimeoutException):
                 status = client.ListRuns(ListRunsRequest(run_id=number)).run_dict[number].status
         finished = time.time()
@@ -140,10 +139,13 @@ def kill_marked(mark: str) -> None:
 
 def wait_for(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
-    while not true():
-        if time.monotonic() > deadline:
-            raise SystemExit("Flower's deployment did not come up")
+    while time.monotonic() < deadline:
+        # A SuperLink that is short of a processor answers late.
+        with contextlib.suppress(httpx.TimeoutException):
+            if true():
+                return
         time.sleep(POLL_SECONDS)
+    raise SystemExit("Flower's deployment did not come up")
 
 
 def answers(port: int) -> bool:
