@@ -19,6 +19,7 @@ from cloister.jobs.dataset import DatasetRef
 from cloister.jobs.imaging import Imaging
 from cloister.jobs.method import Method
 from cloister.jobs.metrics import METRICS, Metric
+from cloister.jobs.personal_head import head_may_stay
 from cloister.jobs.tasks import FORMS, Task, TaskForm
 from cloister.names import Line, Sha256, SiteName, Word
 
@@ -233,7 +234,16 @@ class Job(Model):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What an update consists of, in the words of a policy: `adapter` or `model`, and `head`."""
+        """What an update consists of, in the words of a policy: `adapter` or `model`, and `head`.
+
+        Without a head that may be personal; see `possible_parts`.
+        """
+        head_stays = head_may_stay(self.task, self.aggregation.personal)
+        return tuple(part for part in self.possible_parts if part != "head" or not head_stays)
+
+    @property
+    def possible_parts(self) -> tuple[str, ...]:
+        """The same, with the head also where only the kind of the base model says whether all of it is personal."""
         if self.method is None:
             return ()
         part = self.method.part

@@ -40,3 +40,20 @@ def test_an_answer_without_tensors_is_allowed(world: World) -> None:
 def test_a_silent_baseline_leaves_it_to_the_site(world: World) -> None:
     del world.baseline["may_leave"]
     assert world.effects("tensors") == ["allow", "not-applicable"]
+
+
+def test_a_head_that_stays_at_the_sites_need_not_be_granted(world: World) -> None:
+    for document in (world.site, world.baseline):
+        document["may_leave"]["tensors"] = ["adapter"]
+    world.job["aggregation"], world.leaving = {"personal": ["classifier"]}, None
+    assert world.effects("tensors") == ["allow", "allow"]
+    world.leaving = leaving(tensors=("adapter",))
+    assert world.effects("tensors") == ["allow", "allow"]
+    world.baseline["may_leave"]["tensors"] = ["adapter", "head"]
+    world.leaving = leaving(tensors=("adapter", "head"))  # of a base model whose head has a layer more
+    assert world.refusal("tensors").message == "tensors of kind `head` may not leave"
+    world.site["may_leave"]["tensors"] = ["adapter", "head"]
+    assert world.effects("tensors") == ["allow", "allow"]
+    world.job["aggregation"] = {"personal": ["LayerNorm"]}
+    world.site["may_leave"]["tensors"] = ["adapter"]
+    assert world.refusal("tensors").message == "the job sends tensors of its head, and what may leave is `adapter`"

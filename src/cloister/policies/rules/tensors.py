@@ -14,7 +14,8 @@ def judge(check: Check) -> Outcomes:
     """Allow where every part stands under `may_leave.tensors`.
 
     Jobs whose base model gets a head, such as those of task `text-classification`, send it every round beside the
-    factors or weights of their method.
+    factors or weights of their method. Where its layers are personal it stays, and need not be granted; whether all
+    of them are shows in what is about to leave.
     """
     parts = check.job.parts
     if not parts:
@@ -29,7 +30,8 @@ def judge(check: Check) -> Outcomes:
             message = f"the job sends tensors of its {part}, and what may leave is {listed(leaves.tensors) or 'none'}"
             refusals += check.deny(message, policy=_STATED, job=path)
     sent = () if check.request.leaving is None else check.request.leaving.tensors
-    for part in sorted(set(sent) - set(parts)):
+    granted = set(check.job.possible_parts) & set(leaves.tensors)
+    for part in sorted(set(sent) - set(parts) - granted):
         refusals += check.deny(f"tensors of kind {quoted(part)} may not leave", policy=_STATED)
     return refusals or check.allow(f"tensors of {listed(leaves.tensors)} may leave", policy=_STATED)
 
