@@ -7,11 +7,12 @@ Three ways, in turn in one run, over mutual TLS on the loopback interface, with 
 
 - raw: one gRPC stream of messages from one process to another, which drops them. Nothing is between the two.
 - NVFlare: an array of float32 in a reply of its own message layer, as its jobs send one.
-- Cloister: pieces of a file, fetched, digested and written to a file.
+- Cloister: a file in a stream, digested and written to a file, and in pieces by message, where there is no stream.
 
-The last two are sent as in a job: the site's process to the server's, which hands on to the job's process. Each way and
-direction has new processes. Times are of the whole transfer; memory is the receiving process's peak, less what it had
-before the transfer.
+The last two are sent as in a job: the site's process to the server's parent process, which has the connections, and the
+job's process beside that, which has the result. Each way and
+direction has new processes. Times are of the whole transfer; memory is the peak of the receiving
+process and of the server's parent process together, less what they had before the transfer.
 """
 
 from __future__ import annotations
@@ -45,10 +46,19 @@ from nvflare.fuel.f3.message import Message
 from tests.federation_folder import make_federation
 from tests.flare.wire import credentials_in
 
-from cloister.flare.chunks import Fetch, Holder
+from cloister.flare.chunks import Fetch, Holder, Line
+from cloister.flare.connections import keep_certificates
 from cloister.flare.frames import join_frames
+from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.parcel import Reference
 from cloister.flare.port import free_port
+from cloister.flare.server_line import ServerLine
+from cloister.flare.site_line import SiteLine
+from cloister.flare.socket_bytes import count_socket_bytes
+from cloister.flare.stream_service import serve_streams
+from cloister.flare.tickets import Tickets
+from cloister.flare.traffic import restrict_traffic, rule_of_server
+from cloister.flare.trust_watch import TrustWatch
 
 JOB = "0b5e1d6e-9f43-4a5e-8f5c-2f3f8a4d9c11"
 SITE, SERVER = f"alpha.{JOB}", f"server.{JOB}"
@@ -73,8 +83,10 @@ def main() -> None:
             "raw gRPC, 1 MiB messages": lambda: raw(root, size, 1 << 20),
             "raw gRPC, 4 MiB messages": lambda: raw(root, size, 4 << 20),
             "NVFlare, site to server": lambda: plain(root, size),
-            "Cloister, site to server": lambda: pieces(root, size, up=True),
-            "Cloister, server to site": lambda: pieces(root, size, up=False),
+            "Cloister, site to server": lambda: file(root, size, up=True, streams=True),
+            "Cloister, server to site": lambda: file(root, size, up=False, streams=True),
+            "by message, site to server": lambda: file(root, size, up=True, streams=False),
+            "by message, server to site": lambda: file(root, size, up=False, streams=False),
         }
         found: dict[str, list[Result]] = {way: [] for way in ways}
         for _ in range(options.repeat):
@@ -102,11 +114,13 @@ def processor_seconds() -> float:
     return sum(each.user + each.system for each in own)
 
 
-def peak() -> float:
-    """Of this process's memory, megabytes."""
+def peak(root: Path | None = None) -> float:
+    """Of this process's memory, and of the server's parent process, where that is known in ``root``; megabytes."""
     # Not `getrusage`, which counts what the process was before it became this one.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1000
+    processes = ["self", *([(root / "parent").read_text()] if root else [])]
+    statuses = [Path(f"/proc/{each}/status").read_text().splitlines() for each in processes]
+    found = [dict(line.split(":", 1) for line in status) for status in statuses]
+    return sum(int(each["VmHWM"].split()[0]) for each in found) / 1000
 
 
 # --- raw
@@ -166,10 +180,17 @@ def raw_sender(_box: Any, barrier: Any, root: Path, url: str, _inner: Any, size:
 # --- through NVFlare's processes
 
 
-def pieces(root: Path, size: int, *, up: bool) -> Result:
+def file(root: Path, size: int, *, up: bool, streams: bool) -> Result:
     """What one end has is fetched by the other."""
+    received(root).mkdir(parents=True, exist_ok=True)
     both = {"parent": our_parent, "giver": site_gives if up else server_gives}
-    return _together(server_fetches if up else site_fetches, both, (root, size))
+    return _together(server_fetches if up else site_fetches, both, (root, size, streams))
+
+
+def received(root: Path) -> Path:
+    """Where the server's job process has what it received."""
+    server_folder, _ = workspaces(root)
+    return server_folder / JOB / RECEIVED
 
 
 def plain(root: Path, size: int) -> Result:
@@ -177,15 +198,23 @@ def plain(root: Path, size: int) -> Result:
     return _together(server_asks, {"parent": parent, "giver": site_answers}, (root, size))
 
 
-def our_parent(*about: Any) -> None:
+def our_parent(box: Any, barrier: Any, root: Path, url: str, inner: Any, size: int, streams: bool) -> None:
+    server_folder, _ = workspaces(root)
+    watch = TrustWatch(server_folder)
+    keep_certificates()
     join_frames()
-    parent(*about)
+    counter = count_socket_bytes()
+    if streams:
+        serve_streams(Tickets(server_folder), watch.holder, counter)
+    restrict_traffic(rule_of_server(watch.holder))
+    parent(box, barrier, root, url, inner, size)
 
 
 def parent(_box: Any, barrier: Any, root: Path, url: str, inner: Any, *_about: Any) -> None:
     folder, _ = workspaces(root)
     made = Cell("server", url, True, credentials_in(folder, "server"), create_internal_listener=True)
     made.start()
+    (root / "parent").write_text(str(os.getpid()))
     inner.put(made.core_cell.get_internal_listener_url())
     inner.put(made.core_cell.get_internal_listener_url())
     barrier.wait(SECONDS)
@@ -209,43 +238,47 @@ def _started(made: Cell) -> Cell:
     return made
 
 
-def server_fetches(box: Any, barrier: Any, root: Path, url: str, inner: Any, _size: int) -> None:
+def server_fetches(box: Any, barrier: Any, root: Path, url: str, inner: Any, _size: int, streams: bool) -> None:
     join_frames()
-    _fetch(box, barrier, root, at_server(root, url, inner), SITE)
+    made = at_server(root, url, inner)
+    _fetch(box, barrier, root, made, SITE, ServerLine(made.core_cell, received(root)) if streams else None)
 
 
-def site_fetches(box: Any, barrier: Any, root: Path, url: str, _inner: Any, _size: int) -> None:
+def site_fetches(box: Any, barrier: Any, root: Path, url: str, _inner: Any, _size: int, streams: bool) -> None:
     join_frames()
-    _fetch(box, barrier, root, at_site(root, url), SERVER)
+    made = at_site(root, url)
+    _fetch(box, barrier, root, made, SERVER, SiteLine(made.core_cell) if streams else None)
 
 
-def _fetch(box: Any, barrier: Any, root: Path, made: Cell, giver: str) -> None:
+def _fetch(box: Any, barrier: Any, root: Path, made: Cell, giver: str, line: Line | None) -> None:
     barrier.wait(SECONDS)
-    into, reference = root / "into", Reference.model_validate_json((root / "reference").read_text())
+    into, reference = received(root) / "into", Reference.model_validate_json((root / "reference").read_text())
     small = Reference.model_validate_json((root / "small").read_text())
-    fetch = Fetch(made.core_cell, giver, time.monotonic() + SECONDS)
+    fetch = Fetch(made.core_cell, giver, time.monotonic() + SECONDS, line=line)
     fetch.into(into, MESSAGE, small).unlink()  # the connections are there
-    before, used, begun = peak(), processor_seconds(), time.perf_counter()
+    before, used, begun = peak(root), processor_seconds(), time.perf_counter()
     fetch.into(into, MESSAGE, reference)
     seconds, used = time.perf_counter() - begun, processor_seconds() - used
-    box.put({"seconds": seconds, "processor": used, "memory": peak() - before})
+    box.put({"seconds": seconds, "processor": used, "memory": peak(root) - before})
     into.unlink()
 
 
-def site_gives(_box: Any, barrier: Any, root: Path, url: str, _inner: Any, size: int) -> None:
+def site_gives(_box: Any, barrier: Any, root: Path, url: str, _inner: Any, size: int, streams: bool) -> None:
     join_frames()
-    _give(barrier, root, at_site(root, url), size, SERVER)
+    made = at_site(root, url)
+    _give(barrier, root, Holder(made.core_cell, SiteLine(made.core_cell) if streams else None), size, SERVER)
 
 
-def server_gives(_box: Any, barrier: Any, root: Path, url: str, inner: Any, size: int) -> None:
+def server_gives(_box: Any, barrier: Any, root: Path, url: str, inner: Any, size: int, streams: bool) -> None:
     join_frames()
-    _give(barrier, root, at_server(root, url, inner), size, SITE)
+    made = at_server(root, url, inner)
+    line = ServerLine(made.core_cell, received(root)) if streams else None
+    _give(barrier, root, Holder(made.core_cell, line), size, SITE)
 
 
-def _give(barrier: Any, root: Path, made: Cell, size: int, to: str) -> None:
-    holder = Holder(made.core_cell)
+def _give(barrier: Any, root: Path, holder: Holder, size: int, to: str) -> None:
     holder.open()
-    source = root / "source"
+    source = received(root) / "source"
     source.write_bytes(os.urandom(size))
     (root / "reference").write_text(holder.offer(MESSAGE, source, {to}).model_dump_json())
     (root / "small").write_text(holder.offer(MESSAGE, b"small", {to}).model_dump_json())
@@ -258,11 +291,11 @@ def server_asks(box: Any, barrier: Any, root: Path, url: str, inner: Any, _size:
     made = at_server(root, url, inner)
     barrier.wait(SECONDS)
     _ask(made, "small")
-    before, used, begun = peak(), processor_seconds(), time.perf_counter()
+    before, used, begun = peak(root), processor_seconds(), time.perf_counter()
     reply = _ask(made, "large")
     seconds, used = time.perf_counter() - begun, processor_seconds() - used
     assert reply.payload["DXO"] is not None
-    box.put({"seconds": seconds, "processor": used, "memory": peak() - before})
+    box.put({"seconds": seconds, "processor": used, "memory": peak(root) - before})
 
 
 def _ask(made: Cell, topic: str) -> Message:

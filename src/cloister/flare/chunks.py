@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is too large for a message: whoever has it names it by its digest, and whoever is to have it fetches the pieces.
 
-A piece that was lost on its way is asked for again, so a connection that breaks costs no more than what was on its way.
-Pieces are small where the line is slow and large where it is fast; a few are on their way at any time. Both ends hold
-those few in memory and no more.
+Where there is a line between them beside NVFlare's messages, the pieces come in a stream (`cloister.flare.site_line`,
+`cloister.flare.server_line`). What does not come so is asked for piece by piece: one that was lost on its way is asked
+for again, pieces are small where the line is slow and large where it is fast, a few are on their way at any time. Both
+ends hold those few in memory and no more, and a connection that breaks costs no more than what was on its way.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -28,8 +30,10 @@ from pydantic import Field
 from cloister.documents import Model
 from cloister.errors import JobError
 from cloister.files import PRIVATE_FILE
-from cloister.flare.parcel import Reference, acknowledgement, origin_of, pack, unpack
-from cloister.flare.traffic import CHUNK, ROUNDS
+from cloister.flare.parcel import Reference, StreamHead, acknowledgement, origin_of, pack, unpack
+from cloister.flare.server_line import ServerLine
+from cloister.flare.site_line import SiteLine
+from cloister.flare.traffic import CHUNK, ROUNDS, STREAM
 from cloister.names import Sha256
 
 MAXIMUM_CHUNK_BYTES = 2 << 20
@@ -46,9 +50,17 @@ _QUICK_SECONDS, _SLOW_SECONDS = 0.5, 3.0
 _AGAIN_SECONDS, _AGAIN_SECONDS_AT_MOST = 0.1, 2.0
 _READ_BYTES = 4 << 20
 
+BY_MESSAGE = "did not come in a stream and is fetched by message, which takes longer"
+"""What a log says of it."""
+
 _Piece = bytes | bytearray | memoryview
 
 _log = logging.getLogger(__name__)
+
+
+Line = ServerLine | SiteLine
+"""By which something comes and goes in a stream. What `lands` gives is each piece, once it was added to the file, from
+the beginning and without a gap; none where there is no such way. Once it ends, nothing else adds to the file."""
 
 
 class ChunkHead(Model):
@@ -72,6 +84,7 @@ class _Offer:
     size: int
     processes: frozenset[str]
     content: bytes | BinaryIO
+    tickets: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def piece(self, offset: int, size: int) -> bytes:
@@ -92,16 +105,19 @@ class Holder:
 
     Args:
         cell: of this process.
+        line: by which it may be streamed; None where there is none.
     """
 
-    def __init__(self, cell: CoreCell) -> None:
-        self._cell = cell
+    def __init__(self, cell: CoreCell, line: Line | None = None) -> None:
+        self._cell, self._line = cell, line
         self._lock = threading.Lock()
         self._offers: dict[str, _Offer] = {}
 
     def open(self) -> None:
         """Answer whoever asks from now on."""
         self._cell.register_request_cb(ROUNDS, CHUNK, self._serve)
+        if isinstance(self._line, SiteLine):
+            self._cell.register_request_cb(ROUNDS, STREAM, self._stream)
 
     def offer(self, message: bytes, payload: bytes | Path, processes: Collection[str], digest: str = "") -> Reference:
         """Let ``processes``, and nobody else, fetch ``payload`` until it is withdrawn.
@@ -129,10 +145,14 @@ class Holder:
             except BaseException:
                 stream.close()
                 raise
-        reference = Reference(digest=digest or hashed.hexdigest(), bytes=offer.size)
+        ticket = None
+        if isinstance(self._line, ServerLine) and isinstance(payload, Path):
+            ticket = self._line.issue("down", processes, offer.size, payload)
+        reference = Reference(digest=digest or hashed.hexdigest(), bytes=offer.size, ticket=ticket)
         with self._lock:
             before = self._offers.get(reference.digest)
             offer.processes |= before.processes if before else frozenset()
+            offer.tickets += [*(before.tickets if before else ()), *([ticket] if ticket else ())]
             self._offers[reference.digest] = offer
         if before:
             before.close()
@@ -145,20 +165,43 @@ class Holder:
             offers = [self._offers.pop(digest) for digest in digests if digest in self._offers]
         for offer in offers:
             offer.close()
+            if isinstance(self._line, ServerLine):
+                for ticket in offer.tickets:
+                    self._line.revoke(ticket)
 
     def _serve(self, carrier: Message) -> Message:
         try:
             head, _, _ = unpack(carrier, ChunkHead)
-            with self._lock:
-                offer = self._offers.get(head.digest)
-            if offer is None or origin_of(carrier) not in offer.processes or head.offset + head.bytes > offer.size:
-                _log.warning("`%.200s` asked for what is not offered to it", origin_of(carrier))
-                return acknowledgement(ReturnCode.INVALID_REQUEST)
+            offer = self._offered(head.digest, carrier)
+            if head.offset + head.bytes > offer.size:
+                raise JobError("a piece beyond the end was asked for")
             piece = offer.piece(head.offset, head.bytes)
         except Exception:  # noqa: BLE001 - a gate: a request that cannot be judged, for whatever reason, is refused
             _log.exception("a piece could not be handed out")
             return acknowledgement(ReturnCode.INVALID_REQUEST)
         return Message(headers={MessageHeaderKey.RETURN_CODE: ReturnCode.OK}, payload=piece)
+
+    def _stream(self, carrier: Message) -> Message:
+        try:
+            head, _, _ = unpack(carrier, StreamHead)
+            offer = self._offered(head.digest, carrier)
+            begun = isinstance(self._line, SiteLine) and self._line.push(head.ticket, offer.piece, offer.size)
+        except Exception:  # noqa: BLE001 - a gate, as above
+            _log.exception("a stream could not be begun")
+            return acknowledgement(ReturnCode.INVALID_REQUEST)
+        return acknowledgement(ReturnCode.OK if begun else ReturnCode.SERVICE_UNAVAILABLE)
+
+    def _offered(self, digest: str, carrier: Message) -> _Offer:
+        """What is offered to whoever asks.
+
+        Raises:
+            JobError: where it is not.
+        """
+        with self._lock:
+            offer = self._offers.get(digest)
+        if offer is None or origin_of(carrier) not in offer.processes:
+            raise JobError(f"`{origin_of(carrier):.200}` asked for what is not offered to it")
+        return offer
 
 
 def _begin_digest(message: bytes) -> hashlib._Hash:
@@ -176,6 +219,7 @@ class Fetch:
         deadline: until when it is tried, by the monotonic clock.
         over: whether nobody waits for it any more.
         most: bytes that are taken at most.
+        line: by which it may come in a stream; None where there is none.
     """
 
     cell: CoreCell
@@ -183,6 +227,7 @@ class Fetch:
     deadline: float
     over: Callable[[], bool] = lambda: False
     most: int = MAXIMUM_PAYLOAD_BYTES
+    line: Line | None = None
 
     def into(self, path: Path, message: bytes, reference: Reference) -> Path:
         """Fetch what ``reference`` names and ``message`` belongs to, and write it to ``path``.
@@ -196,11 +241,17 @@ class Fetch:
         """
         if reference.bytes > self.most:
             raise JobError(f"what is to be fetched has {reference.bytes} bytes, and {self.most} may be taken")
-        hashed = _begin_digest(message)
+        hashed, taken = _begin_digest(message), 0
         path.touch(PRIVATE_FILE, exist_ok=False)
         try:
-            with path.open("wb") as stream:  # buffered, so that nothing is written in part unseen
-                for piece in self._pieces(reference):
+            with closing(self._streamed(path, reference)) as pieces:
+                for piece in pieces:
+                    hashed.update(piece)
+                    taken += len(piece)
+            if self.line is not None and taken < reference.bytes and not self._is_over():
+                _log.warning("of %d bytes, what begins at %d %s", reference.bytes, taken, BY_MESSAGE)
+            with path.open("ab") as stream:  # buffered, so that nothing is written in part unseen
+                for piece in self._pieces(reference, taken):
                     hashed.update(piece)
                     stream.write(piece)
             if hashed.hexdigest() != reference.digest:
@@ -210,11 +261,19 @@ class Fetch:
             raise
         return path
 
-    def _pieces(self, reference: Reference) -> Iterator[_Piece]:
-        """The pieces in order; some more are on their way while one is looked at."""
+    def _streamed(self, path: Path, reference: Reference) -> Generator[_Piece, None, None]:
+        """What came to ``path`` in a stream."""
+        if self.line is not None and reference.bytes:
+            yield from self.line.lands(path, reference, self.process, self._is_over)
+
+    def _is_over(self) -> bool:
+        return self.over() or time.monotonic() >= self.deadline
+
+    def _pieces(self, reference: Reference, offset: int) -> Iterator[_Piece]:
+        """The pieces from ``offset`` on, in order; some more are on their way while one is looked at."""
         pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="fetch")
         on_their_way: deque[Future[tuple[_Piece, float]]] = deque()
-        size, offset = _FIRST_CHUNK_BYTES, 0
+        size = _FIRST_CHUNK_BYTES
         try:
             while offset < reference.bytes or on_their_way:
                 while offset < reference.bytes and len(on_their_way) < _IN_FLIGHT:
@@ -231,7 +290,7 @@ class Fetch:
     def _piece(self, head: ChunkHead) -> tuple[_Piece, float]:
         """One piece, however often it has to be asked for, and how long the last time took."""
         pause = _AGAIN_SECONDS
-        while not self.over() and time.monotonic() < self.deadline:
+        while not self._is_over():
             begun = time.monotonic()
             if (piece := self._try(head)) is not None:
                 return piece, time.monotonic() - begun

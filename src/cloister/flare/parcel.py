@@ -37,10 +37,24 @@ class Reference(Model):
     Attributes:
         digest: over message and tensors, as `cloister.flare.exchange.digest_of` has it.
         bytes: of the tensors.
+        ticket: with which they can be had in a stream, see `cloister.flare.tickets`.
     """
 
     digest: Sha256
     bytes: int = Field(ge=0)
+    ticket: Identifier | None = None
+
+
+class StreamHead(Model):
+    """Has a site stream what it offers.
+
+    Attributes:
+        digest: of the whole, as its reference says.
+        ticket: to be shown by it.
+    """
+
+    digest: Sha256
+    ticket: Identifier
 
 
 class TaskHead(Model):

@@ -24,6 +24,8 @@ from cloister.flare.roster_service import serve_rosters
 from cloister.flare.server_credentials import serve_with_files
 from cloister.flare.server_identity import sign_with_renewed_key
 from cloister.flare.socket_bytes import count_socket_bytes
+from cloister.flare.stream_service import serve_streams
+from cloister.flare.tickets import Tickets
 from cloister.flare.traffic import restrict_traffic, rule_of_server, rule_of_site
 from cloister.flare.trust_watch import TrustWatch
 from cloister.flare.trusted_roots import trust_every_root
@@ -45,7 +47,7 @@ def trust_as_server(watch: TrustWatch, complaints: Complaints) -> None:
     trust_every_root()
     let_connections_finish()
     join_frames()
-    count_socket_bytes()
+    serve_streams(Tickets(watch.workspace), watch.holder, count_socket_bytes())
     restrict_traffic(rule_of_server(watch.holder))
 
 

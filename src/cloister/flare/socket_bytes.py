@@ -27,8 +27,11 @@ from cloister.flare.substitute import substitute
 from cloister.flare.traffic import BYTES, ROUNDS
 
 _SECONDS = 5.0
-_AROUND_A_FRAME = 5 + 2 + 5 + 5
-"""Bytes: gRPC's prefix, and protobuf's tags, sequence number and length; NVFlare's `Frame` has two fields."""
+_PREFIX = 5
+"""Bytes that gRPC puts before a message."""
+
+_AROUND_A_FRAME = _PREFIX + 2 + 5 + 5
+"""Bytes: that prefix, and protobuf's tags, sequence number and length; NVFlare's `Frame` has two fields."""
 
 _BEFORE = "cloister_bytes"  # of a connection that has not said yet whose it is
 
@@ -51,9 +54,22 @@ class Counter:
                 setattr(connection, _BEFORE, both)
                 return
             setattr(connection, _BEFORE, (0, 0))
-            name = str(connection.sfm_endpoint.endpoint.name)
-            total = self._totals.get(name, (0, 0))
-            self._totals[name] = (total[0] + both[0], total[1] + both[1])
+            self._add(str(connection.sfm_endpoint.endpoint.name), *both)
+
+    def count(self, process: str, received: int, sent: int) -> None:
+        """Note one message of a stream (`cloister.flare.stream_service`), without what gRPC puts around it.
+
+        Args:
+            process: NVFlare's name of the site's process.
+            received: bytes of a message that came from there.
+            sent: of one that went there.
+        """
+        with self._lock:
+            self._add(process, received + _PREFIX * bool(received), sent + _PREFIX * bool(sent))
+
+    def _add(self, process: str, received: int, sent: int) -> None:
+        total = self._totals.get(process, (0, 0))
+        self._totals[process] = (total[0] + received, total[1] + sent)
 
     def of_job(self, job_id: str) -> dict[str, tuple[int, int]]:
         """Bytes received from and sent to each site's process of a job."""

@@ -43,6 +43,7 @@ from cloister.flare.parcel import (
     unpack,
 )
 from cloister.flare.payload import Payload, content_of, size_of
+from cloister.flare.site_line import SiteLine
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class TaskRunner:
     ) -> None:
         self._most = most
         self._cell = cell
-        self._holder = Holder(cell)
+        self._line = SiteLine(cell)
+        self._holder = Holder(cell, self._line)
         self._spool = spool
         self._server = FQCN.join([FQCN.ROOT_SERVER, job_id])
         self._work = work
@@ -165,7 +167,8 @@ class TaskRunner:
         self._answer(head, outcome, deadline)
 
     def _fetched(self, path: Path, message: bytes, reference: Reference, deadline: float) -> Path:
-        return Fetch(self._cell, self._server, deadline, self._stopped, self._most()).into(path, message, reference)
+        fetch = Fetch(self._cell, self._server, deadline, self._stopped, self._most(), self._line)
+        return fetch.into(path, message, reference)
 
     def _answer(self, task: TaskHead, outcome: Outcome, deadline: float) -> None:
         """Send what may leave; of what is too large, its digest, and let the server's process fetch it meanwhile."""

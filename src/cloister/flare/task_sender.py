@@ -38,6 +38,7 @@ from cloister.flare.parcel import (
     unpack,
 )
 from cloister.flare.payload import Payload, content_of, size_of
+from cloister.flare.server_line import ServerLine
 from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
 
 _log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ class TaskSender:
         most: Callable[[str], int] = lambda _site: MAXIMUM_PAYLOAD_BYTES,
     ) -> None:
         self._cell = cell
-        self._holder = Holder(cell)
+        self._line = ServerLine(cell, spool)
+        self._holder = Holder(cell, self._line)
         self._spool = spool
         self._processes = {FQCN.join([site, job_id]): site for site in sites}
         self._names = {site: process for process, site in self._processes.items()}
@@ -264,7 +266,7 @@ class TaskSender:
         try:
             path = self._spool / f"{head.identifier}-{site}"
             most = self._most(site)
-            fetch = Fetch(self._cell, self._names[site], asking.deadline, asking.over.is_set, most)
+            fetch = Fetch(self._cell, self._names[site], asking.deadline, asking.over.is_set, most, self._line)
             payload = fetch.into(path, message, reference)
             answer = replace(answer, payload=payload, digest=reference.digest)
         except Exception as error:  # noqa: BLE001 - a gate: what did not come as it was named is no answer

@@ -64,10 +64,14 @@ ROUNDS = "cloister.rounds"
 READY, TASK, ANSWER, CHUNK = "ready", "task", "answer", "chunk"
 """Its topics: a site takes tasks; here is one; it is done; a piece of what is too large for a message."""
 
-BYTES = "bytes"
-"""Of the same channel: how much was sent; the server's job process asks its parent, and nobody else is told."""
+STREAM = "stream"
+"""Of the same channel: the server's process of the job has a site begin to stream what it offers."""
 
-_OF_ROUNDS: Topics = {ROUNDS: frozenset({READY, TASK, ANSWER, CHUNK})}  # requests one way, replies the other
+BYTES, ISSUE, REVOKE = "bytes", "issue", "revoke"
+"""Likewise: how much was sent; a ticket begins to count, and ends. The server's job process asks its parent, and from
+nobody else any of this is taken."""
+
+_OF_ROUNDS: Topics = {ROUNDS: frozenset({READY, TASK, ANSWER, CHUNK, STREAM})}  # requests one way, replies the other
 
 _OF_STREAMS: Topics = {STREAM_CHANNEL: frozenset({STREAM_ACK_TOPIC, STREAM_ERROR_TOPIC})}
 _BYE: Topics = {CellChannel.CELLNET: frozenset({CellChannelTopic.Bye})}
