@@ -12,12 +12,12 @@ Two sets of texts:
   of the queries with intents of its own group, and each other bank 10. `--own-share 1` makes that 100 and none. The
   data set's own 3,080 test queries are for tests.
 
-Each way begins with the same first weights, trains all-MiniLM-L6-v2 with LoRA on its upper layers, and is measured
-after its last round. Updates pass through both ends of a federation's job: `RoundWeights` of the server,
-`SiteExchange` of the sites, with codec, error feedback, factor rules, folding and server optimisers; there are no
-processes, sandbox and sockets, and bytes are those of the payloads that would travel. Pooled training is one trainer
-on all sites' records that takes in each round as many steps as all sites together. What frozen layers give is looked
-up, see `frozen_layers.py`.
+Each way begins with the same first weights, trains all-MiniLM-L6-v2 with LoRA on its last layer and the pooler, and
+is measured after its last round. Updates pass through both ends of a federation's job: `RoundWeights` of the server,
+`SiteExchange` of the sites and their egress gate, with codec, error feedback, factor rules, folding and server
+optimisers; there are no processes, sandbox and sockets, and bytes are those of the payloads that would travel. Pooled
+training is one trainer on all sites' records that takes in each round as many steps as all sites together. What
+frozen layers give is looked up, see `frozen_layers.py`.
 
 NVFlare's bytes are those of its `FedAvg` recipe: both factors and the head, float32, by its own serialiser.
 
@@ -45,7 +45,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pyarrow as pa
-import safetensors.numpy
 import yaml
 from frozen_layers import LowerLayers, UpperLayers
 from in_process import KEY, parquet_dataset
@@ -57,7 +56,9 @@ from study_options import say
 from tests.federation_folder import base_model, default_job, merged
 from upload_bytes import nvflare_bytes
 
+from cloister import egress
 from cloister.documents import Document, parse
+from cloister.egress import write_adapter
 from cloister.flare.exchange import Ask
 from cloister.flare.payload import Payload, size_of
 from cloister.flare.round_weights import RoundWeights
@@ -67,9 +68,8 @@ from cloister.jobs.kept_tensors import exchanged_layout
 from cloister.messages import setup_of
 from cloister.records import ViewRequest, write_view
 from cloister.silos import Dataset
-from cloister.wire import Schema, flatten
 
-LAYERS_BELOW = 4
+LAYERS_BELOW = 5
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cloister-benchmarks"
 Result = dict[str, Any]
 
@@ -180,7 +180,7 @@ class Bench:
         self._job = self._document.value
         self._layout = layout_of(self._job, base_model=base_model())
         self._lower = LowerLayers.kept(
-            cache / f"{spec['texts']}-{plan.tokens}",
+            cache / f"{spec['texts']}-{plan.tokens}-{LAYERS_BELOW}",
             texts.all,
             base_model(),
             layers=LAYERS_BELOW,
@@ -198,28 +198,31 @@ class Bench:
         """Rounds of all sites, through both ends."""
         job, plan, how = self._job, self._plan, self._job.aggregation
         trainers = {site: self._trainer(self._root / site, self._job) for site in self._texts.sites}
-        exchanges = {site: SiteExchange(self._document, site, self._layout) for site in trainers}
+        exchanges = {
+            site: SiteExchange(self._document, site, self._layout, self._root / f"{site}-end") for site in trainers
+        }
         exchanged = exchanged_layout(how, self._layout)
         server = RoundWeights(self._document, self._root, self._root / "work")
         server.begin(exchanged, dict.fromkeys(trainers, exchanged), {s: len(r) for s, r in self._texts.sites.items()})
-        up, down = [], []
+        up, down, answer = [], [], self._root / "answer"
         for number in range(1, plan.rounds + 1):
             server.open(number)
             for site, ask, payload in requests(server, trainers, number):
                 down.append(size_of(payload))
-                received, request = exchanges[site].receive(ask, payload)
-                trainers[site].load_adapter(request)
-                trainers[site].freeze(exchanges[site].frozen(number))
-                done = trainers[site].train(number, lambda _step, _steps: None)
-                learnt = exchanges[site].learnt(trainers[site].adapter(), received, number)
-                schema, seed = Schema.of(learnt.live), exchanges[site].seed(number)
-                content = exchanges[site].encoder.encode(flatten(learnt.update, schema), schema, seed).content
-                exchanges[site].left(learnt)
-                up.append(server.take(site, done.records, content))
+                end, trainer = exchanges[site], trainers[site]
+                received, request = end.receive(ask, payload)
+                trainer.load_adapter(request.read_bytes())
+                trainer.freeze(end.frozen(number))
+                done = trainer.train(number, lambda _step, _steps: None)
+                answer.write_bytes(trainer.adapter())
+                learnt, seed = end.learnt(answer, received, number), end.seed(number)
+                released = egress.release(learnt.live, (), {}, learnt.update, end.encoder, seed=seed, path=end.outgoing)
+                end.left(learnt)
+                up.append(server.take(site, done.records, released.tensors))
             server.close_round()
         site, ask, payload = next(requests(server, trainers, plan.rounds + 1))
         _, request = exchanges[site].receive(ask, payload)
-        return {**self._measure(request, job), "up": float(np.mean(up)), "down": float(np.mean(down))}
+        return {**self._measure(request.read_bytes(), job), "up": float(np.mean(up)), "down": float(np.mean(down))}
 
     def pooled(self) -> Result:
         """One trainer on all records, as many steps as all sites take."""
@@ -241,7 +244,7 @@ class Bench:
         return nvflare_bytes({tensor.name: np.zeros(tensor.shape, np.float32) for tensor in self._layout.tensors})
 
     def _first(self) -> bytes:
-        return safetensors.numpy.save(initial_adapter(self._layout, self._job.seed))
+        return write_adapter(initial_adapter(self._layout, self._job.seed))
 
     def _measure(self, request: bytes, job: Job) -> Result:
         trainer = self._trainer(self._measured, job)

@@ -10,7 +10,7 @@ from typing import Any
 
 POOLED, UNTRAINED = "pooled", "before training"
 _INT4 = {"compression": {"up": "int4", "down": "int4"}}
-_NESTEROV = {"server": {"nesterov": {"learning_rate": 0.7, "momentum": 0.6}}}
+_NESTEROV = {"server": {"nesterov": {"learning_rate": 1.0, "momentum": 0.5}}}
 
 
 def _factors(rule: str, codec: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -100,15 +100,32 @@ class Plan:
         }
 
 
-def _last_layers(*targets: str) -> tuple[str, ...]:
-    return tuple(f"layer.{number}.{target}" for number in (4, 5) for target in targets)
-
+_LAST_LAYER = ("layer.5.attention.self.query", "layer.5.attention.self.value", "layer.5.output.dense", "pooler.dense")
 
 PLANS = {
     "abstracts": Plan(
-        10, 20, 16, 64, 0.002, 0.002, 0.002, 0.002, 8, _last_layers("attention.self.query", "attention.self.value")
+        rounds=5,
+        steps=40,
+        batch=16,
+        tokens=64,
+        rate=0.001,
+        head_rate=0.02,
+        pooled_rate=0.0003,
+        pooled_head_rate=0.001,
+        rank=16,
+        targets=_LAST_LAYER,
+        precision="bfloat16",
     ),
     "banking": Plan(
-        10, 40, 16, 32, 0.002, 0.005, 0.002, 0.005, 8, _last_layers("attention.self.query", "attention.self.value")
+        rounds=4,
+        steps=100,
+        batch=16,
+        tokens=32,
+        rate=0.001,
+        head_rate=0.12,
+        pooled_rate=0.0006,
+        pooled_head_rate=0.01,
+        rank=16,
+        targets=_LAST_LAYER,
     ),
 }
