@@ -6,12 +6,14 @@ Run it: .venv/bin/python benchmarks/large_job.py [--values 100] [--sites 2 8] [-
 All federations are real: sites and a server as processes of this machine, over mutual TLS, one federation after the
 other in one run. Training is adding one number to every value, so that a round is what is exchanged and nothing else.
 NVFlare runs with its defaults and at two sites only: eight of its job processes need more than 24 GiB. Cloister's
-values travel as float32, as NVFlare's do, and each of its trainers runs in its sandbox.
+values travel as float32, as NVFlare's do, and once more as int4 with error feedback, both ways. Each of its trainers
+runs in its sandbox.
 
 Seconds of a round are those from the earliest start of training in one round to the earliest start in the next, less
 the longest training; the first round is left out. Memory is the peak of a process (VmHWM in /proc), less that of the
-same kind of process in a job with a model of a few thousand values that the same federation ran before; of sites and
-trainers the largest one counts. A model is four bytes for each value.
+same kind of process in a job with a model of a few thousand values that the same federation ran before: the server's
+process of the job, its parent that all connections end at, a site's process of the job, a trainer; of the last two the
+largest one. A model is four bytes for each value.
 """
 
 from __future__ import annotations
@@ -19,13 +21,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import math
 import os
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,15 +33,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import psutil
+from benchmarks.peers import nvflare_null
 from nvflare.app_common.np.recipes.fedavg import NumpyFedAvgRecipe
-from nvflare.fuel.flare_api.flare_api import new_secure_session
 from tests.federation_folder import PERSON, change_document, make_federation, merged, records_of, write_document
 from tests.tabular_federation import DATASET, tabular_job, visits_dataset, visits_of, visits_policy, write_visits
 
@@ -50,6 +50,7 @@ from cloister.documents import load
 from cloister.flare.processes import LocalFederation
 from cloister.flare.session import connect
 from cloister.jobs.code import read_code
+from cloister.jobs.compression import CodecName
 from cloister.repository import load_repository
 from cloister.roster import Federation
 
@@ -58,6 +59,7 @@ LAYERS = 8
 TINY_WIDTH = 16
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 0.1
+_YOUNG_SECONDS = 10.0
 _TRAINED = re.compile(r"trained (\d+) ([0-9.]+) ([0-9.]+)")
 
 Spans = dict[int, list[tuple[float, float]]]
@@ -117,19 +119,22 @@ while flare.is_running():
 
 @dataclass
 class Peaks:
-    """Peak memory of processes by what they are: `server`, `site`, `trainer`; bytes.
+    """Peak memory of one federation's processes, by what they are; bytes.
 
     Attributes:
         kinds: by what they are, what their command line holds.
-        found: by what they are, and process id.
+        root: the federation's folder, which is named in their command line, or in that of a process above them.
+        found: by what they are, and process.
     """
 
     kinds: dict[str, str]
-    found: dict[str, dict[int, int]] = field(default_factory=dict)
+    root: Path
+    found: dict[str, dict[psutil.Process, int]] = field(default_factory=dict)
+    _known: dict[psutil.Process, str | None] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Look at all processes below this one while the body runs."""
+        """Look at all processes, again and again, while the body runs."""
         over = threading.Event()
 
         def watch() -> None:
@@ -144,27 +149,41 @@ class Peaks:
             over.set()
             thread.join()
 
-    def largest(self, kind: str) -> float:
+    def largest(self, kind: str) -> int:
         """Of the processes of one kind."""
-        return float(max(self.found.get(kind, {0: 0}).values()))
+        return max(self.found[kind].values())
 
     def _look(self) -> None:
-        for folder in Path("/proc").glob("[0-9]*"):
+        for process in psutil.process_iter():
             with contextlib.suppress(OSError, psutil.Error):
-                line = (folder / "cmdline").read_bytes().decode(errors="replace")
-                kind = next((kind for kind, words in self.kinds.items() if words in line), None)
-                if kind is not None and "bwrap" not in line.split("\0")[0]:
-                    status = (folder / "status").read_text()
-                    if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-                        self.found.setdefault(kind, {})[int(folder.name)] = 1024 * int(found[1])
+                if process not in self._known or time.time() - process.create_time() < _YOUNG_SECONDS:
+                    self._known[process] = self._kind(process)  # a young one may yet become another program
+                if kind := self._known[process]:
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    if peak := re.search(r"VmHWM:\s+(\d+) kB", status):
+                        self.found.setdefault(kind, {})[process] = 1024 * int(peak[1])
+
+    def _kind(self, process: psutil.Process) -> str | None:
+        line = " ".join(process.cmdline())
+        kind = next((kind for kind, words in self.kinds.items() if words in line), None)
+        if kind is None or Path(process.exe()).name == "bwrap":
+            return None
+        above = (" ".join(each.cmdline()) for each in (process, *process.parents()))
+        return kind if any(str(self.root) in each for each in above) else None
 
 
+PEER = "NVFlare FedAvg, 2 sites"
 OURS = {
     "server": "cloister.flare.server_process",
+    "parent": "cloister.flare.start server",
     "site": "cloister.flare.site_process",
     "trainer": "cloister.training",
 }
-THEIRS = {"server": "app.server.runner_process", "site": "app.client.worker_process"}
+THEIRS = {
+    "server": "app.server.runner_process",
+    "parent": "app.server.server_train",
+    "site": "app.client.worker_process",
+}
 
 
 @dataclass(frozen=True)
@@ -201,40 +220,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--values", type=float, default=100, help="of the model, millions; at most 117")
     parser.add_argument("--sites", type=int, nargs="+", default=[2, 8], choices=range(2, 9))
+    parser.add_argument("--forms", nargs="+", default=["float32", "int4"], choices=get_args(CodecName))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where there is room: a dozen models for each site")
+    parser.add_argument("--folder", type=Path, help="with room for four models for each site, and ten")
     parser.add_argument("--alone", action="store_true", help="without NVFlare")
     options = parser.parse_args()
-    width = round(math.sqrt(options.values * 1e6 / (LAYERS - 1)))
+    rounds, width = options.rounds, round(math.sqrt(options.values * 1e6 / (LAYERS - 1)))
+    size = (LAYERS - 1) * width * width
     ways: dict[str, Callable[[Path], Run]] = {}
     if not options.alone:
-        ways["NVFlare FedAvg, 2 sites"] = lambda root: plain_nvflare(root, options.rounds, NAMES[:2], width)
-    for count in options.sites:
-        names = NAMES[:count]
-        ways[f"Cloister, {count} sites"] = lambda root, names=names: cloister(root, options.rounds, names, width)  # type: ignore[misc]
-    size = (LAYERS - 1) * width * width
-    print(f"{size / 1e6:.1f} M float32 values, {options.rounds} rounds", flush=True)
-    print(
-        f"{'':26}{'s/round':>9}{'least':>8}{'most':>8}{'server':>9}{'site':>7}{'trainer':>9}   peaks in models",
-        flush=True,
-    )
+        ways[PEER] = partial(plain_nvflare, rounds=rounds, sites=NAMES[:2], width=width)
+    for form, count in itertools.product(options.forms, options.sites):
+        way = partial(cloister, rounds=rounds, sites=NAMES[:count], width=width, form=form)
+        ways[f"Cloister, {form}, {count} sites"] = way
+    print(f"{size / 1e6:.1f} M float32 values, {rounds} rounds; peaks in models of {4 * size / 1e6:.0f} MB", flush=True)
+    print(f"{'':28}{'s/round':>9}{'least':>8}{'most':>8}" + "".join(f"{kind:>9}" for kind in OURS), flush=True)
     found: dict[str, Run] = {}
     for way, run in ways.items():
-        with tempfile.TemporaryDirectory(prefix="large-job-", dir=options.folder) as name:
+        with tempfile.TemporaryDirectory(prefix="large-job-", dir=options.folder, ignore_cleanup_errors=True) as name:
             found[way] = each = run(Path(name) / "federation")
-        models = [each.models(kind, size) for kind in OURS]
-        seconds = each.seconds
-        print(
-            f"{way:26}{statistics.median(seconds):9.2f}{min(seconds):8.2f}{max(seconds):8.2f}"
-            f"{models[0]:9.2f}{models[1]:7.2f}{models[2] if each.peaks.kinds is OURS else math.nan:9.2f}",
-            flush=True,
-        )
+        seconds, models = each.seconds, "".join(f"{each.models(kind, size):9.2f}" for kind in each.peaks.kinds)
+        print(f"{way:28}{statistics.median(seconds):9.2f}{min(seconds):8.2f}{max(seconds):8.2f}{models}", flush=True)
     if not options.alone:
-        theirs = found.pop("NVFlare FedAvg, 2 sites")
+        theirs = found.pop(PEER)
+        print("NVFlare at two sites, as a multiple of")
         for way, each in found.items():
             times = statistics.median(theirs.seconds) / statistics.median(each.seconds)
-            print(f"{way}: rounds of NVFlare at 2 sites take {times:.1f} times as long, and its server job's peak")
-            print(f"  is {theirs.models('server', size) / each.models('server', size):.1f} times as large")
+            peak = theirs.models("server", size) / each.models("server", size)
+            print(f"  {way}: seconds per round {times:.1f}, server job's peak {peak:.1f}")
 
 
 def spans_in(logs: Iterator[Path]) -> Spans:
@@ -246,9 +259,9 @@ def spans_in(logs: Iterator[Path]) -> Spans:
     return spans
 
 
-def cloister(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> Run:
+def cloister(root: Path, *, rounds: int, sites: tuple[str, ...], width: int, form: CodecName) -> Run:
     """A small job and a large one, one after the other."""
-    _write_federation(root, rounds, sites, width)
+    _write_federation(root, rounds, sites, width, form)
     program = str(Path(sys.executable).with_name("cloister"))
 
     def type_in(*command: str) -> None:
@@ -260,7 +273,7 @@ def cloister(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> Run
     for command in (["policy", "sign", "--untested"], ["up"]):
         type_in(*command)
     try:
-        before, peaks = Peaks(OURS), Peaks(OURS)
+        before, peaks = Peaks(OURS, root), Peaks(OURS, root)
         with before.watching():
             _run_ours(root, sites, "small")
         with peaks.watching():
@@ -270,7 +283,7 @@ def cloister(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> Run
     return Run(spans_in(root.glob(f".cloister/sites/*/{job_id}/private/trainer.log")), peaks, before)
 
 
-def _write_federation(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> None:
+def _write_federation(root: Path, rounds: int, sites: tuple[str, ...], width: int, form: CodecName) -> None:
     policy: dict[str, Any] = {
         "training": {"maximum_rounds": 1000},
         "may_leave": {"maximum_bytes_per_round": 10**10, "maximum_bytes_per_job": 10**12, "maximum_norm": 1e6},
@@ -287,6 +300,7 @@ def _write_federation(root: Path, rounds: int, sites: tuple[str, ...], width: in
             "job": name,
             "code": "code/add",
             "architecture": {"mlp": {"hidden": [each] * LAYERS}},
+            "compression": {"up": form, "down": form},
             "federation": federation | {"round_deadline_seconds": 600},
         }
         write_document(root, f"jobs/{name}.yaml", merged(tabular_job(), job))
@@ -306,64 +320,30 @@ def _run_ours(root: Path, sites: tuple[str, ...], job: str) -> str:
     return str(job_id)
 
 
-def plain_nvflare(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> Run:
+def plain_nvflare(root: Path, *, rounds: int, sites: tuple[str, ...], width: int) -> Run:
     """Likewise, provisioned and run as NVFlare's own documentation says."""
-    out = root / "spans"
+    here, out = Path.cwd(), root / "spans"
     out.mkdir(parents=True)
-    kits = _provision(root, sites)
-    processes = [_start(kits / "localhost", "server", "localhost")]
-    processes += [_start(kits / site, "client", site) for site in sites]
-    before, peaks = Peaks(THEIRS), Peaks(THEIRS)
+    kits = nvflare_null.provision(root, list(sites))
+    processes = [nvflare_null.start(kits / "localhost", "server", "localhost")]
+    processes += [nvflare_null.start(kits / site, "client", site) for site in sites]
+    before, peaks = Peaks(THEIRS, root), Peaks(THEIRS, root)
     try:
         with before.watching():
-            _run_theirs(root, kits, rounds, sites, TINY_WIDTH)
+            nvflare_null.run(kits, _recipe(root, rounds, sites, TINY_WIDTH), len(sites))
         shutil.rmtree(out)
         out.mkdir()
         with peaks.watching():
-            _run_theirs(root, kits, rounds, sites, width)
+            nvflare_null.run(kits, _recipe(root, rounds, sites, width), len(sites))
     finally:
+        os.chdir(here)
         for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            for each in (*psutil.Process(process.pid).children(recursive=True), process):
+                each.kill()
     return Run(spans_in(out.iterdir()), peaks, before)
 
 
-def _provision(root: Path, sites: tuple[str, ...]) -> Path:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    participants = [{"name": "localhost", "type": "server", "org": "x", "fed_learn_port": port}]
-    participants += [{"name": site, "type": "client", "org": "x"} for site in sites]
-    participants += [{"name": "lead@x.org", "type": "admin", "org": "x", "role": "lead"}]
-    builders = "workspace.WorkspaceBuilder static_file.StaticFileBuilder cert.CertBuilder signature.SignatureBuilder"
-    project = {
-        "api_version": 3,
-        "name": "plain",
-        "participants": participants,
-        "builders": [
-            {"path": f"nvflare.lighter.impl.{name}"}
-            | ({"args": {"config_folder": "config", "scheme": "grpc"}} if "StaticFile" in name else {})
-            for name in builders.split()
-        ],
-    }
-    (root / "project.yml").write_text(json.dumps(project))
-    command = [str(Path(sys.executable).with_name("nvflare")), "provision", "-p", "project.yml"]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
-    kits = root / "workspace" / "plain" / "prod_00"
-    resources = kits / "localhost" / "local" / "resources.json.default"
-    resources.write_text(resources.read_text().replace("/tmp/nvflare", str(root / "storage")))
-    return kits
-
-
-def _start(kit: Path, kind: str, name: str) -> subprocess.Popen[bytes]:
-    settings = ["secure_train=true", "org=x", "config_folder=config"] + ([f"uid={name}"] if kind == "client" else [])
-    (kit / "transfer").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", f"nvflare.private.fed.app.{kind}.{kind}_train", "-m", str(kit)]
-    command += ["-s", f"fed_{kind}.json", "--set", *settings]
-    with (kit / "out.txt").open("wb") as stream:
-        return subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
-
-
-def _run_theirs(root: Path, kits: Path, rounds: int, sites: tuple[str, ...], width: int) -> None:
+def _recipe(root: Path, rounds: int, sites: tuple[str, ...], width: int) -> Path:
     model, script = root / f"model-{width}.npy", root / "client.py"
     np.save(model, np.zeros((LAYERS - 1) * width * width, np.float32))
     script.write_text(CLIENT)
@@ -376,15 +356,7 @@ def _run_theirs(root: Path, kits: Path, rounds: int, sites: tuple[str, ...], wid
         train_args=str(root / "spans"),
     )
     recipe.export(str(root / "job"))
-    os.chdir(kits)
-    session = new_secure_session("lead@x.org", str(kits / "lead@x.org"), timeout=60.0)
-    while len(session.get_connected_client_list()) < len(sites):
-        time.sleep(0.5)
-    job_id = session.submit_job(str(root / "job" / f"plain-{width}"))
-    meta = session.wait_for_job(job_id, timeout=1200.0, poll_interval=_POLL_SECONDS)
-    session.close()
-    if meta.get("status") != "FINISHED:COMPLETED":
-        raise SystemExit(f"NVFlare's job ended with {meta.get('status')}")
+    return root / "job" / f"plain-{width}"
 
 
 if __name__ == "__main__":
