@@ -18,9 +18,8 @@ from pathlib import Path
 from cloister.adapter_file import maximum_blob_bytes
 from cloister.audit import Log
 from cloister.documents import Document
-from cloister.egress import write_adapter
 from cloister.errors import DeniedError
-from cloister.files import private_folder, write_atomically
+from cloister.files import private_folder
 from cloister.flare.admitted import Admitted
 from cloister.flare.audit_log import log_of_site
 from cloister.flare.base_model import check_base_model, find_base_model
@@ -28,6 +27,7 @@ from cloister.flare.egress_gate import EgressGate
 from cloister.flare.exchange import Ask, Prepared, Settled, Update
 from cloister.flare.job_folder import App
 from cloister.flare.payload import Payload
+from cloister.flare.personal_layers import keep_personal
 from cloister.flare.site_exchange import SiteExchange, opened
 from cloister.flare.site_gates import SiteGates
 from cloister.flare.site_trainer import SiteTrainer, TrainerProcess
@@ -43,9 +43,6 @@ from cloister.repository import SiteDocuments
 from cloister.sandbox import SandboxMode, Trainer, network_layout
 
 _log = logging.getLogger(__name__)
-
-PERSONAL = "personal"
-"""The folder in a site's workspace that keeps, for each job, what of its network is the site's alone."""
 
 
 @dataclass
@@ -259,8 +256,7 @@ class SiteJob:
         self.view.check_claimed(done.records)
         released = self.egress.release(exchange, done.metrics, None, None, ask.round)
         if personal := exchange.personal():
-            folder = private_folder(self.settings.workspace / PERSONAL)
-            write_atomically(folder / f"{self.admitted.job_id}.safetensors", write_adapter(personal))
+            keep_personal(self.settings.workspace, self.admitted.job_id, personal)
         return self._update(ask.round, done.records, dict(released.metrics))
 
     def _before(self, ask: Ask, turn: Callable[[int], None]) -> SiteExchange:

@@ -27,6 +27,7 @@ from cloister.flare.kit import check_kit_files, server_files, site_files
 from cloister.flare.leftover_views import remove_leftover_views
 from cloister.flare.opened_key import open_key
 from cloister.flare.person_commands import restrict_person_commands
+from cloister.flare.personal_layers import trim_personal
 from cloister.flare.running_trust import trust_as_server, trust_as_site
 from cloister.flare.state import SiteSettings
 from cloister.flare.submission import limit_submissions, read_json_only
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
     if module == _SITE:
         restrict_commands()
         remove_leftover_views(Path(arguments[1]))
+        trim_personal(Path(arguments[1]))
     else:
         limit_submissions(Path(arguments[1]))
         restrict_person_commands()
