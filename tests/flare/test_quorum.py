@@ -116,3 +116,12 @@ def test_too_few_updates_end_the_job(job: Document[Job], tmp_path: Path) -> None
     rounds.absent("gamma", "is not reachable")
     with pytest.raises(DeniedError, match="1 of 3 sites gave an update in round 1, and the job needs 2"):
         rounds.finish_round()
+
+
+def test_a_round_that_nobody_is_left_for_is_named(job: Document[Job], tmp_path: Path) -> None:
+    rounds = begun(job, tmp_path)
+    assert rounds.next_round() == 1
+    rounds.ask(TaskName.TRAIN, 0, [])
+    assert rounds.progress()["round"] == 1
+    with pytest.raises(JobError, match="0 of 3 sites gave an update in round 1, and the job needs 2"):
+        rounds.finish_round()

@@ -111,6 +111,8 @@ class Rounds:
         """Note that ``sites`` are being asked."""
         with self._lock:
             passed_over = set(self.taking_part) - set(sites)
+            if task is TaskName.TRAIN and self._open:  # also where nobody is left, and no task says its number
+                number = len(self.record.history) + 1
             self.record.asked(_PHASES[task], min(number, self.last), sites, passed_over=passed_over)
             self._measured = Measurements()
 
