@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +134,22 @@ def test_pieces_draw_what_one_draw_would(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(
         whole["a.lora_A.weight"], random.uniform(-(3**-0.5), 3**-0.5, (2, 3)).astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_parts_that_lie_between_each_other_are_changed_in_one_writing(tmp_path: Path, first: int) -> None:
+    layout = AdapterLayout(tuple(TensorSpec(name, (3,), "zeros") for name in "abcdefg"), ())
+    old = WeightsFile.write(tmp_path / "old", layout, [np.arange(layout.size, dtype=np.float32)])
+    parts = [replace(layout, tensors=tuple(t for t in layout.tensors if t.name in names)) for names in ("ace", "bf")]
+    numbers: list[list[int]] = [[], []]
+
+    def change(which: int, number: int, values: Vector) -> Vector:
+        numbers[which].append(number)
+        return values + np.float32(which + 1)
+
+    changes = [(part, partial(change, which)) for which, part in enumerate(parts)]
+    new = old.changed_in_parts(tmp_path / "new", changes[::-1] if first else changes).arrays()
+    by = {"a": 1, "c": 1, "e": 1, "b": 2, "f": 2}
+    for name, array in old.arrays().items():
+        np.testing.assert_array_equal(new[name], array + np.float32(by.get(name, 0)))
+    assert numbers == [[0, 1, 2], [0, 1]]

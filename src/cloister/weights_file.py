@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,9 @@ from cloister.vectors import BLOCK_VALUES, Vector
 
 _VALUE_BYTES = 4
 _ALIGNMENT = 8
+
+Change = Callable[[int, Vector], Vector]
+"""Is given a block's number in the vector of a part and its values as they are, and gives the new ones."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,7 @@ class WeightsFile:
             start += tensor.size
         return found
 
-    def changed(
-        self, path: Path, part: AdapterLayout, change: Callable[[int, Vector], Vector], *, durable: bool = True
-    ) -> WeightsFile:
+    def changed(self, path: Path, part: AdapterLayout, change: Change, *, durable: bool = True) -> WeightsFile:
         """Write weights that differ in the tensors of ``part`` alone.
 
         Args:
@@ -118,7 +119,14 @@ class WeightsFile:
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        return WeightsFile.write(path, self.layout, _woven(self, self.part(part), change), durable=durable)
+        return self.changed_in_parts(path, [(part, change)], durable=durable)
+
+    def changed_in_parts(
+        self, path: Path, changes: Sequence[tuple[AdapterLayout, Change]], *, durable: bool = True
+    ) -> WeightsFile:
+        """As `changed`, of parts that have no tensor in common, each with its own change; asked in turns."""
+        strands = [_Strand(self.part(part), change) for part, change in changes]
+        return WeightsFile.write(path, self.layout, _woven(self, strands), durable=durable)
 
     def part(self, part: AdapterLayout) -> Part:
         """The tensors of ``part``, some or all of these, as a vector of their own.
@@ -199,19 +207,31 @@ class Part:
         return pieces[-1] if len(pieces) == 2 else np.concatenate(pieces)
 
 
-def _woven(old: WeightsFile, part: Part, change: Callable[[int, Vector], Vector]) -> Iterable[Vector]:
-    """The whole new vector in pieces: what is not in ``part`` as it was, the rest changed."""
-    done, number, held = 0, -1, np.empty(0, np.float32)  # `held`: what is left of the changed block
-    for start, stop in part.spans:
+class _Strand:
+    """The changed values of one part, in order."""
+
+    def __init__(self, part: Part, change: Change) -> None:
+        self.part, self._change = part, change
+        self._number, self._held = -1, np.empty(0, np.float32)  # what is left of the changed block
+
+    def next(self, count: int) -> Iterable[Vector]:
+        """The next ``count`` of them, in pieces."""
+        while count:
+            if not self._held.size:
+                self._number += 1
+                self._held = self._change(self._number, self.part.block(self._number))
+            step = min(count, self._held.size)
+            yield self._held[:step]
+            self._held, count = self._held[step:], count - step
+
+
+def _woven(old: WeightsFile, strands: Sequence[_Strand]) -> Iterable[Vector]:
+    """The whole new vector in pieces: what is in no strand's part as it was, the rest changed."""
+    done = 0
+    spans = ((*span, strand) for strand in strands for span in strand.part.spans)
+    for start, stop, strand in sorted(spans, key=lambda span: span[0]):
         yield from _read_on(old, done, start)
-        place = start
-        while place < stop:
-            if not held.size:
-                number += 1
-                held = change(number, part.block(number))
-            step = min(stop - place, held.size)
-            yield held[:step]
-            held, place = held[step:], place + step
+        yield from strand.next(stop - start)
         done = stop
     yield from _read_on(old, done, old.size)
 

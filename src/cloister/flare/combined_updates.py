@@ -72,6 +72,8 @@ class CombinedUpdates:
             JobError: where there are too few updates for the rule, or the sum is no longer finite.
         """
         network, optimiser = _without_control(live), self._optimiser(number)
+        control = replace(live, tensors=tuple(tensor for tensor in live.tensors if is_control(tensor.name)))
+        apart = [(control, _of_all_sites(contributions, live, control, records))] if control.tensors else []
         if self._factors == "refactored":
             blocks = self._refactored(known, contributions, layouts)
             new = weights.changed(path, weights.layout, _step(optimiser, blocks))
@@ -79,12 +81,12 @@ class CombinedUpdates:
             new = self._stacked(known, contributions, layouts, number, path)
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
-            new = weights.changed(path, network, _step(optimiser, self._rule.combine(parts)))
+            changes = [(network, _step(optimiser, self._rule.combine(parts))), *apart]
+            new, apart = weights.changed_in_parts(path, changes), []
         if self._factors == "fedsvd":
             new = _written(path, orthonormal(new.arrays()), new.layout)
-        control = replace(live, tensors=tuple(tensor for tensor in live.tensors if is_control(tensor.name)))
-        if control.tensors:
-            new = new.changed(path, control, _of_all_sites(contributions, live, control, records))
+        if apart:
+            new = new.changed_in_parts(path, apart)
         optimiser.commit()
         return new
 

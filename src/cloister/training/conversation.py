@@ -29,7 +29,7 @@ from cloister.messages import (
     Request,
     Setup,
     Train,
-    encode,
+    frame_head,
     read_request,
 )
 from cloister.training.interface import HasOwnCopy, LeavesFactors, ReadsAnew, Trainer
@@ -73,7 +73,8 @@ class Pipe:
 
     def send(self, message: Reply, blob: bytes = b"") -> None:
         """Send one reply."""
-        self.outgoing.write(encode(message, blob))
+        for part in (frame_head(message, len(blob)), blob):  # apart, since a blob may be long, and one copy is enough
+            self.outgoing.write(part)
         self.outgoing.flush()
 
     def _read(self, size: int) -> bytes:
@@ -107,7 +108,9 @@ def _serve(pipe: Pipe) -> NoReturn:
     while True:
         request, blob = pipe.receive(_maximum_blob_bytes(setup))
         if not isinstance(request, Setup):
-            pipe.send(*_answer(trainer, request, blob, pipe))
+            trainer.load_adapter(blob)
+            del blob  # while it is trained there is no use for it, and it may be as long as the network
+            pipe.send(*_answer(trainer, request, pipe))
             continue
         if isinstance(trainer, ReadsAnew) and _differs_in_view_alone(setup, request):
             trainer.read_anew(request)
@@ -138,8 +141,7 @@ def _trainer(setup: Setup) -> Trainer:
     return trainer_for(setup)
 
 
-def _answer(trainer: Trainer, request: Train | Evaluate, blob: bytes, pipe: Pipe) -> tuple[Done, bytes]:
-    trainer.load_adapter(blob)
+def _answer(trainer: Trainer, request: Train | Evaluate, pipe: Pipe) -> tuple[Done, bytes]:
     if not isinstance(request, Train):
         return Done(metrics=_measured(trainer), records=0), b""
     if isinstance(trainer, LeavesFactors):
