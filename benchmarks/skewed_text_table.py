@@ -17,11 +17,11 @@ def table(name: str, plan: Plan, results: Sequence[Result]) -> str:
     mine = [each for each in results if each["texts"] == name and each["plan"] == plan.key() and not each["tuned"]]
     found = {method: {e["seed"]: e for e in mine if e["method"] == method} for method in METHODS}
     lines = [
-        f"| {name} | accuracy | points from pooled | bytes up | of NVFlare's, one in | bytes down | seeds |",
+        f"| {name} | accuracy | points from pooled | bytes up | NVFlare over that | bytes down | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
     for method, by_seed in found.items():
-        if by_seed:
+        if len(by_seed) > 1:  # of one seed there is no spread
             lines.append(_row(method, by_seed, found[POOLED]))
     if mine:
         shape = f"{plan.rounds} rounds of {plan.steps} steps of {plan.batch} texts at each site"
@@ -46,15 +46,15 @@ def _row(method: str, by_seed: dict[int, Result], pooled: dict[int, Result]) -> 
     away = [100 * (by_seed[seed]["accuracy"] - pooled[seed]["accuracy"]) for seed in by_seed if seed in pooled]
     up, down = (statistics.mean(each[key] for each in by_seed.values()) for key in ("up", "down"))
     nvflare = next(iter(by_seed.values()))["nvflare"]
-    sent = f"{up:.0f} | {nvflare / up:.1f} | {down:.0f}" if up else " | | "
+    sent = [f"{up:.0f}", f"{nvflare / up:.1f}", f"{down:.0f}"] if up else ["", "", ""]
     shown = _spread(away, 2) if away and method != POOLED else ""
-    return f"| {method} | {_spread(values, 4)} | {shown} | {sent} | {len(by_seed)} |"
+    return " ".join(f"| {cell}".rstrip() for cell in (method, _spread(values, 4), shown, *sent, len(by_seed))) + " |"
 
 
 def _paired(found: dict[str, dict[int, Result]], method: str, whole: str) -> str:
     seeds = sorted(set(found[method]) & set(found[whole]))
     away = [100 * (found[method][seed]["accuracy"] - found[whole][seed]["accuracy"]) for seed in seeds]
-    return f"{method} against {whole}: {_spread(away, 2)} points over {len(seeds)} seed(s)" if away else ""
+    return f"{method} against {whole}: {_spread(away, 2)} points over {len(seeds)} seeds" if len(away) > 1 else ""
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
