@@ -49,7 +49,8 @@ def test_each_rank_is_written_once_and_sent_whole(tmp_path: Path, known: Weights
     ]
     for names, sent, path in tasks:
         own = sites[names[0]]
-        found, expected = SiteWeights(own).take(sent, path), received_of(known.arrays(), own)
+        folder = private_folder(tmp_path / names[0])
+        found, expected = SiteWeights(own, folder).take(sent, path).arrays(), received_of(known.arrays(), own)
         assert found.keys() == expected.keys()
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array)

@@ -105,7 +105,7 @@ class TestPeople:
     def test_one_person_alone_is_refused(self, tmp_path: Path) -> None:
         columns = {"person": (["P-1"] * 50, PERSON), "age": ([1.0] * 50, NUMBERS), "risk": (["low"] * 50, RISK)}
         declared = made(tmp_path, columns, person="person")
-        with pytest.raises(RecordsError, match=r"are of one person alone|too few records to train on"):
+        with pytest.raises(RecordsError, match="are of one person alone"):
             view(declared, tmp_path, features=("age",), label="risk", labels=("low", "high"))
         assert not (tmp_path / "view-5").exists()
 

@@ -162,13 +162,15 @@ def check_tally(tally: Tally, dataset: Dataset, name: str) -> None:
             f"{dataset.maximum_rejected_share:g} allowed",
             hint="mend the records, or raise `maximum_rejected_share`; `cloister data check` at the site says more",
         )
-    if not tally.sides[TRAINING]:
-        raise RecordsError(f"dataset `{name}` has too few records to train on and to validate with")
-    if dataset.person is not None and len(tally.people[TRAINING]) < 2:
+    people = sum(len(found) for found in tally.people.values())  # nobody is on both sides
+    # Asked first: where the one person is drawn for validation, there is nothing to train on.
+    if dataset.person is not None and 1 in (people, len(tally.people[TRAINING])):
         raise RecordsError(
             f"the records of dataset `{name}` to train on are of one person alone",
             hint="look at which column the silo document names as `person`",
         )
+    if not tally.sides[TRAINING]:
+        raise RecordsError(f"dataset `{name}` has too few records to train on and to validate with")
 
 
 __all__ = ["MANIFEST", "ViewManifest", "ViewRequest", "check_request", "check_tally", "write_view"]
