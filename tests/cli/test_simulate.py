@@ -94,3 +94,16 @@ def test_something_else_than_a_result_is_not_replaced(tmp_path: Path) -> None:
     done = cloister("simulate", JOB, "--out", root, "-C", root, "--json")
     assert done.status == 2
     assert "holds something else than a result" in done.error["message"]
+
+
+@pytest.mark.slow
+def test_a_rule_for_more_sites_than_there_are_here_is_tried_with_copies(root: Path) -> None:
+    rule = {"rule": {"multi_krum": {"bad_sites": 2}}, "mixing": {"bad_sites": 2}}
+    changes = {"aggregation": rule, "federation": {"sites": [], "minimum_sites": 7}}
+    change_document(root, f"jobs/{TABULAR_JOB}.yaml", changes)
+    refused = cloister("check", "-C", root)
+    assert refused.status == 4
+    assert "needs 7 sites, and 3 could take part" in refused.err
+    done = cloister("simulate", TABULAR_JOB, "--sites", "7", "-C", root, "--json")
+    assert done.status == 0, done.err
+    assert len(done.value["result"]["sites"]) == 7

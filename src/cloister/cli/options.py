@@ -39,13 +39,17 @@ def output() -> Output:
     return current
 
 
-def repository(folder: Path) -> Repository:
+def repository(folder: Path, copies: int | None = None) -> Repository:
     """All documents of the federation around ``folder``.
+
+    Args:
+        folder: somewhere in it.
+        copies: how many sites a simulation has.
 
     Raises:
         CloisterError: where there is none, or a document is invalid.
     """
-    return load_repository(find_root(folder.resolve()))
+    return load_repository(find_root(folder.resolve()), copies)
 
 
 def federation_of(repo: Repository) -> LocalFederation:

@@ -70,7 +70,7 @@ def simulate(
     if skew is not None and (sites is None or not 0 < skew <= 1e6):
         hint = "for example --sites 20 --skew 0.5"
         raise UsageError("--skew takes a number above 0, and goes with --sites", hint=hint)
-    repo, to = repository(folder), output()
+    repo, to = repository(folder, sites), output()
     plan = _plan(repo, job, person_of(repo, person), sites, skew, workers)
     state = federation_of(repo).state
     state.make()

@@ -39,8 +39,12 @@ def find_root(start: Path) -> Path:
     raise UsageError(f"`{start}` is not inside a federation's folder", hint=hint)
 
 
-def load_repository(root: Path) -> Repository:
+def load_repository(root: Path, copies: int | None = None) -> Repository:
     """Read every document under ``root``.
+
+    Args:
+        root: the federation's folder.
+        copies: how many sites jobs may count on in a simulation; those of the folder where nothing is said.
 
     Raises:
         InvalidDocumentsError: with every problem of every file, and of the files with each other.
@@ -53,6 +57,7 @@ def load_repository(root: Path) -> Repository:
         jobs=_folder(root, "jobs", Job, lambda job: job.job, problems),
         policies=_folder(root, "policies", Policy, lambda policy: policy.policy, problems),
         sites_here=sites_here(root),
+        copies=copies,
     )
     for path in _documents(root, "provisioning", problems):
         if path != root / ROSTER:

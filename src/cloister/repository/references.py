@@ -48,6 +48,7 @@ class Folders:
         jobs: by job.
         policies: by site, and the baseline.
         sites_here: the sites whose documents must be here; None for all.
+        copies: how many sites there are to be in a simulation, copies of those here; None where sites are themselves.
     """
 
     federation: Document[Federation] | None
@@ -55,6 +56,7 @@ class Folders:
     jobs: Folder[Job]
     policies: Folder[Policy]
     sites_here: frozenset[str] | None = None
+    copies: int | None = None
 
     def is_elsewhere(self, site: str) -> bool:
         """Whether ``site`` is in the roster and its documents need not be in this folder."""
@@ -215,7 +217,7 @@ def _jobs(folders: Folders) -> Iterator[Problem]:
         # A silo that could not be read may have what the job asks for.
         targeted = document.value.federation.sites or tuple(folders.silos.unread)
         if not folders.silos.unread.intersection(targeted) and _all_here(document.value, folders):
-            yield from _against_silos(document, folders.silos.documents)
+            yield from _against_silos(document, folders.silos.documents, folders.copies)
 
 
 def _all_here(job: Job, folders: Folders) -> bool:
@@ -224,7 +226,7 @@ def _all_here(job: Job, folders: Folders) -> bool:
     return folders.sites_here is None or (bool(named) and named <= set(folders.silos.documents))
 
 
-def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) -> Iterator[Problem]:
+def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]], copies: int | None) -> Iterator[Problem]:
     job = document.value
     asked = [silos[site].value for site in (job.federation.sites or silos) if site in silos]
     whose = "none of its sites" if job.federation.sites else "no site"
@@ -232,7 +234,7 @@ def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]]) ->
     if not with_dataset:
         hint = nearest(job.dataset.name, {name for silo in asked for name in silo.datasets}, "name one that a silo has")
         yield _problem(document, ("dataset", "name"), f"{whose} has a dataset `{job.dataset.name}`", hint)
-    elif len(with_dataset) < job.federation.minimum_sites:
+    elif max(copies or 0, len(with_dataset)) < job.federation.minimum_sites:
         message = f"needs {job.federation.minimum_sites} sites, and {len(with_dataset)} could take part"
         hint = f"sites whose silo has the dataset `{job.dataset.name}` could"
         yield _problem(document, ("federation", "minimum_sites"), message, hint)
