@@ -112,7 +112,7 @@ while flare.is_running():
     values = received.params["numpy_key"]
     values = values + np.float32(1e-3)
     with open(f"{sys.argv[1]}/{flare.get_site_name()}", "a") as stream:
-        print("trained", received.current_round, start, time.time(), file=stream)
+        stream.write(f"trained {received.current_round} {start} {time.time()}\\n")
     flare.send(flare.FLModel(params={"numpy_key": values}, meta={"NUM_STEPS_CURRENT_ROUND": 1}))
 """
 
