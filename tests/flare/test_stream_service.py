@@ -356,6 +356,38 @@ def test_a_gate_that_throws_takes_and_sends_nothing(world: World, monkeypatch: p
     assert path.read_bytes() == b""
 
 
+@pytest.mark.parametrize("way", [UP, DOWN])
+def test_who_shows_nothing_that_counts_is_turned_away_before_anything_is_waited_for(world: World, way: str) -> None:
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(20)
+        yield from ()
+
+    channel, begun = SiteLine(world.sites[ALPHA])._channel(), time.monotonic()
+    with pytest.raises(grpc.RpcError, match="no such ticket"):
+        list(channel.stream_stream(way)(nothing(), metadata=((TICKET, "0" * 32),), timeout=20))
+    over.set()
+    assert time.monotonic() - begun < 10
+
+
+def test_a_site_s_later_call_ends_its_earlier_one(world: World) -> None:
+    ticket, _ = world.ticket("down", b"x" * 1000)
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(20)
+        yield BEGIN
+
+    channel = SiteLine(world.sites[ALPHA])._channel()
+    earlier = channel.stream_stream(DOWN)(nothing(), metadata=((TICKET, ticket),), timeout=20)
+    until(lambda: bool(world.tickets._tickets[ticket]._calls))
+    assert world.call_down(ticket) == b"x" * 1000
+    with pytest.raises(grpc.RpcError, match=r"CANCELLED|UNKNOWN"):
+        list(earlier)
+    over.set()
+
+
 def test_a_call_that_sends_nothing_ends_with_its_ticket(world: World) -> None:
     ticket, path = world.ticket("up")
     waiting = threading.Event()

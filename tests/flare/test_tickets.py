@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,42 +166,81 @@ def test_a_ticket_ends_with_its_job(
     assert tickets._tickets == {}  # nor is it kept
 
 
-def test_an_earlier_call_makes_way(ticket: Ticket) -> None:
-    ended: list[str] = []
+def test_a_ticket_is_forgotten_once_nothing_is_added_any_more_and_not_before(
+    wire: Wire, tickets: Tickets, ticket: Ticket, file: Path
+) -> None:
+    end = (wire, REVOKE, pack(TicketEnd(identifier=NAME)))
+    asked = [threading.Thread(target=ask, args=end, daemon=True) for _ in range(2)]  # who hears nothing asks again
+    file.unlink()
+    asked.append(threading.Thread(target=tickets._forget, daemon=True))
+    with ticket._lock:  # as while a piece is written to a slow disk
+        for each in asked:
+            each.start()
+        for each in asked:
+            each.join(0.1)
+        assert all(each.is_alive() for each in asked)
+    for each in asked:
+        each.join(5)
+    assert tickets._tickets == {}
 
-    class Call:
+
+class Call:
+    """Of gRPC's; it takes no notice of being cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+    def is_active(self) -> bool:
+        return not self.cancelled
+
+
+def test_an_earlier_call_makes_way(ticket: Ticket) -> None:
+    class Ends(Call):
         def cancel(self) -> None:
-            ended.append("cancelled")
+            super().cancel()
             first.__exit__(None, None, None)
 
-    first = ticket.turn(Call())
+    call = Ends()
+    first = ticket.turn(call, "alpha")
     first.__enter__()
-    with ticket.turn(Call()):
-        assert ended == ["cancelled"]
+    with ticket.turn(Call(), "alpha"):
+        assert call.cancelled == 1
 
 
 def test_calls_end_with_their_ticket(ticket: Ticket) -> None:
-    ended: list[int] = []
-
-    class Call:
-        def cancel(self) -> None:
-            ended.append(id(self))
-
-    first, second = Call(), Call()
-    with ticket.open_for(first), ticket.open_for(second):
+    calls = [Call(), Call()]
+    with ticket.open_for(calls[0], "alpha"), ticket.open_for(calls[1], "beta"):
         ticket.revoke()
-    assert ended == [id(first), id(second)]
-    with pytest.raises(JobError, match="does not count"), ticket.open_for(Call()):
+    assert [call.cancelled for call in calls] == [1, 1]
+    with pytest.raises(JobError, match="does not count"), ticket.open_for(Call(), "alpha"):
         pass
+
+
+def test_each_site_has_one_call_and_not_many(ticket: Ticket) -> None:
+    calls = [Call(), Call(), Call()]
+    with (
+        ticket.open_for(calls[0], "alpha"),
+        ticket.open_for(calls[1], "beta"),
+        ticket.open_for(calls[2], "alpha"),
+    ):
+        assert [call.cancelled for call in calls] == [1, 0, 0]
 
 
 def test_one_that_does_not_keeps_the_next_out(ticket: Ticket, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Call:
-        def cancel(self) -> None: ...
-
     monkeypatch.setattr(module, "_TURN_SECONDS", 0.01)
-    with ticket.turn(Call()), pytest.raises(JobError, match="has not ended"), ticket.turn(Call()):
+    with ticket.turn(Call(), "alpha"), pytest.raises(JobError, match="not ended"), ticket.turn(Call(), "alpha"):
         pass
+
+
+def test_who_has_gone_does_not_wait_for_its_turn(ticket: Ticket) -> None:
+    gone, begun = Call(), time.monotonic()
+    gone.cancel()
+    with ticket.turn(Call(), "alpha"), pytest.raises(JobError, match="not ended"), ticket.turn(gone, "alpha"):
+        pass
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("part", ["unpack", "_job_of"])

@@ -81,44 +81,47 @@ class Streams(grpc.GenericRpcHandler):
         if details.method == UP:
             return grpc.stream_stream_rpc_method_handler(lambda pieces, call: _guarded(call, self._up(pieces, call)))
         if details.method == DOWN:
-            return grpc.unary_stream_rpc_method_handler(lambda begin, call: _guarded(call, self._down(begin, call)))
+            # Of one message; but gRPC would wait for it, on a thread, before anybody has looked at the certificate.
+            return grpc.stream_stream_rpc_method_handler(lambda begin, call: _guarded(call, self._down(begin, call)))
         return None
 
     def _up(self, pieces: Iterator[bytes], call: Any) -> Iterator[bytes]:
         """Say how much is there, and add what comes."""
-        ticket, judge = self._admit(call, "up")
-        with ticket.turn(call), _Opened(ticket, os.O_WRONLY | os.O_APPEND) as opened:
+        ticket, process, judge = self._admit(call, "up")
+        with ticket.turn(call, process), _Opened(ticket, os.O_WRONLY | os.O_APPEND) as opened:
             yield opened.size().to_bytes(OFFSET_BYTES, "little")
             for piece in pieces:
-                process = FQCN.join([judge().name, ticket.job])
+                judge()
                 more = ticket.add(opened.descriptor, piece)
                 self._counter.count(process, len(piece), 0)
                 if not more:
                     return
 
-    def _down(self, begin: bytes, call: Any) -> Iterator[bytes]:
+    def _down(self, begin: Iterator[bytes], call: Any) -> Iterator[bytes]:
         """Send what is there, from where it is asked for."""
-        ticket, judge = self._admit(call, "down")
-        offset = int.from_bytes(begin[:OFFSET_BYTES], "little")
-        with ticket.open_for(call), _Opened(ticket, os.O_RDONLY) as opened:
+        ticket, process, judge = self._admit(call, "down")
+        with ticket.open_for(call, process), _Opened(ticket, os.O_RDONLY) as opened:
             if opened.size() != ticket.size:
                 raise JobError("the file has not the length that was named")
+            offset = int.from_bytes(next(begin, b"")[:OFFSET_BYTES], "little")
             while piece := os.pread(opened.descriptor, PIECE_BYTES, min(offset, ticket.size)):
-                process = FQCN.join([judge().name, ticket.job])
+                judge()
                 ticket.check()
                 self._counter.count(process, 0, len(piece))
                 yield piece
                 offset += len(piece)
 
-    def _admit(self, call: Any, way: Way) -> tuple[Ticket, Callable[[], Identity]]:
-        """The ticket that is shown, and what judges again whose connection it is."""
+    def _admit(self, call: Any, way: Way) -> tuple[Ticket, str, Callable[[], Identity]]:
+        """The ticket that is shown, NVFlare's name of the process that it is for, and what judges again whose it is."""
         certificate = certificate_of(call)
 
         def judge() -> Identity:
             return self._holder(certificate)
 
         identifier = str(dict(call.invocation_metadata()).get(TICKET, ""))
-        return self._tickets.find(identifier, way, judge()), judge
+        holder = judge()
+        ticket = self._tickets.find(identifier, way, holder)
+        return ticket, FQCN.join([holder.name, ticket.job]), judge
 
 
 class _Opened:

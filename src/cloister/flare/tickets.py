@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from cloister.flare.parcel import Identifier, acknowledgement, origin_of, unpack
 from cloister.flare.traffic import ISSUE, REVOKE, ROUNDS
 
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TURN_SECONDS = 10.0
+_TURN_SECONDS, _LOOK_SECONDS = 10.0, 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Ticket:
     path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)  # guards the next two, and what is added
     _revoked: bool = False
-    _calls: list[Any] = field(default_factory=list)
+    _calls: list[tuple[str, Any]] = field(default_factory=list)  # whose, and gRPC's
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def revoke(self) -> None:
@@ -97,7 +98,7 @@ class Ticket:
         with self._lock:
             self._revoked = True
             calls = list(self._calls)
-        for call in calls:
+        for _, call in calls:
             call.cancel()
 
     def check(self) -> None:
@@ -134,31 +135,35 @@ class Ticket:
         return length < self.size
 
     @contextmanager
-    def open_for(self, call: Any) -> Iterator[None]:
-        """The time of one ``call`` of gRPC's, which ends with the ticket."""
+    def open_for(self, call: Any, process: str) -> Iterator[None]:
+        """The time of one ``call`` of gRPC's, which ends with the ticket, and where its ``process`` begins another.
+
+        The line of an earlier one may be broken unnoticed; and each takes a thread, of which no site may have many.
+        """
         with self._lock:
             self.check()
-            self._calls.append(call)
+            before = [each for name, each in self._calls if name == process]
+            self._calls.append((process, call))
         try:
+            for each in before:
+                each.cancel()
             yield
         finally:
             with self._lock:
-                self._calls.remove(call)
+                self._calls.remove((process, call))
 
     @contextmanager
-    def turn(self, call: Any) -> Iterator[None]:
-        """As `open_for`, of one call at a time: an earlier one, whose line may be broken unnoticed, ends.
+    def turn(self, call: Any, process: str) -> Iterator[None]:
+        """As `open_for`, once every earlier call has ended.
 
         Raises:
-            JobError: where that one does not end.
+            JobError: where one does not, or this one ends meanwhile.
         """
-        with self.open_for(call):
-            with self._lock:
-                before = self._calls[: self._calls.index(call)]
-            for each in before:
-                each.cancel()
-            if not self._turn.acquire(timeout=_TURN_SECONDS):
-                raise JobError("an earlier call with the same ticket has not ended")
+        with self.open_for(call, process):
+            deadline = time.monotonic() + _TURN_SECONDS
+            while not self._turn.acquire(timeout=_LOOK_SECONDS):
+                if time.monotonic() >= deadline or not call.is_active():
+                    raise JobError("an earlier call with the same ticket has not ended")
             try:
                 yield
             finally:
@@ -219,10 +224,15 @@ class Tickets:
     def _forget(self) -> None:
         """End the tickets of jobs that were killed."""
         with self._lock:
-            gone = [key for key, each in self._tickets.items() if not each.path.exists()]
-            ended = [self._tickets.pop(key) for key in gone]
-        for ticket in ended:
-            ticket.revoke()
+            gone = {key: each for key, each in self._tickets.items() if not each.path.exists()}
+        for key, ticket in gone.items():
+            self._end(key, ticket)
+
+    def _end(self, identifier: str, ticket: Ticket) -> None:
+        """End a ticket, and only then forget it: who finds none here takes it that nothing is added any more."""
+        ticket.revoke()
+        with self._lock:
+            self._tickets.pop(identifier, None)
 
     def _revoke(self, carrier: Message) -> Message:
         try:
@@ -230,11 +240,10 @@ class Tickets:
             head, _, _ = unpack(carrier, TicketEnd)
             with self._lock:
                 ticket = self._tickets.get(head.identifier)
-                if ticket is not None and ticket.job != job:
-                    raise JobError("the ticket is another job's")
-                self._tickets.pop(head.identifier, None)
+            if ticket is not None and ticket.job != job:
+                raise JobError("the ticket is another job's")
             if ticket is not None:
-                ticket.revoke()
+                self._end(head.identifier, ticket)
         except Exception:  # noqa: BLE001 - whoever asked goes by the answer, and takes nothing that came so
             _log.exception("a ticket was not ended for `%.200s`", origin_of(carrier))
             return acknowledgement(ReturnCode.INVALID_REQUEST)
