@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cloister.flare import chunks
 from cloister.flare.chunks import MAXIMUM_CHUNK_BYTES, ChunkHead, Fetch, Holder
 from cloister.flare.exchange import digest_of
 from cloister.flare.parcel import Reference, pack, unpack
+from cloister.flare.site_line import SiteLine
 from cloister.flare.traffic import CHUNK, ROUNDS
 from tests.flare.cells import SERVER, Wire, process_of
 
@@ -143,6 +145,23 @@ def test_what_is_not_what_was_named_is_not_kept(wire: Wire, holder: Holder, tmp_
     reference = holder.offer(b"another message", b"x" * 100, {ALPHA})
     with pytest.raises(JobError, match="not what was named"):
         fetch(wire, tmp_path / "into", reference)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_added_behind_its_back_is_not_kept_either(wire: Wire, tmp_path: Path) -> None:
+    content = b"x" * 100
+
+    class Adds(SiteLine):
+        def lands(
+            self, path: Path, _reference: Reference, _process: str, _over: Callable[[], bool]
+        ) -> Generator[bytes, None, None]:
+            path.write_bytes(content + b"and more")
+            yield content
+
+    reference = Reference(digest=digest_of(MESSAGE, content), bytes=len(content))
+    cell = wire.cell(ALPHA)
+    with pytest.raises(JobError, match="not what was named"):
+        Fetch(cell, SERVER, time.monotonic() + 10, line=Adds(cell)).into(tmp_path / "into", MESSAGE, reference)
     assert list(tmp_path.iterdir()) == []
 
 

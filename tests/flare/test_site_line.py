@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from cloister.flare import chunks
 from cloister.flare.chunks import Holder
 from cloister.flare.parcel import Reference, StreamHead, pack
 from cloister.flare.site_line import SiteLine
+from cloister.flare.stream_service import OFFSET_BYTES
 from cloister.flare.traffic import ROUNDS, STREAM
 from tests.flare.cells import SERVER, Wire, process_of
 
@@ -92,6 +93,31 @@ def test_a_gate_that_throws_streams_nothing(
     monkeypatch.setattr(chunks, "origin_of", broken)
     assert ask(wire, reference.digest) == ReturnCode.INVALID_REQUEST
     assert line.pushed == []
+
+
+def test_what_became_shorter_is_not_sent_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    came: list[bytes] = []
+
+    class Channel:
+        """Takes what is sent, as gRPC does."""
+
+        def stream_stream(self, _method: str) -> Callable[..., Channel]:
+            return self.call
+
+        def call(self, pieces: Iterator[bytes], metadata: object) -> Channel:
+            self.pieces = pieces
+            return self
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield bytes(OFFSET_BYTES)
+            came.extend(self.pieces)
+
+        def cancel(self) -> None: ...
+
+    SiteLine(Wire().cell(ALPHA))._push(Channel(), TICKET, lambda offset, _size: b"12345"[offset:], 9)
+    assert came == [b"12345"]
+    assert "has become shorter" in caplog.text
 
 
 def test_without_a_ticket_nothing_comes_in_a_stream(wire: Wire, tmp_path: Path) -> None:

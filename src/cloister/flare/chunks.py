@@ -254,7 +254,8 @@ class Fetch:
                 for piece in self._pieces(reference, taken):
                     hashed.update(piece)
                     stream.write(piece)
-            if hashed.hexdigest() != reference.digest:
+            # Its length as well: what was hashed is what came, and what lies there must be that and no more.
+            if hashed.hexdigest() != reference.digest or path.stat().st_size != reference.bytes:
                 raise JobError("what was fetched is not what was named")
         except BaseException:
             path.unlink(missing_ok=True)

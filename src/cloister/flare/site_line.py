@@ -78,6 +78,8 @@ class SiteLine:
             offset = begin.get()
             while offset is not None and offset < size:
                 piece = read(offset, min(PIECE_BYTES, size - offset))
+                if not piece:
+                    raise JobError("what is sent has become shorter")
                 yield piece
                 offset += len(piece)
 
