@@ -15,7 +15,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloister.adapter_file import AdapterFile, is_finite, maximum_blob_bytes
+from cloister.adapter_file import AdapterFile, is_finite, maximum_blob_bytes, maximum_header_bytes
 from cloister.egress import write_adapter
 from cloister.errors import DeniedError, EgressError
 from cloister.jobs import AdapterLayout
@@ -127,6 +127,16 @@ def test_a_file_above_the_size_of_its_tensors_is_refused_unread() -> None:
     header = json.dumps(header_of()).encode()
     padded = blob_of(header + b" " * maximum_blob_bytes(LAYOUT), bytes(40))
     assert refusal(padded) == "the adapter has more bytes than the job's tensors take"
+
+
+def test_a_header_longer_than_the_tensors_take_is_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(_text: bytes) -> None:
+        raise AssertionError("a list of lists takes a hundred times its length in memory")
+
+    monkeypatch.setattr(json, "loads", parse)
+    header = b"[" + b"[]," * 517 + b"[]]"
+    assert maximum_header_bytes(LAYOUT) < len(header) < maximum_blob_bytes(LAYOUT) - 8
+    assert refusal(blob_of(header)) == "the adapter is not a safetensors file"
 
 
 @pytest.mark.parametrize(

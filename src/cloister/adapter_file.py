@@ -66,7 +66,7 @@ class AdapterFile:
         if size > maximum_blob_bytes(layout):
             raise EgressError("the adapter has more bytes than the job's tensors take")
         expected = layout.shapes()
-        begin, places = _places(path, size, expected)
+        begin, places = _places(path, size, expected, maximum_header_bytes(layout))
         _check_with_another_parser(path, expected)
         found = cls(path, begin, places)
         for name, (start, stop) in places.items():
@@ -102,12 +102,12 @@ def is_finite(values: Vector) -> bool:
     return not values.size or bool(np.isfinite(values.max()) and np.isfinite(values.min()))
 
 
-def _places(path: Path, size: int, expected: _Shapes) -> tuple[int, dict[str, tuple[int, int]]]:
+def _places(path: Path, size: int, expected: _Shapes, most: int) -> tuple[int, dict[str, tuple[int, int]]]:
     try:
         with path.open("rb") as stream:
             (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-            if length > size - _LENGTH.size:
-                raise ValueError("header longer than the file")
+            if length > min(size - _LENGTH.size, most):  # what is parsed takes many times its length in memory
+                raise ValueError("header longer than the file, or than that of any such file")
             header = json.loads(stream.read(length))
         begin = _LENGTH.size + length
         entries = {str(name): entry for name, entry in header.items() if name != "__metadata__"}
