@@ -102,7 +102,7 @@ class Job3:
 
 
 def folder_of(exchange: SiteExchange) -> Path:
-    return exchange.outgoing.parent
+    return exchange.outgoing(1).parent
 
 
 def trained(request: bytes, frozen: str | None, *, seed: int, by: float, copied: bool = False) -> bytes:

@@ -44,7 +44,7 @@ def learnt(exchange: SiteExchange, *, by: float = 0.01, copied: bool = False) ->
 
 def answered(exchange: SiteExchange, blob: bytes) -> Path:
     """The file that the trainer's ``blob`` is read into."""
-    path = exchange.outgoing.with_name("answer")
+    path = exchange.outgoing(1).with_name("answer")
     path.write_bytes(blob)
     return path
 
@@ -88,6 +88,14 @@ def test_what_is_kept_is_the_sites_only_once_its_update_left(tmp_path: Path) -> 
     assert set(exchange.personal()) == {A, B, HEAD}
     _, request = exchange.receive(whole(1), first(exchange.layout))
     assert {f"{KEPT}{DITTO}{name}" for name in (A, B, HEAD)} <= set(load_file(request))
+
+
+def test_one_round_s_update_never_lies_under_another_s_name(tmp_path: Path) -> None:
+    exchange = site(tmp_path)
+    first_one = exchange.outgoing(1)
+    first_one.write_bytes(b"passed the gate")
+    assert exchange.outgoing(2) != first_one
+    assert not first_one.exists()  # it has been sent, or comes too late
 
 
 def test_what_rounding_took_of_an_update_that_stayed_is_added_to_no_other(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class EgressGate:
                 released = egress.release_metrics(allowed, metrics)
             else:
                 seed = exchange.seed(number)
-                update, encoder, path = learnt.update, exchange.encoder, exchange.outgoing
+                update, encoder, path = learnt.update, exchange.encoder, exchange.outgoing(number)
                 released = egress.release(learnt.live, allowed, metrics, update, encoder, seed=seed, path=path)
             size, norm = released.bytes, released.norm
             self._gates.decide(Leaving(size, self.sent, norm, released.metrics, released.parts, records))

@@ -51,7 +51,6 @@ class SiteExchange:
     Attributes:
         layout: the tensors that the job exchanges.
         encoder: makes of an update what travels.
-        outgoing: the file for an update that is large.
     """
 
     def __init__(self, document: Document[Job], site: str, network: AdapterLayout, folder: Path) -> None:
@@ -62,7 +61,6 @@ class SiteExchange:
         self._folder = private_folder(folder)
         self._kept = self._first_kept(network)
         self._weights, self._folded = SiteWeights(self.layout, folder), FoldedHere(self._job, self.layout)
-        self.outgoing = folder / "update"
         self.encoder = self._new_encoder()
 
     @property
@@ -116,6 +114,16 @@ class SiteExchange:
     def stayed(self) -> None:
         """Note that the update did not leave: what rounding took is counted from what was sent, and this was not."""
         self.encoder = self._new_encoder()
+
+    def outgoing(self, number: int) -> Path:
+        """The file for the update of round ``number``, if that is large; those of earlier rounds are removed.
+
+        A name of its own: whoever still has to send an earlier one finds that one or none, and never this, which has
+        not passed the gate yet.
+        """
+        for earlier in self._folder.glob("update-*"):
+            earlier.unlink(missing_ok=True)
+        return self._folder / f"update-{number}"
 
     def seed(self, number: int) -> int:
         """What rounding is drawn from in round ``number``; the same wherever the same document runs."""
