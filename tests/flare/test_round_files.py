@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from cloister.documents import Document
 from cloister.egress import write_adapter
 from cloister.files import sha256_of
 from cloister.flare import round_files
-from cloister.jobs import Job
+from cloister.flare.exchange import TaskName
+from cloister.jobs import AdapterLayout, Job
 from tests.flare.server_rounds import (
+    LAYOUT,
     SITES,
     adapter,
     begun,
     finished,
+    open_rounds,
     opened,
+    prepared,
     tensors,
     update_of,
 )
@@ -58,6 +63,32 @@ def test_the_state_of_weights_that_come_down_rounded_lies_beside_them(
         written = json.loads((folder / "state.json").read_text())
         assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
         assert {path.name for path in folder.glob("*.safetensors")} == {"best.safetensors", written["adapter"]}
+
+
+@pytest.mark.parametrize("error_feedback", [True, False])
+def test_what_is_left_of_weights_that_come_down_rounded_is_on_the_disk(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_feedback: bool
+) -> None:
+    synced, sync = list[int](), os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append(os.dup(handle))  # kept open, so that no other file is given its number
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    rounds = open_rounds(job_of(documents, compression={"down": "int4", "error_feedback": error_feedback}), tmp_path)
+    rounds.ask(TaskName.PREPARE, 0, rounds.invited)
+    for site in SITES:
+        assert rounds.take(site, prepared(layout=AdapterLayout(LAYOUT.tensors, ())), b"")
+    rounds.begin()
+    assert finished(rounds, [0.1, 0.2], 0.3)["chosen"]["round"] == 2
+    numbers = {os.fstat(handle).st_ino for handle in synced}
+    for handle in synced:
+        os.close(handle)
+    folder = tmp_path / "cloister"
+    (state,) = folder.glob("adapter-*.safetensors")
+    for path in (state, folder / "adapter" / "adapter_model.safetensors"):
+        assert path.stat().st_ino in numbers
 
 
 def test_a_server_that_dies_while_it_writes_leaves_the_round_before(

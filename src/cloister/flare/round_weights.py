@@ -211,10 +211,12 @@ class RoundWeights:
 
 
 def _put(weights: Path, path: Path) -> None:
-    """Give ``weights``, which never change, one more name, atomically."""
+    """Give ``weights``, which never change, one more name, atomically; they are durable then."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     os.link(weights, draft)
+    with draft.open("rb") as stream:
+        os.fsync(stream.fileno())  # what the sites have is written for the job's time alone, and this may be the result
     draft.replace(path)
     sync_folder(path.parent)
 
