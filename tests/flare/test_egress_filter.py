@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
@@ -11,7 +13,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 
 from cloister.errors import CloisterError, EgressError
-from cloister.flare import egress_filter
+from cloister.flare import egress_filter, payload
 from cloister.flare.egress_filter import EgressFilter, digest_of, note_passed, released_digest
 from cloister.flare.exchange import Refusal, Update, content_of, reply_of, reply_with
 
@@ -163,6 +165,7 @@ def in_a_file(path: Path, content: bytes = b"tensors") -> Shareable:
 def test_a_file_that_passed_the_gate_leaves_and_is_not_read_again(
     fl_ctx: FLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(payload, "_APART_NS", 0)
     reply = note_passed(fl_ctx, in_a_file(tmp_path / "update"))
     message, path = content_of(reply)
     expected = digest_of(message, b"tensors")
@@ -186,6 +189,25 @@ def test_a_file_that_is_not_the_one_that_passed_the_gate_stays(fl_ctx: FLContext
         other.replace(path)
     else:
         reply = reply_of(UPDATE, other)
+    with pytest.raises(EgressError):
+        out(reply, fl_ctx)
+
+
+def test_a_file_that_has_just_changed_is_read_again_before_it_leaves(
+    fl_ctx: FLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, now = Path.stat, time.time_ns()
+
+    def coarse(path: Path) -> SimpleNamespace:
+        """As where files have their times from the kernel's ticks, and all of this happens within one."""
+        found = stat(path)
+        same = {"st_mtime_ns": now, "st_ctime_ns": now}
+        return SimpleNamespace(st_dev=found.st_dev, st_ino=found.st_ino, st_size=found.st_size, **same)
+
+    monkeypatch.setattr(payload, "_APART_NS", 10**18)
+    monkeypatch.setattr(Path, "stat", coarse)
+    reply = note_passed(fl_ctx, in_a_file(tmp_path / "update"))
+    (tmp_path / "update").write_bytes(b"changed")
     with pytest.raises(EgressError):
         out(reply, fl_ctx)
 

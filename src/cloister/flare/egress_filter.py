@@ -43,14 +43,14 @@ def _digest_if(fl_ctx: FLContext, mark: str, message: bytes, tensors: Payload) -
     """The digest of what was remembered under ``mark``, if it is this; it is forgotten then.
 
     Hundreds of megabytes are not hashed again where they are the very same bytes, which do not change, or the same
-    file, which nobody has written to.
+    file, of which can be told that nobody has written to it.
     """
     noted = fl_ctx.get_prop(mark)
     fl_ctx.set_prop(mark, None, private=True, sticky=False)
     if not isinstance(noted, tuple):
         return None
     own, own_tensors, digest, stamp = noted
-    same = own_tensors is tensors and stamp == stamp_of(tensors)
+    same = own_tensors is tensors and stamp is not None and stamp == stamp_of(tensors)
     if own == message and (same or digest == digest_of(message, tensors)):
         return str(digest)
     return None

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from cloister.files import PRIVATE_FILE
 
 _READ_BYTES = 1 << 20
+_APART_NS = 20_000_000
+"""Changes of a file that are nearer to each other may have one and the same time: before Linux 6.13 it comes from
+the kernel's ticks, which are up to 10 ms long."""
 
 Payload = bytes | Path
 """Encoded values; a file is never changed, and whoever is handed it may read it until the round is over."""
@@ -24,11 +28,16 @@ def content_of(payload: Payload) -> bytes:
     return payload if isinstance(payload, bytes) else payload.read_bytes()
 
 
-def stamp_of(payload: Payload) -> tuple[int, ...]:
-    """What is another one once a file was written to or replaced; of bytes, which do not change, nothing."""
+def stamp_of(payload: Payload) -> tuple[int, ...] | None:
+    """What is another one once a file was written to or replaced; of bytes, which do not change, nothing.
+
+    None of a file that has just changed, since one that changes again at once might look the same.
+    """
     if isinstance(payload, bytes):
         return ()
     found = payload.stat()
+    if time.time_ns() - found.st_ctime_ns < _APART_NS:
+        return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
