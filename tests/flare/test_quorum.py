@@ -20,6 +20,7 @@ from tests.flare.server_rounds import (
     tensors,
     update_of,
 )
+from tests.flare.signed_jobs import job_of
 
 
 def test_too_few_end_the_job_with_every_reason(job: Document[Job], tmp_path: Path) -> None:
@@ -125,3 +126,21 @@ def test_a_round_that_nobody_is_left_for_is_named(job: Document[Job], tmp_path: 
     assert rounds.progress()["round"] == 1
     with pytest.raises(JobError, match="0 of 3 sites gave an update in round 1, and the job needs 2"):
         rounds.finish_round()
+
+
+def test_a_denial_in_a_round_before_is_none_of_one_that_the_site_is_not_asked_in(
+    documents: Path, tmp_path: Path
+) -> None:
+    rounds = begun(job_of(documents, federation={"sites_per_round": 2, "minimum_sites": 1}), tmp_path)
+    for number, asked in ((1, ["alpha", "beta"]), (2, ["beta", "gamma"])):
+        assert rounds.next_round() == number
+        rounds.ask(TaskName.TRAIN, number, asked)
+        if number == 1:
+            rounds.take("alpha", Refusal(denied=True, reason="`update-norm`: no"), b"")
+            assert rounds.take("beta", update_of(number), tensors())
+            rounds.finish_round()
+    for site in ("beta", "gamma"):
+        rounds.absent(site, "is not reachable")
+    with pytest.raises(JobError, match="0 of 3 sites gave an update in round 2") as caught:
+        rounds.finish_round()
+    assert not isinstance(caught.value, DeniedError)

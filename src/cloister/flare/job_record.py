@@ -90,7 +90,7 @@ class JobRecord:
             for name in sites:
                 self._sites[name] = replace(self._sites[name], state=phase, reason="", denied=False)
             for name in passed_over:
-                self._sites[name] = replace(self._sites[name], state="not asked", reason="")
+                self._sites[name] = replace(self._sites[name], state="not asked", reason="", denied=False)
 
     def late(self, name: str) -> None:
         """Note that an answer came from ``name`` after its round was over."""
