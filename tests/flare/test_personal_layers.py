@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.numpy
 
 from cloister.flare.personal_layers import KEPT_DAYS, KEPT_JOBS, PERSONAL, keep_personal, trim_personal
@@ -49,3 +50,19 @@ def test_what_is_old_goes_also_where_it_is_little(tmp_path: Path) -> None:
 def test_a_site_that_never_kept_any_has_nothing_to_trim(tmp_path: Path) -> None:
     trim_personal(tmp_path, NOW)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_job_removed_meanwhile_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "new", days_ago=1)
+    put(tmp_path, "old", days_ago=KEPT_DAYS + 1)
+    stat = Path.stat
+
+    def removed_first(path: Path, **how: bool) -> os.stat_result:
+        if path.stem == "old":
+            path.unlink(missing_ok=True)
+        return stat(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", removed_first)
+        trim_personal(tmp_path, NOW)
+    assert kept(tmp_path) == ["new"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cloister.egress import write_adapter
@@ -37,9 +38,10 @@ def keep_personal(workspace: Path, job_id: str, arrays: Arrays, now: float | Non
 def trim_personal(workspace: Path, now: float | None = None) -> None:
     """Remove what is older than `KEPT_DAYS`, and of the rest all but the newest `KEPT_JOBS`; see `keep_personal`."""
     oldest = (time.time() if now is None else now) - KEPT_DAYS * 24 * 3600
-    written = sorted(
-        ((path.stat().st_mtime, path) for path in (workspace / PERSONAL).glob(f"*{_SUFFIX}")), reverse=True
-    )
-    for place, (moment, path) in enumerate(written):
+    written = []
+    for path in (workspace / PERSONAL).glob(f"*{_SUFFIX}"):
+        with suppress(FileNotFoundError):  # another job's process removed it meanwhile
+            written.append((path.stat().st_mtime, path))
+    for place, (moment, path) in enumerate(sorted(written, reverse=True)):
         if place >= KEPT_JOBS or moment < oldest:
             path.unlink(missing_ok=True)
