@@ -81,7 +81,7 @@ def test_every_impossible_combination_of_a_job_at_the_line_of_its_key(root: Path
     path.write_text("\n".join([*lines, *more]) + "\n", encoding="utf-8")
     alone = cloister("check", "-C", root, "--json")
     assert [problem["message"] for problem in alone.error["problems"]] == [
-        "`federation` says `enough_sites: 1` yet needs `minimum_sites: 2`"  # a part that is wrong is told first
+        "`enough_sites: 1` is less than `minimum_sites: 2`"  # a part that is wrong is told first
     ]
     lines.pop(minimum + 1)
     path.write_text("\n".join([*lines, *more]) + "\n", encoding="utf-8")

@@ -292,6 +292,28 @@ def test_rounding_is_made_up_for_only_where_there_is_any() -> None:
 
 
 @pytest.mark.parametrize(
+    ("aggregation", "compression", "what"),
+    [
+        ({"factors": "fedsvd"}, {"up": "int4"}, "(write `error_feedback: false`): what was rounded off"),
+        ({"mixing": {"bad_sites": 1}}, {}, "(write a `rule`, such as `median: {}`): what a bad site sends"),
+    ],
+)
+def test_of_what_holds_where_nothing_is_said_it_is_told_that_and_what_to_write(
+    aggregation: dict[str, Any], compression: dict[str, Any], what: str
+) -> None:
+    def objected(**said: dict[str, Any]) -> str:
+        method = Method.model_validate({"lora": LORA})
+        asked = Aggregation.model_validate({**aggregation, **said.get("aggregation", {})})
+        plan = Compression.model_validate({**compression, **said.get("compression", {})})
+        (reason,) = objections(method, asked, plan, Federation())
+        return reason
+
+    assert f"`, which holds where the job says nothing {what}" in objected()
+    written = objected(aggregation={"rule": {"mean": {}}}, compression={"error_feedback": True})
+    assert "where the job says nothing" not in written
+
+
+@pytest.mark.parametrize(
     ("more", "line"),
     [
         (["aggregation:", "  server: {adam: {}}", "  factors: flora"], 3),

@@ -50,7 +50,11 @@ def test_what_is_not_said_has_a_default() -> None:
         ("steps: 8,", "steps: 8.5,", "`training.steps` must be a whole number, not a number"),
         ("learning_rate: 0.001", "learning_rate: .inf", "`training.learning_rate` must be a number, not text"),
         ("sites: [x, y, z]", "sites: [x, y, x]", "names a site twice"),
-        ("sites: [x, y, z]", "sites: [x]", "asks 1 sites yet needs `minimum_sites: 2`"),
+        (
+            "sites: [x, y, z]",
+            "sites: [x]",
+            "`minimum_sites: 2`, which holds where the job says nothing, is more than the one site",
+        ),
         ("sha256: 0", "sha256: X", "`base_model.sha256` must be a SHA-256"),
         (
             "targets: [query]",
@@ -59,7 +63,12 @@ def test_what_is_not_said_has_a_default() -> None:
         ),
         ("task: text-classification", "task: os.system", "`task` should be 'text-classification'"),
         ("job: j\n", "job: j\nselect_by: { metric: loss, mode: maximum }\n", "picks the worst round"),
-        ("job: j\n", "job: j\nselect_by: { metric: dice }\n", "can choose a round by `accuracy`, `macro_f1`, `loss`"),
+        (
+            "job: j\n",
+            "job: j\nselect_by: { metric: dice }\n",
+            "j.yaml:2: `select_by.metric: dice` is none of task text-classification, which can choose a round by "
+            "`accuracy`, `macro_f1`, `loss`",
+        ),
         ("job: j\n", "job: j\nnetwork: true\n", "unknown key `network`"),
     ],
 )
@@ -82,3 +91,55 @@ def test_reference_jobs_are_named_like_their_files() -> None:
     files = sorted((ROOT / "jobs").rglob("*.yaml"))
     assert [load(file, Job).value.job for file in files] == [file.stem for file in files]
     assert len(files) == 11
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            {"minimum_sites": 5},
+            [("minimum_sites", "`minimum_sites: 5` is more than the 3 sites of `federation.sites`")],
+        ),
+        (
+            {"sites_per_round": 4, "enough_sites": 5},
+            [
+                ("sites_per_round", "`sites_per_round: 4` is more than the 3 sites of `federation.sites`"),
+                ("enough_sites", "`enough_sites: 5` is more than the 3 sites of `federation.sites`"),
+                ("enough_sites", "`enough_sites: 5` is more than `sites_per_round: 4`"),
+            ],
+        ),
+        (
+            {"minimum_sites": 3, "sites_per_round": 2},
+            [("sites_per_round", "`sites_per_round: 2` is less than `minimum_sites: 3`")],
+        ),
+        (
+            {"enough_sites": 1},
+            [
+                (
+                    "enough_sites",
+                    "`enough_sites: 1` is less than `minimum_sites: 2`, which holds where the job says nothing",
+                )
+            ],
+        ),
+        (
+            {"sites": ["x"]},
+            [
+                (
+                    "sites",
+                    "`minimum_sites: 2`, which holds where the job says nothing, is more than the one site of "
+                    "`federation.sites`",
+                )
+            ],
+        ),
+    ],
+)
+def test_numbers_of_sites_that_do_not_fit_are_told_at_their_own_lines(
+    said: dict[str, object], told: list[tuple[str, str]]
+) -> None:
+    lines = [f"  {key}: {value}" for key, value in ({"rounds": 2, "sites": ["x", "y", "z"]} | said).items()]
+    before = TEXT.splitlines()[:-1]
+    with pytest.raises(InvalidDocumentsError) as caught:
+        parse("\n".join([*before, "federation:", *lines]).encode(), Job, name="j.yaml")
+    places = {line.split(":")[0].strip(): len(before) + 2 + number for number, line in enumerate(lines)}
+    expected = [(places[key], message) for key, message in told]
+    assert sorted((each.line, each.message) for each in caught.value.problems) == sorted(expected)

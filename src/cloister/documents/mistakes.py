@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import typing
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cloister.documents.example import example_of, models_in
 from cloister.documents.patterns import words_of
 from cloister.documents.several import SeveralMistakesError
 from cloister.documents.source import KeyPath, Source, dotted, printable, quoted
@@ -24,6 +24,8 @@ _MOMENT = "a moment such as 2026-06-01T12:00:00Z"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _NAMED = re.compile(r"`([\w.]+)(?:: [^`]*)?`(?: in `([\w.]+)`)?")
 """A key in a sentence: by itself, with a value as in `key: value`, or of another as in `key` in `other`."""
+
+_NO_MAPPING = frozenset({"dict_type", "model_type"})
 
 _EXPECTED = {
     "string_type": "text",
@@ -73,17 +75,26 @@ def _problem_of(item: dict[str, Any], model: type[BaseModel], source: Source) ->
         tag = item["ctx"]["discriminator"].strip("'")
         return Problem(source.file, line, f"missing key {dotted((*path, tag))}")
     said, hint = _about_value(item, kind, dotted(path) if path else "")
-    return Problem(source.file, line if path else source.line(_named(said, source)), said, hint)
+    if kind in _NO_MAPPING:
+        hint = example_of(_models_at(model, tuple(item["loc"])), key, item.get("input"))
+    if not path or _speaks_of_a_key(said, path):
+        line = source.line(_named(said, source, path))
+    return Problem(source.file, line, said, hint)
 
 
-def _named(said: str, source: Source) -> KeyPath:
-    """The first key that a sentence about the whole document names and the document has; the document where none."""
+def _speaks_of_a_key(said: str, path: KeyPath) -> bool:
+    """Whether a sentence about the mapping at ``path`` begins with one of its keys, and not with the mapping's own."""
+    return said.startswith("`") and not said.startswith(dotted(path))
+
+
+def _named(said: str, source: Source, part: KeyPath = ()) -> KeyPath:
+    """The first key that a sentence about a part of the document names and the document has; the part where none."""
     for key, outer in _NAMED.findall(said):
-        above = tuple(outer.split(".")) if outer else ()
-        for path in ((*above, *key.split(".")), above):
+        names, above = tuple(key.split(".")), tuple(outer.split(".")) if outer else ()
+        for path in ((*part, *names), (*above, *names), above):
             if path and path in source.lines:
                 return path
-    return ()
+    return part
 
 
 def _about_value(item: dict[str, Any], kind: str, where: str) -> tuple[str, str]:
@@ -100,7 +111,9 @@ def _about_value(item: dict[str, Any], kind: str, where: str) -> tuple[str, str]
         return f"{at} is of an unknown kind {quoted(context['tag'])}", f"known: {known}"
     message = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     sentence = printable(message)
-    return f"{where} {sentence[:1].lower()}{sentence[1:]}" if where else sentence, ""
+    if where and not sentence.startswith("`"):  # else it says by itself which key of those at hand is wrong
+        sentence = f"{where} {sentence[:1].lower()}{sentence[1:]}"
+    return sentence, ""
 
 
 def _existing(path: KeyPath, source: Source) -> KeyPath:
@@ -121,20 +134,19 @@ def _kind_of(value: Any) -> str:
 
 def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     """The keys allowed at ``path`` of ``model``, over all members of a union."""
+    return [field.alias or name for each in _models_at(model, path) for name, field in each.model_fields.items()]
+
+
+def _models_at(model: type[BaseModel], path: KeyPath) -> list[type[BaseModel]]:
+    """What a mapping at ``path`` of ``model`` may be; the members of a union one by one."""
     models = [model]
     for part in path:
         models = [inner for outer in models for inner in _models_under(outer, part)] or models
-    return [field.alias or name for each in models for name, field in each.model_fields.items()]
+    return models
 
 
 def _models_under(model: type[BaseModel], part: str | int) -> list[type[BaseModel]]:
     for name, field in model.model_fields.items():
         if part in (name, field.alias):
-            return _models_in(field.annotation)
+            return models_in(field.annotation)
     return []
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for argument in typing.get_args(annotation) for found in _models_in(argument)]

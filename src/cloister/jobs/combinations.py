@@ -53,6 +53,7 @@ _SCAFFOLD = ("aggregation.client.scaffold",)
 _DITTO = ("aggregation.client.ditto",)
 _PERSONAL = ("aggregation.personal",)
 _FEEDBACK = ("compression.error_feedback: true",)
+_UNSAID_FEEDBACK = ", which holds where the job says nothing (write `error_feedback: false`)"
 _NO_FEEDBACK = ("compression.error_feedback: false",)
 _COARSE_DOWN = ("compression.down: int8", "compression.down: int4")
 _LOSSY_DOWN = ("compression.down: bfloat16", "compression.down: float16", *_COARSE_DOWN)
@@ -158,8 +159,9 @@ def objections(
         own_code: whether the job brings its trainer.
     """
     chosen = _chosen(aggregation, compression, own_code=own_code)
+    unsaid = "" if "error_feedback" in compression.model_fields_set else _FEEDBACK[0]
     found = [
-        f"may not have both `{this}` and `{that}`: {clash.why}"
+        f"may not have both `{this}` and `{that}`{_UNSAID_FEEDBACK if that == unsaid else ''}: {clash.why}"
         for clash in _CLASHES
         for this in clash.these
         if this in chosen
@@ -239,9 +241,11 @@ def _about_bad_sites(aggregation: Aggregation, federation: Participation) -> Ite
     key, borne = f"aggregation.rule.{rule}", f"`bad_sites: {bad}`" if bad else "one bad site"
     if mixing is not None:
         if rule == "mean":
+            said = "rule" in aggregation.model_fields_set
+            unsaid = "" if said else ", which holds where the job says nothing (write a `rule`, such as `median: {}`)"
             yield (
-                "may not have both `aggregation.mixing` and `aggregation.rule.mean`: what a bad site sends is in its "
-                "own mean and may be in others, and a rule that bears bad sites has to follow"
+                f"may not have both `aggregation.mixing` and `aggregation.rule.mean`{unsaid}: what a bad site sends is "
+                "in its own mean and may be in others, and a rule that bears bad sites has to follow"
             )
         if bad and bad != mixing.bad_sites:
             yield (

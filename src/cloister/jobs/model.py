@@ -99,16 +99,21 @@ class FederationPlan(Model):
     def _objections(self) -> Iterator[str]:
         if len(set(self.sites)) < len(self.sites):
             yield "names a site twice in `sites`"
-        if self.sites and len(self.sites) < self.minimum_sites:
-            yield f"asks {len(self.sites)} sites yet needs `minimum_sites: {self.minimum_sites}`"
-        for key in ("sites_per_round", "enough_sites"):
+        for key in ("minimum_sites", "sites_per_round", "enough_sites"):
             value = getattr(self, key)
-            if value is not None and value < self.minimum_sites:
-                yield f"says `{key}: {value}` yet needs `minimum_sites: {self.minimum_sites}`"
+            if value is None:
+                continue
+            if self.sites and value > len(self.sites):
+                named = "one site" if len(self.sites) == 1 else f"{len(self.sites)} sites"
+                yield f"{self._said(key)} is more than the {named} of `federation.sites`"
+            if value < self.minimum_sites:
+                yield f"{self._said(key)} is less than {self._said('minimum_sites')}".rstrip(",")
         if self.enough_sites is not None and self.enough_sites > (self.sites_per_round or self.enough_sites):
-            yield "says `enough_sites` above its `sites_per_round`"
-        if self.sites and max(self.sites_per_round or 1, self.enough_sites or 1) > len(self.sites):
-            yield f"names {len(self.sites)} sites, fewer than `sites_per_round` or `enough_sites` says"
+            yield f"`enough_sites: {self.enough_sites}` is more than `sites_per_round: {self.sites_per_round}`"
+
+    def _said(self, key: str) -> str:
+        said = f"`{key}: {getattr(self, key)}`"
+        return said if key in self.model_fields_set else f"{said}, which holds where the job says nothing,"
 
 
 def _best_of(data: dict[str, Any]) -> Literal["maximum", "minimum"]:
@@ -226,13 +231,6 @@ class Job(Model):
         return 0 if self.training is None else self.training.seed
 
     @property
-    def network_name(self) -> str:
-        """What is trained, in a word: the base model's name or the architecture's key; empty where nothing is."""
-        if self.base_model is not None:
-            return self.base_model.name
-        return "" if self.architecture is None else self.architecture.name
-
-    @property
     def parts(self) -> tuple[str, ...]:
         """What an update consists of, in the words of a policy: `adapter` or `model`, and `head`.
 
@@ -306,7 +304,8 @@ class Job(Model):
         if images != (self.imaging is not None):
             yield f"of task {self.task} {'needs' if images else 'may not give'} `imaging`"
         if self.select_by is not None and self.select_by.metric not in form.metrics:
-            yield f"of task {self.task} can choose a round by {_listed(form.metrics)}"
+            asked = f"`select_by.metric: {self.select_by.metric}`"
+            yield f"{asked} is none of task {self.task}, which can choose a round by {_listed(form.metrics)}"
 
     def _about_settings(self, training: Training) -> Iterator[str]:
         if training.packing and self.task is not Task.CAUSAL_LANGUAGE_MODELLING:
