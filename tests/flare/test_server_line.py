@@ -29,7 +29,6 @@ CONTENT = os.urandom(3_000_000)
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     monkeypatch.setattr(server_line, "_AGAIN_SECONDS", 0.02)
-    monkeypatch.setattr(server_line, "_PATIENCE_SECONDS", 0.3)
     return Wire()
 
 
@@ -95,8 +94,10 @@ def test_the_rest_comes_by_message_from_a_site_that_gets_stuck(
     line: ServerLine,
     folder: Path,
     offered: Reference,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(server_line, "_PATIENCE_SECONDS", 0.5)
     adds = Adds(wire, folder, 1_000_000)
     wire.loses = lambda topic, _origin, _destination: topic == STREAM and adds.asked >= 1
     assert fetch(wire, line, folder, offered).read_bytes() == CONTENT

@@ -162,11 +162,12 @@ def test_metrics_of_a_handful_of_records_never_come_to_be(
 
 def test_the_split_is_made_with_the_sites_own_key(root: Path, trainer: type[TrainerInMemory]) -> None:
     job = open_job(root)
-    (job.settings.workspace / "split.key").unlink()
+    key = SPLIT_KEY[::-1]  # one that is drawn might keep none for validation, in one run of a thousand
+    (job.settings.workspace / "split.key").write_bytes(key)
     job.prepare()
-    key = (job.settings.workspace / "split.key").read_bytes()
     kept = set(parquet.read_table(view(job) / "validation.parquet").column("note").to_pylist())
     assert kept == {note for note, _ in records_of("alpha") if held_back(key, note, 7, 0.25)}
+    assert kept != {note for note, _ in records_of("alpha") if held_back(SPLIT_KEY, note, 7, 0.25)}
 
 
 def test_no_record_is_read_where_the_sites_key_is_none(root: Path, trainer: type[TrainerInMemory]) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 from cloister import file_lock
 from cloister.audit import FILE, Kind, entries
 from cloister.errors import CloisterError, FederationError, ProvisioningError, UsageError
+from cloister.files import private_folder
 from cloister.flare.kit import server_files, write_kit
+from cloister.flare.leftover_updates import RECEIVED, TENSORS
+from cloister.flare.personal_layers import KEPT_DAYS, PERSONAL
 from cloister.flare.start import main, prepare
 from cloister.flare.state import SiteSettings, State
 from cloister.trust import roster_file, trust_in_force
@@ -159,6 +163,37 @@ def test_the_process_itself_ends_before_nvflare_begins(root: Path) -> None:
     assert done.returncode == 1
     assert "does not hold what was written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+STARTED = """
+import sys
+from cloister.flare import start
+
+start.runpy.run_module = lambda *_about, **_more: print("NVFlare begins", flush=True)
+sys.exit(start.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_site_that_starts_keeps_nothing_of_jobs_that_were_killed_with_it(root: Path) -> None:
+    workspace = State(root).site("alpha")
+    run, personal = workspace / "an-id", private_folder(workspace / PERSONAL)
+    for left in (run / "private" / "view", run / "private" / TENSORS, run / RECEIVED):
+        (private_folder(left) / "one").write_bytes(b"of records, or learnt from them")
+    (run / "private" / "trainer.log").write_text("words")
+    for name, days in (("old", KEPT_DAYS + 1), ("new", KEPT_DAYS - 1)):
+        (personal / f"{name}.safetensors").write_bytes(b"learnt from records")
+        os.utime(personal / f"{name}.safetensors", (time.time() - days * 24 * 3600,) * 2)
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, *arguments(root, "site")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "NVFlare begins\n"), done.stderr
+    assert [path.name for path in run.rglob("*") if path.is_file()] == ["trainer.log"]
+    assert [path.stem for path in personal.iterdir()] == ["new"]
 
 
 SIGNALLED = """

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 import threading
 import time
@@ -76,8 +78,9 @@ def server(wire: Wire) -> AtServer:
 def runner_of(
     wire: Wire, work: Work, stopped: Callable[[], bool] = lambda: False, most: int = MAXIMUM_PAYLOAD_BYTES
 ) -> TaskRunner:
-    spool = Path(tempfile.mkdtemp(prefix="task-runner-"))
-    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped, spool, lambda: most)
+    spool = tempfile.mkdtemp(prefix="task-runner-")
+    atexit.register(shutil.rmtree, spool, ignore_errors=True)
+    made = TaskRunner(wire.cell(process_of("alpha")), JOB_ID, work, stopped, Path(spool), lambda: most)
     made.open()
     return made
 
