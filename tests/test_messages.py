@@ -23,11 +23,11 @@ from cloister.messages import (
     Request,
     Setup,
     Train,
-    encode,
     read_reply,
     read_request,
 )
 from cloister.silos import ColumnKind
+from tests.frames import encode
 
 _BLOB_BYTES = 64
 _SETUP = Setup(

@@ -197,11 +197,6 @@ ReadExactly = Callable[[int], bytes]
 """Reads so many bytes, or raises `TrainerError`."""
 
 
-def encode(message: Request | Reply, blob: bytes = b"") -> bytes:
-    """One frame."""
-    return frame_head(message, len(blob)) + blob
-
-
 def frame_head(message: Request | Reply, blob_bytes: int) -> bytes:
     """One frame but for its blob, of ``blob_bytes`` bytes, which has to follow."""
     text = message.model_dump_json().encode()

@@ -13,7 +13,6 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import ReturnCode
 from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.audit import Kind, Log, entries, lines, verify
 from cloister.audit.event import FIRST
@@ -32,7 +31,6 @@ from cloister.flare.exchange import (
     Update,
     content_of,
     digest_of,
-    read_reply,
     reply_of,
 )
 from cloister.flare.executor import TrainingExecutor
@@ -46,7 +44,7 @@ from tests.flare.signed_jobs import META, SITE, job_id, job_of, provisioned, sig
 from tests.flare.site_folder import make_site, open_job
 from tests.flare.test_executor import PREPARED, JobInMemory, task
 from tests.flare.trainer_in_memory import TrainerInMemory
-from tests.flare.wire_form import trained
+from tests.flare.wire_form import reply_from, trained
 from tests.governance.asking import ask
 
 ASKED = "0" * 32
@@ -217,7 +215,7 @@ def test_what_is_not_recorded_does_not_leave(
     monkeypatch.setattr(Log, "append", error)
     monkeypatch.setattr(Log, "checkpoint", error)
     reply = own.execute(name, task(0 if name == "prepare" else 1), FLContext(), Signal())
-    refusal, tensors = read_reply(FLModelUtils.from_shareable(reply))
+    refusal, tensors = reply_from(reply)
     assert isinstance(refusal, Refusal)
     assert tensors == b""
     assert "audit log cannot be written" in refusal.reason

@@ -21,8 +21,8 @@ from cloister.flare.exchange import (
     TaskName,
     Update,
     content_of,
-    read_reply,
     read_task,
+    reply_in,
     reply_of,
     reply_with,
 )
@@ -45,7 +45,8 @@ def test_a_task_comes_as_it_went() -> None:
 
 @pytest.mark.parametrize("reply", [PREPARED, UPDATE, REFUSAL])
 def test_a_reply_comes_as_it_went(reply: Reply) -> None:
-    assert read_reply(FLModelUtils.from_shareable(reply_of(reply, b"tensors"))) == (reply, b"tensors")
+    message, tensors = content_of(reply_of(reply, b"tensors"))
+    assert (reply_in(message), tensors) == (reply, b"tensors")
 
 
 @given(message=st.binary(max_size=100), tensors=st.binary(max_size=100))
@@ -72,13 +73,11 @@ def test_parts_that_do_not_belong_are_refused(params: dict[str, Any]) -> None:
         content_of(shareable_of(params))
     with pytest.raises(JobError, match="parts that"):
         read_task(shareable_of(params))
-    with pytest.raises(JobError, match="parts that"):
-        read_reply(FLModel(params_type=ParamsType.FULL, params=params))
 
 
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(JobError):
-        read_reply(FLModel(metrics={"accuracy": 0.5}))
+        content_of(FLModelUtils.to_shareable(FLModel(metrics={"accuracy": 0.5})))
 
 
 def test_what_is_not_a_model_never_becomes_a_task() -> None:
@@ -114,7 +113,7 @@ def test_a_message_that_is_too_long_is_refused_unread() -> None:
 )
 def test_a_message_that_is_no_reply_is_refused(message: bytes) -> None:
     with pytest.raises(JobError, match="the site sent a reply that is not one"):
-        read_reply(FLModelUtils.from_shareable(reply_with(message, b"")))
+        reply_in(message)
 
 
 @pytest.mark.parametrize("message", [b"", b"{}", b'{"round": -1}', b'{"round": "1"}', b'{"round": 1, "command": "id"}'])
@@ -133,4 +132,4 @@ def test_no_count_is_larger_than_sums_bear(reply: Reply, key: str, number: int) 
     """One site's 10^400 records would be none that a mean can be weighted by, and end the job of all."""
     message = reply.model_copy(update={key: number}).model_dump_json().encode()
     with pytest.raises(JobError, match="not one"):
-        read_reply(FLModelUtils.from_shareable(reply_with(message, b"")))
+        reply_in(message)

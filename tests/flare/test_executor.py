@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -15,7 +17,6 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.workspace import Workspace
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from cloister.audit import Log
 from cloister.errors import (
@@ -29,7 +30,7 @@ from cloister.errors import (
 )
 from cloister.flare import executor as module
 from cloister.flare.egress_filter import EgressFilter
-from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, read_reply, reply_of
+from cloister.flare.exchange import Ask, Prepared, Refusal, Reply, Update, reply_of
 from cloister.flare.executor import TrainingExecutor
 from cloister.flare.job_folder import SITE_APP, write_job_folder
 from cloister.flare.payload import Payload, content_of
@@ -37,7 +38,7 @@ from cloister.flare.refusal import TRAINER_FAILED
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import TensorSpec
 from tests.flare.site_folder import SITE, admitted_job, make_site
-from tests.flare.wire_form import first, sent, whole
+from tests.flare.wire_form import first, reply_from, sent, whole
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2,), "uniform"),), ())
 PREPARED = Prepared(
@@ -55,7 +56,9 @@ class JobInMemory:
         self.error = error
         self.closed = 0
         self.norm = 0.25
-        self.log = Log(Path(tempfile.mkdtemp(prefix="executor-")), SITE)
+        folder = tempfile.mkdtemp(prefix="executor-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.log = Log(Path(folder), SITE)
         self.trained: list[int] = []
         self.exchange: Any = None
 
@@ -95,7 +98,7 @@ def ask(executor: TrainingExecutor, name: str, shareable: Shareable | None = Non
     """What leaves the site after one task: the executor's answer, through the filter that stands behind it."""
     fl_ctx = FLContext()
     reply = executor.execute(name, shareable or task(), fl_ctx, Signal())
-    return read_reply(FLModelUtils.from_shareable(EgressFilter().process(reply, fl_ctx)))
+    return reply_from(EgressFilter().process(reply, fl_ctx))
 
 
 def refused(executor: TrainingExecutor, name: str, shareable: Shareable | None = None) -> Refusal:
@@ -301,7 +304,7 @@ def test_an_abort_stops_a_round_that_is_under_way(monkeypatch: pytest.MonkeyPatc
     abort = Signal()
     abort.trigger(True)
     fl_ctx = FLContext()
-    reply, _ = read_reply(FLModelUtils.from_shareable(executor.execute("train", task(), fl_ctx, abort)))
+    reply, _ = reply_from(executor.execute("train", task(), fl_ctx, abort))
     assert isinstance(reply, Refusal)
     assert reply.reason == TRAINER_FAILED
 
@@ -350,7 +353,7 @@ def test_a_job_that_may_no_longer_start_is_refused_when_it_is_opened(unpacked: A
     """The record was made without asking for a manifest that counts; the start asks for it."""
     fl_ctx, _ = unpacked
     reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
-    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    refusal, _ = reply_from(reply)
     assert isinstance(refusal, Refusal)
     assert "signed statement" in refusal.reason
 
@@ -360,7 +363,7 @@ def test_code_beside_the_job_is_refused_when_it_is_opened(unpacked: Any) -> None
     (app / "custom").mkdir()
     (app / "custom" / "x.py").write_text("import os")
     reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
-    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    refusal, _ = reply_from(reply)
     assert isinstance(refusal, Refusal)
     assert "custom/x.py" in refusal.reason
 
@@ -375,5 +378,5 @@ def test_a_job_exchanged_after_admission_is_refused_when_it_is_opened(
     path = app / "config" / name
     path.write_bytes(path.read_bytes().replace(old, new))
     reply = TrainingExecutor().execute("prepare", task(0, b""), fl_ctx, Signal())
-    refusal, _ = read_reply(FLModelUtils.from_shareable(reply))
+    refusal, _ = reply_from(reply)
     assert refusal == Refusal(denied=True, reason="the job is not the one that was admitted")

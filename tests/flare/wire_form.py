@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from nvflare.apis.shareable import Shareable
 
-from cloister.flare.exchange import Ask, Sent, Update, task_with
+from cloister.flare.exchange import Ask, Reply, Sent, Update, content_of, reply_in, task_with
 from cloister.flare.payload import Payload
 from cloister.flare.site_exchange import opened
 from cloister.flare.site_job import SiteJob
@@ -38,6 +38,12 @@ def whole(number: int) -> Ask:
 def sent(ask: Ask, payload: Payload = b"") -> Shareable:
     """A task as it comes to a site's executor."""
     return task_with(ask.model_dump_json().encode(), payload)
+
+
+def reply_from(shareable: Shareable) -> tuple[Reply, Payload]:
+    """What a site's executor answered."""
+    message, tensors = content_of(shareable)
+    return reply_in(message), tensors
 
 
 def first(layout: AdapterLayout, seed: int = 7) -> bytes:

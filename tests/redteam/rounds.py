@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
-from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.fuel.f3.message import Message
 
@@ -19,7 +18,7 @@ from cloister.egress import write_adapter
 from cloister.errors import CloisterError
 from cloister.files import canonical_json
 from cloister.flare.chunks import Holder
-from cloister.flare.exchange import Ask, Sent, TaskName, read_reply, reply_with
+from cloister.flare.exchange import Ask, Sent, TaskName, reply_in
 from cloister.flare.parcel import AnswerHead, pack
 from cloister.flare.site_exchange import SiteExchange
 from cloister.flare.task_sender import Answer, Part, TaskSender
@@ -141,10 +140,7 @@ def _(scene: Scene) -> list[str]:
         prepared | {"training": 18, "validation": 10**400},
         {"kind": "update", "round": 1, "records": 10**400, "metrics": {}, "restarts": 0},
     ]
-    return [
-        said(partial(read_reply, FLModelUtils.from_shareable(reply_with(canonical_json(each), b""))))
-        for each in messages
-    ]
+    return [said(partial(reply_in, canonical_json(each))) for each in messages]
 
 
 @TRIES("answers-without-end")

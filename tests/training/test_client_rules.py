@@ -17,10 +17,11 @@ from cloister.jobs import AdapterLayout, Job, initial_adapter, layout_of
 from cloister.jobs.adapter import Arrays
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import exchanged_layout, first_kept, is_control, kept_layout
-from cloister.messages import Done, Evaluate, Failed, Setup, Train, encode, read_reply
+from cloister.messages import Done, Evaluate, Failed, Setup, Train, read_reply
 from cloister.training.conversation import Pipe, _answer, converse
 from cloister.training.interface import Round
 from tests.blobs import apart, difference, joined
+from tests.frames import encode
 
 from ..jobs.tables import job
 from .tables import FEATURES, described, setup_of, stays, write_view

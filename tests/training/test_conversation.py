@@ -19,9 +19,10 @@ from cloister.errors import TrainerError
 from cloister.jobs import AdapterLayout, initial_adapter
 from cloister.jobs.aggregation import Aggregation
 from cloister.jobs.kept_tensors import exchanged_layout, first_kept, kept_layout
-from cloister.messages import Evaluate, Progress, Ready, Setup, Train, encode
+from cloister.messages import Evaluate, Progress, Ready, Setup, Train
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer, missing
 from tests.blobs import apart, joined
+from tests.frames import encode
 
 from .conftest import LABELS, job, setup_of, write_view
 

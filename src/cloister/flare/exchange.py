@@ -200,16 +200,6 @@ def digest_of(message: bytes, tensors: Payload) -> str:
     return digest.hexdigest()
 
 
-def read_reply(model: FLModel) -> tuple[Reply, Payload]:
-    """What the server received.
-
-    Raises:
-        JobError: where it is not a reply of Cloister's.
-    """
-    message, tensors = _parts(model)
-    return reply_in(message), tensors
-
-
 def reply_in(message: bytes) -> Reply:
     """The reply that a message holds.
 

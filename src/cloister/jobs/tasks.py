@@ -68,11 +68,6 @@ class TaskForm:
     statistics: bool = False
     head: bool = False
 
-    @property
-    def all_roles(self) -> frozenset[str]:
-        """Every key that some job of this task may give."""
-        return frozenset().union(*self.roles)
-
 
 _TABULAR = ("mlp", "ft_transformer")
 

@@ -68,11 +68,7 @@ def publish_if_needed(authority: Authority, federation: Federation, now: datetim
     if latest is not None:
         content, trust = latest
         fresh = now < trust.issued_at + (trust.next_update - trust.issued_at) / 2
-        if (
-            fresh
-            and now >= trust.issued_at - timedelta(minutes=5)
-            and _says_the_same(trust, authority, federation, now)
-        ):
+        if fresh and now >= trust.issued_at - _CLOCK_SKEW and _says_the_same(trust, authority, federation, now):
             return content
     return publish(authority, federation, now)
 
