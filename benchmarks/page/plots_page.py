@@ -54,7 +54,7 @@ def _seen_first(results: Results) -> list[tuple[str, str]]:
     return [
         (f"{times.median:.1f} ×", "less per round than NVFlare’s default"),
         (f"{jobs.median:.1f} ×", "less per job of nothing"),
-        (f"{rows[0]['bytes'] / least:.1f} ×", "fewer bytes per upload at the least"),
+        (f"{rows[0]['bytes'] / least:.1f} ×", "fewer bytes per upload at most: one factor, four bits"),
     ]
 
 
