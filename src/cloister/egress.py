@@ -26,7 +26,7 @@ from safetensors.numpy import save
 
 from cloister.adapter_file import is_finite
 from cloister.errors import EgressError
-from cloister.files import PRIVATE_FILE
+from cloister.files import write_pieces
 from cloister.jobs import METRICS, AdapterLayout
 from cloister.jobs.adapter import Arrays
 from cloister.vectors import BLOCK_VALUES, Source, Vector
@@ -133,15 +133,7 @@ class _Finite:
 def _written(pieces: Iterator[Encoded], blocks: int, path: Path) -> bytes | Path:
     if blocks <= 1:
         return b"".join(piece.content for piece in pieces)
-    path.unlink(missing_ok=True)
-    path.touch(PRIVATE_FILE, exist_ok=False)
-    try:
-        with path.open("wb") as stream:
-            for piece in pieces:
-                stream.write(piece.content)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    write_pieces(path, (piece.content for piece in pieces), durable=False)
     return path
 
 

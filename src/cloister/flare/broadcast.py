@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cloister.errors import JobError
-from cloister.files import PRIVATE_FILE
+from cloister.files import write_pieces
 from cloister.flare.exchange import Sent
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
@@ -119,7 +119,5 @@ class Broadcast:
         # What rounding leaves over is not kept here: it is in the difference from the weights that the sites have.
         encoder = Encoder(codec, error_feedback=False)
         seed = rounding_seed(self._job, "server", self._version, "down")
-        path.touch(PRIVATE_FILE)
-        with path.open("wb") as stream:
-            for piece in encoder.pieces(values, Schema.of(layout), seed, at_once=True):
-                stream.write(piece.content)
+        pieces = encoder.pieces(values, Schema.of(layout), seed, at_once=True)
+        write_pieces(path, (piece.content for piece in pieces), durable=False)

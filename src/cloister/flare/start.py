@@ -24,7 +24,7 @@ from cloister.flare.audit_log import log_of_server, log_of_site, record_end, rec
 from cloister.flare.commands import restrict_commands
 from cloister.flare.complaints import Complaints
 from cloister.flare.kit import check_kit_files, server_files, site_files
-from cloister.flare.leftover_views import remove_leftover_views
+from cloister.flare.leftovers import remove_leftovers
 from cloister.flare.opened_key import open_key
 from cloister.flare.person_commands import restrict_person_commands
 from cloister.flare.personal_layers import trim_personal
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     read_json_only()
     if module == _SITE:
         restrict_commands()
-        remove_leftover_views(Path(arguments[1]))
+        remove_leftovers(Path(arguments[1]))
         trim_personal(Path(arguments[1]))
     else:
         limit_submissions(Path(arguments[1]))

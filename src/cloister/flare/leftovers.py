@@ -12,7 +12,7 @@ from cloister.flare.leftover_updates import remove_leftover_updates
 _log = logging.getLogger(__name__)
 
 
-def remove_leftover_views(workspace: Path) -> None:
+def remove_leftovers(workspace: Path) -> None:
     """Remove every job's view, whole or half-written, and its tensors from a site's NVFlare ``workspace``.
 
     The trainers' logs stay.
