@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cloister.errors import TrainerError
-from cloister.messages import Evaluate, Setup
+from cloister.messages import Done, Evaluate, Setup
 from cloister.sandbox import Enclosure, Limits, SandboxMode, Trainer
 from cloister.simulation import crew as crew_module
 from cloister.simulation.crew import Crew, Visitor
@@ -65,8 +65,15 @@ def visitor(crew: Crew, tmp_path: Path, setup_message: Setup) -> Any:
     return make
 
 
+def ask(visitor: Visitor, seconds: float) -> Done:
+    log = visitor._visit.enclosure.log
+    request = log.with_suffix(".request")
+    request.touch()
+    return visitor.ask_in_files(Evaluate(), request, log.with_suffix(".answer"), seconds)
+
+
 def served(visitor: Visitor) -> tuple[float, float]:
-    metrics = visitor.ask(Evaluate(), b"", 20)[0].metrics
+    metrics = ask(visitor, 20).metrics
     return metrics["pid"], metrics["view"]
 
 
@@ -92,7 +99,7 @@ def test_a_site_whose_trainer_failed_counts_a_restart_and_the_others_do_not(visi
     assert served(beta)[1] == 2
     assert (alpha.restarts, beta.restarts) == (1, 0)
     with pytest.raises(TrainerError, match="did not answer"):
-        alpha.ask(Evaluate(), b"", -1)
+        ask(alpha, -1)
     assert served(beta)[1] == 2
     assert served(alpha)[1] == 5
     assert (alpha.restarts, beta.restarts) == (2, 0)

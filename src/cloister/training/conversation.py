@@ -72,8 +72,9 @@ class Pipe:
         return read_request(self._read, maximum_blob_bytes=maximum_blob_bytes)
 
     def send(self, message: Reply, blob: bytes = b"") -> None:
-        """Send one reply."""
-        for part in (frame_head(message, len(blob)), blob):  # apart, since a blob may be long, and one copy is enough
+        """Send one reply, or raise `TypeError` before anything is sent where ``blob`` is not bytes."""
+        content = memoryview(blob)
+        for part in (frame_head(message, content.nbytes), content):  # apart: a blob may be long, and one copy is enough
             self.outgoing.write(part)
         self.outgoing.flush()
 
