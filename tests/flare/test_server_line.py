@@ -114,6 +114,24 @@ def test_without_a_ticket_all_of_it_comes_by_message(
     assert list(folder.iterdir()) == [folder / "into"]
 
 
+@pytest.mark.parametrize(("unheard", "asked"), [(0, 1), (2, 3), (9, 3)])
+def test_a_ticket_is_asked_for_again_where_nobody_was_reached(
+    wire: Wire, tickets: Tickets, line: ServerLine, folder: Path, unheard: int, asked: int
+) -> None:
+    (folder / "weights").write_bytes(CONTENT)
+    wire.loses = lambda topic, _origin, _destination: [each for each, _, _ in wire.sent].count(topic) <= unheard
+    ticket = line.issue("down", [ALPHA], len(CONTENT), folder / "weights")
+    assert [topic for topic, _, _ in wire.sent] == [ISSUE] * asked
+    assert (ticket is not None) == (unheard < asked)
+
+
+def test_a_ticket_that_was_refused_is_not_asked_for_again(wire: Wire, line: ServerLine, folder: Path) -> None:
+    (folder / "weights").write_bytes(CONTENT)
+    wire.cell("server").register_request_cb(ROUNDS, ISSUE, lambda _: acknowledgement(ReturnCode.INVALID_REQUEST))
+    assert line.issue("down", [ALPHA], len(CONTENT), folder / "weights") is None
+    assert [topic for topic, _, _ in wire.sent] == [ISSUE]
+
+
 def test_a_file_that_can_have_no_second_name_comes_and_goes_by_message(
     wire: Wire,
     tickets: Tickets,

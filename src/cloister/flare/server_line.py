@@ -63,13 +63,25 @@ class ServerLine:
         head = TicketHead(identifier=identifier, way=way, sites=sites, bytes=size)
         try:
             os.link(path, self._folder / identifier)
-            if is_acknowledged(self._ask(ISSUE, pack(head))):
+            if self._issued(head):
                 return identifier
         except OSError as error:
             _log.warning("a file has no second name: %s", error)
         _log.warning("the server's process gave no ticket, so that nothing goes in a stream")
         (self._folder / identifier).unlink(missing_ok=True)  # without it the ticket would count for nothing
         return None
+
+    def _issued(self, head: TicketHead) -> bool:
+        """Whether the parent process gives the ticket. A job's first may be asked for before it can be reached."""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_AGAIN_SECONDS)
+            reply = self._ask(ISSUE, pack(head))
+            if is_acknowledged(reply):
+                return True
+            if _is_refused(reply):
+                return False
+        return False
 
     def revoke(self, identifier: str) -> bool:
         """Have a ticket count for nothing; whether the parent process has heard so."""
@@ -111,7 +123,7 @@ class ServerLine:
     def _begun(self, head: StreamHead, process: str) -> bool:
         """Ask the site to send; whether it does."""
         reply = self._ask(STREAM, pack(head), process)
-        if reply is not None and reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST:
+        if _is_refused(reply):
             raise JobError("the other end does not have what was to be fetched")
         return is_acknowledged(reply)
 
@@ -134,6 +146,11 @@ class ServerLine:
                 asked = time.monotonic()
             time.sleep(pause)
             pause = min(2 * pause, _LOOK_SECONDS_AT_MOST)
+
+
+def _is_refused(reply: Message | None) -> bool:
+    """Whether ``reply`` comes from whoever was asked, and says no: to ask again would change nothing."""
+    return reply is not None and reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST
 
 
 def _rest(stream: BinaryIO) -> Iterator[memoryview]:
