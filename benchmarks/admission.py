@@ -20,6 +20,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=30)
     jobs = parser.parse_args().jobs
     logging.disable(logging.CRITICAL)
-    admission.missing = lambda: None  # whether bubblewrap works here is measured nowhere
+    # Whether bubblewrap works here is measured nowhere.
+    admission.missing = lambda: None  # type: ignore[attr-defined, assignment]
     with tempfile.TemporaryDirectory(prefix="admission-") as name:
         root = signed_jobs.provisioned(Path(name))
         place = State(root).site(signed_jobs.SITE)
@@ -50,8 +52,8 @@ def main() -> None:
             for _ in range(jobs + 1)
         ]
         _admit(place, apps.pop())  # the first one loads modules
-        plain = [_milliseconds(lambda app=app: _nvflare(place, Path(name), app)) for app in apps]
-        ours = [_milliseconds(lambda app=app: _admit(place, app)) for app in apps]
+        plain = [_milliseconds(partial(_nvflare, place, Path(name), app)) for app in apps]
+        ours = [_milliseconds(partial(_admit, place, app)) for app in apps]
         synced = [_milliseconds(lambda: _fsync(place / "probe")) for _ in range(jobs)]
     print(f"{'':44}{'median':>10}{'maximum':>10}   milliseconds, {jobs} jobs")
     rows = {

@@ -20,9 +20,11 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -119,10 +121,10 @@ def speed(updates: list[Vector], weights: list[int], repeats: int) -> str:
 def other_rules(updates: list[Vector], weights: list[int], repeats: int) -> str:
     """Markdown: each rule's time over that of the mean."""
     rules = (Mean(), Median(), TrimmedMean(2), Krum(2), MultiKrum(2), GeometricMedian())
-    ways = {rule.name: (lambda rule=rule: ours(rule, updates, weights)) for rule in rules}
+    ways: dict[str, Callable[[], object]] = {rule.name: partial(ours, rule, updates, weights) for rule in rules}
     ways["mean behind maximum_norm"] = lambda: ours(NormBounding(Mean(), 1.0), updates, weights)
     mixed = [Mixing(rule, 2) for rule in (Median(), TrimmedMean(2), Krum(2), MultiKrum(2), GeometricMedian())]
-    ways |= {f"{rule.name} behind mixing": (lambda rule=rule: ours(rule, updates, weights)) for rule in mixed}
+    ways |= {f"{rule.name} behind mixing": partial(ours, rule, updates, weights) for rule in mixed}
     return ratios(ways, "mean", min(repeats, 5))
 
 
@@ -180,7 +182,7 @@ def by_numpy(updates: list[Vector], weights: list[int]) -> None:
         kernel.LARGE = before
 
 
-def theirs(updates: list, weights: list[int]):
+def theirs(updates: Sequence[Any], weights: list[int]) -> Any:
     """NVFlare's helper, as its FedAvg calls it."""
     helper = WeightedAggregationHelper()
     for number, (update, weight) in enumerate(zip(updates, weights, strict=True)):
@@ -190,7 +192,7 @@ def theirs(updates: list, weights: list[int]):
 
 def plain(updates: list[Vector], weights: list[int]) -> Vector:
     total = float(sum(weights))
-    return sum(np.float32(weight / total) * update for update, weight in zip(updates, weights, strict=True))
+    return cast(Vector, sum(np.float32(weight / total) * u for u, weight in zip(updates, weights, strict=True)))
 
 
 def exactness(draw: np.random.Generator) -> str:
@@ -213,7 +215,7 @@ def exactness(draw: np.random.Generator) -> str:
     return "\n".join(lines)
 
 
-def errors(sent: np.ndarray, kind: torch.dtype, weights: list[int]) -> list[str]:
+def errors(sent: np.ndarray[Any, Any], kind: torch.dtype, weights: list[int]) -> list[str]:
     """The error of Cloister, and of NVFlare with torch tensors and with numpy arrays."""
     exact = np.average(sent.astype(np.float64), axis=0, weights=weights)
     decoded = [row.astype(np.float32) for row in sent]
@@ -225,7 +227,7 @@ def errors(sent: np.ndarray, kind: torch.dtype, weights: list[int]) -> list[str]
     ]
 
 
-def error(make: Callable[[], np.ndarray], exact: np.ndarray) -> str:
+def error(make: Callable[[], np.ndarray[Any, Any]], exact: np.ndarray[Any, Any]) -> str:
     """The relative root mean square error in words, or what became of it."""
     try:
         with warnings.catch_warnings():

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from cloister.audit import Kind, Log, Notary, lines, verify
+from cloister.audit import Fact, Kind, Log, Notary, lines, verify
 from cloister.envelope import sign_with
 
-FACTS = {
+FACTS: dict[str, Fact] = {
     "reply": "update",
     "digest": "ab" * 32,
     "bytes": 310_412,

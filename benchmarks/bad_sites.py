@@ -177,7 +177,7 @@ def trained(weights: Vector, data: list[Labelled], seed: int, number: int, optio
 def parts(weights: torch.Tensor) -> list[torch.Tensor]:
     """The four tensors of each network in ``weights``, of shape (networks, values)."""
     sizes = [rows * columns for rows, columns in Shapes]
-    pieces = zip(weights.split(sizes, dim=1), Shapes, strict=True)
+    pieces = zip(weights.split(sizes, dim=1), Shapes, strict=True)  # type: ignore[no-untyped-call]
     return [piece.unflatten(1, shape) for piece, shape in pieces]
 
 

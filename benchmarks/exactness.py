@@ -16,14 +16,15 @@ Set OMP_NUM_THREADS=1, so that both take one core.
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -47,15 +48,17 @@ from cloister.aggregation.factors import (
     rest_of,
     stacked,
 )
-from cloister.aggregation.factors.pairs import mean_of
+from cloister.aggregation.factors.pairs import Matrix, Pair, mean_of
 from cloister.jobs import AdapterLayout, Job, initial_adapter, layout_of
 from cloister.jobs.adapter import Arrays
+from cloister.jobs.aggregation import FactorRule
 from cloister.jobs.live_tensors import frozen_factor
-from cloister.messages import setup_of
+from cloister.messages import Setup, setup_of
 from cloister.records import ViewRequest, write_view
 from cloister.silos import Dataset
 from cloister.training.folded_factors import FoldedFactors
 from cloister.training.tasks import trainer_for
+from cloister.training.text_classifier import TextClassifier
 
 SITES = ("alpha", "beta", "delta", "gamma")
 SKEW = 0.3
@@ -108,7 +111,7 @@ def rules(rounds: int, steps: int, rank: int) -> None:
         print("| | lost of the sum | least at that rank | averaging would lose | server, ms per round |")
         print("|---|---|---|---|---|")
         mixed = dict(zip(SITES, (rank, rank, rank // 2, rank // 4), strict=True))
-        for shown, rule, ranks in (
+        runs: tuple[tuple[str, FactorRule, dict[str, int]], ...] = (
             ("fedit", "fedit", {}),
             ("ffa-lora", "ffa-lora", {}),
             ("rolora", "rolora", {}),
@@ -117,7 +120,8 @@ def rules(rounds: int, steps: int, rank: int) -> None:
             (f"refactored, ranks {', '.join(map(str, mixed.values()))}", "refactored", mixed),
             ("flora", "flora", {}),
             (f"flora, ranks {', '.join(map(str, mixed.values()))}", "flora", mixed),
-        ):
+        )
+        for shown, rule, ranks in runs:
             federation = Federation(job, layout, rule, {site: ranks.get(site, rank) for site in SITES}, views)
             found = federation.run(rounds)
             cells = (f"{each:.1e}" for each in (found.lost, found.least, found.averaging))
@@ -131,20 +135,23 @@ class Federation:
         self,
         job: Job,
         layout: AdapterLayout,
-        rule: str,
+        rule: FactorRule,
         ranks: dict[str, int],
         views: Views,
     ) -> None:
         self.job, self.layout, self.rule, self.ranks, self.views = job, layout, rule, ranks, views
         self.layouts = {site: layout.at_rank(rank) for site, rank in ranks.items()}
         self.trainers = {
-            site: trainer_for(setup_of(job, dataset, self.layouts[site], view=view, base_model=base_model(), threads=1))
+            site: _text_trainer(
+                setup_of(job, dataset, self.layouts[site], view=view, base_model=base_model(), threads=1)
+            )
             for site, (view, dataset, _) in views.items()
         }
-        self.scale = job.way.lora.alpha / job.way.lora.rank
+        self.folds: dict[str, FoldedFactors] = {}
 
     def run(self, rounds: int) -> Rounds:
-        found, current, behind = Rounds(), initial_adapter(self.layout, self.job.seed), {}
+        found, current = Rounds(), initial_adapter(self.layout, self.job.seed)
+        behind: Arrays = {}
         pairs = pairs_of(current)
         for number in range(1, rounds + 1):
             given = {site: self.given(current, number, site) for site in SITES}
@@ -174,28 +181,24 @@ class Federation:
         trainer = self.trainers[site]
         if self.rule == "flora":
             tensors = {name: torch.from_numpy(array) for name, array in behind.items()}
-            self.folds(site).fold(tensors)
+            if site not in self.folds:
+                self.folds[site] = FoldedFactors(trainer.model)
+            self.folds[site].fold(tensors)
         trainer.load_adapter(safetensors.numpy.save(given))
         trainer.freeze(frozen_factor(self.rule, number))
         done = trainer.train(number, lambda _step, _steps: None)
         return Trained(site, done.records, safetensors.numpy.load(trainer.adapter()))
 
-    def folds(self, site: str) -> FoldedFactors:
-        trainer = self.trainers[site]
-        if not hasattr(trainer, "benchmark_folds"):
-            trainer.benchmark_folds = FoldedFactors(trainer.model)
-        return trainer.benchmark_folds
-
     def wanted(
-        self, pair: object, current: Arrays, behind: Arrays, given: dict[str, Arrays], trained: list[Trained]
-    ) -> np.ndarray:
+        self, pair: Pair, current: Arrays, behind: Arrays, given: dict[str, Arrays], trained: list[Trained]
+    ) -> Matrix:
         """What the next factors stand for: what was there, and what each site changed, by its records."""
         total = sum(each.weight for each in trained)
         if self.rule == "flora":
-            before = written_out(pair, behind) if behind else 0.0
-            return before + sum(each.weight / total * written_out(pair, each.arrays) for each in trained)
+            learnt = _sum(each.weight / total * written_out(pair, each.arrays) for each in trained)
+            return written_out(pair, behind) + learnt if behind else learnt
         changed = ((t.weight / total, written_out(pair, t.arrays) - written_out(pair, given[t.site])) for t in trained)
-        return written_out(pair, current) + sum(share * change for share, change in changed)
+        return written_out(pair, current) + _sum(share * change for share, change in changed)
 
     def combined(self, current: Arrays, behind: Arrays, trained: list[Trained]) -> tuple[Arrays, Arrays]:
         if self.rule == "refactored":
@@ -207,15 +210,26 @@ class Federation:
         return mean_of(list(current), trained), behind
 
 
-def written_out(pair: object, arrays: Arrays) -> np.ndarray:
+def _text_trainer(setup: Setup) -> TextClassifier:
+    trainer = trainer_for(setup)
+    assert isinstance(trainer, TextClassifier)
+    return trainer
+
+
+def written_out(pair: Pair, arrays: Arrays) -> Matrix:
     b, a = pair.of(arrays)
-    return b @ a
+    product: Matrix = b @ a
+    return product
+
+
+def _sum(matrices: Iterable[Matrix]) -> Matrix:
+    return functools.reduce(np.add, matrices)
 
 
 Views = dict[str, tuple[Path, Dataset, int]]
 """By site, its view, the dataset behind it, and how many records that has."""
 
-COLUMNS = {
+COLUMNS: dict[str, dict[str, Any]] = {
     "note": {"kind": "text", "maximum_characters": 20_000},
     "triage": {"kind": "category", "values": CONDITIONS},
 }
@@ -255,9 +269,9 @@ def times(rank: int = 16) -> None:
         current = factors(random_, d, rank)
         trained = [Trained(f"site-{index:02}", index + 1.0, factors(random_, d, rank)) for index in range(16)]
         # Of more sites the dense matrix takes no longer but for the sum, which is little beside its decomposition.
-        slow = timed(partial(dense, trained[:4]), 1 if d > 1000 else 3)
+        slow = timed(functools.partial(dense, trained[:4]), 1 if d > 1000 else 3)
         for count in (4, 16):
-            quick = timed(partial(refactored, current, trained[:count]), 3)
+            quick = timed(functools.partial(refactored, current, trained[:count]), 3)
             print(f"| {d} | {count} | {quick * 1e3:.0f} | {slow * 1e3:.0f} | {slow / quick:.1f} |", flush=True)
 
 
@@ -268,10 +282,10 @@ def factors(random_: np.random.Generator, d: int, rank: int) -> Arrays:
     }
 
 
-def dense(trained: list[Trained]) -> np.ndarray:
+def dense(trained: list[Trained]) -> Matrix:
     """The sum written out and decomposed, with the vectors that factors are made of."""
     total = sum(each.weight for each in trained)
-    sum_ = sum(each.weight / total * written_out(pairs_of(each.arrays)[0], each.arrays) for each in trained)
+    sum_ = _sum(each.weight / total * written_out(pairs_of(each.arrays)[0], each.arrays) for each in trained)
     return np.linalg.svd(sum_)[1]
 
 

@@ -231,8 +231,9 @@ def main() -> None:
     if not options.alone:
         ways[PEER] = partial(plain_nvflare, rounds=rounds, sites=NAMES[:2], width=width)
     for form, count in itertools.product(options.forms, options.sites):
-        way = partial(cloister, rounds=rounds, sites=NAMES[:count], width=width, form=form)
-        ways[f"Cloister, {form}, {count} sites"] = way
+        ways[f"Cloister, {form}, {count} sites"] = partial(
+            cloister, rounds=rounds, sites=NAMES[:count], width=width, form=form
+        )
     print(f"{size / 1e6:.1f} M float32 values, {rounds} rounds; peaks in models of {4 * size / 1e6:.0f} MB", flush=True)
     print(f"{'':28}{'s/round':>9}{'least':>8}{'most':>8}" + "".join(f"{kind:>9}" for kind in OURS), flush=True)
     found: dict[str, Run] = {}
@@ -338,8 +339,9 @@ def plain_nvflare(root: Path, *, rounds: int, sites: tuple[str, ...], width: int
     finally:
         os.chdir(here)
         for process in processes:
-            for each in (*psutil.Process(process.pid).children(recursive=True), process):
-                each.kill()
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
     return Run(spans_in(out.iterdir()), peaks, before)
 
 

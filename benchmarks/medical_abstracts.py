@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -111,7 +112,7 @@ def learn_in_process(options: argparse.Namespace) -> None:
 
 
 def _dataset(path: Path, records: Records) -> Dataset:
-    columns = {
+    columns: dict[str, dict[str, Any]] = {
         "note": {"kind": "text", "maximum_characters": 20_000},
         "triage": {"kind": "category", "values": CONDITIONS},
     }

@@ -20,14 +20,18 @@ import gzip
 import hashlib
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import small_language_model
 from in_process import BEFORE, TOGETHER, Run, Site, job_of, study, table_of
 from study_options import say, study_parser
+from tests.medical_abstracts import find, read
 
 from cloister.silos import Dataset
 
@@ -49,7 +53,7 @@ def main() -> None:
     parser.add_argument("--method", choices=list(METHODS), default="full")
     parser.add_argument("--base", type=Path, help="folder with the base model, or where it is made")
     options = parser.parse_args()
-    if not DATA.is_dir() or small_language_model.find() is None:
+    if not DATA.is_dir() or find() is None:
         raise SystemExit("the folder `shared/data` with real records does not lie beside the project")
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="medquad-") as name:
@@ -71,7 +75,7 @@ def main() -> None:
 def base_model(folder: Path) -> Path:
     """The small language model in ``folder``, made there where it is missing."""
     if not (folder / "model.safetensors").is_file():
-        small_language_model.make(folder, [text for text, _ in small_language_model.read()], steps=800)
+        small_language_model.make(folder, [text for text, _ in read()], steps=800)
     return folder
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pydicom
 from hippocampus import network_layout
 from in_process import Site, job_of, study, table_of
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from study_options import say, study_parser
 
 from cloister.silos import Dataset
@@ -112,7 +112,7 @@ def _write(path: Path, picture: np.ndarray[Any, Any], number: str) -> None:
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{_ROOT}.3.{number}"
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = UID(f"{_ROOT}.3.{number}")
     data.StudyInstanceUID, data.SeriesInstanceUID = f"{_ROOT}.1.{number}", f"{_ROOT}.2.{number}"
     data.Modality, data.PatientID = "DX", number
     data.Rows, data.Columns = picture.shape

@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -72,7 +72,7 @@ def row(root: Path, sites: int, workers: int) -> str:
     if process.returncode:
         sys.exit((root / "words.txt").read_text())
     whole = time.monotonic() - begun
-    result: Mapping = json.loads(said.read_text())["result"]
+    result: dict[str, Any] = json.loads(said.read_text())["result"]
     seconds = statistics.median(entry["seconds"] for entry in result["history"])
     took_part = min(len(entry["sites"]) for entry in result["history"])
     if took_part < sites:

@@ -313,7 +313,7 @@ def _omop_person(
 
 def _omop_events(path: Path) -> dict[str, list[tuple[date, Any, float | None]]]:
     """When, what and which number, by person."""
-    events = defaultdict(list)
+    events: dict[str, list[tuple[date, Any, float | None]]] = defaultdict(list)
     for row in _omop_rows(path, "CONDITION_OCCURRENCE"):
         when = date.fromisoformat(row["condition_start_date"])
         events[row["person_id"]].append((when, int(row["condition_concept_id"]), None))

@@ -189,7 +189,7 @@ def _write_view(dataset: Any, table: str, folder: Path, filtered: bool, profiled
     lines = []
     for place in stats.fcn_list[:12]:  # type: ignore[attr-defined]
         _, calls, own, _, _ = stats.stats[place]  # type: ignore[attr-defined]
-        lines.append(f"    {own:7.2f} s {calls:9} calls  {pstats.func_std_string(place)}")
+        lines.append(f"    {own:7.2f} s {calls:9} calls  {pstats.func_std_string(place)}")  # type: ignore[attr-defined]
     return spent, "\n".join(lines)
 
 
