@@ -2,7 +2,7 @@
 # make test    every test
 # make unit    the tests that need no processes, in seconds
 # make check   ruff, mypy, import-linter
-# make bench   the benchmarks, one after another
+# make bench   the benchmarks, one after another; takes hours
 # make peers   the virtual environments of what benchmarks compare with, in .peers
 # make mutants the policy code changed in some two thousand ways, and which of them no test notices
 #
@@ -69,8 +69,34 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Every command of docs/benchmarks.md in its order; a test sees to that.
 bench: $(INSTALLED) bubblewrap postgresql peers
-	@for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+	$(BIN)/python benchmarks/round_overhead.py --repeat 5
+	$(BIN)/python benchmarks/transfer.py --repeat 5
+	$(BIN)/python benchmarks/large_job.py
+	$(BIN)/python benchmarks/admission.py
+	$(BIN)/python benchmarks/decide.py
+	$(BIN)/python benchmarks/roster.py --repeat 5
+	$(BIN)/python benchmarks/value_forms.py --repeat 7
+	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/audit_append.py
+	$(BIN)/python benchmarks/deidentification.py
+	$(BIN)/python benchmarks/aggregate.py
+	$(BIN)/python benchmarks/many_updates.py
+	$(BIN)/python benchmarks/upload_bytes.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/exactness.py --steps 6
+	$(BIN)/python benchmarks/medical_abstracts.py
+	$(BIN)/python benchmarks/medical_abstracts.py --in-process --seeds 3 --rounds 10 --steps 20 --batch 8 --tokens 64 --ways federated pooled
+	$(BIN)/python benchmarks/hippocampus.py --ways federated pooled
+	$(BIN)/python benchmarks/pneumonia.py --ways federated pooled pooled-wide
+	$(BIN)/python benchmarks/medquad.py
+	$(BIN)/python benchmarks/heart_disease.py
+	$(BIN)/python benchmarks/tcga_brca.py
+	$(BIN)/python benchmarks/credit_default.py
+	$(BIN)/python benchmarks/synthea_tables.py
+	$(BIN)/python benchmarks/view_throughput.py
+	$(BIN)/python benchmarks/bad_sites.py
+	$(BIN)/python benchmarks/skewed_text.py --jobs 2 --seeds 1 --methods pooled "averaging, int4" "ffa-lora, int4"
 
 peers: $(patsubst benchmarks/peers/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard benchmarks/peers/requirements/*.txt))
 
