@@ -77,10 +77,22 @@ def test_sizes(count: int, words: str) -> None:
 def test_of_many_sites_states_are_counted_and_records_are_not_told_one_by_one(result: dict[str, Any]) -> None:
     view, out = view_with(result), io.StringIO()
     Console(file=out, width=150, force_terminal=True, color_system=None).print(table_of(view, most=2))
-    assert [line.strip() for line in out.getvalue().splitlines()][2] == "2 done, 1 denied"
+    assert [line.strip() for line in out.getvalue().splitlines()][2:] == [
+        "2 done, 1 denied",
+        "gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)",
+    ]
     assert not [line for line in lines_of(view, most=2) if "training and" in line]
     assert "  gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)" in lines_of(view, most=2)
     assert lines_of(view, most=3) == lines_of(view)
+
+
+def test_what_hindered_sites_can_be_left_to_be_told_elsewhere(result: dict[str, Any]) -> None:
+    view = JobView("an-id", "tiny-triage", "RUNNING", refusals={"delta": "denied: no"}, progress=result)
+    told, left = lines_of(view), lines_of(view, hindrances=False)
+    assert [line for line in told if line not in left] == [
+        "  delta did not admit the job: denied: no",
+        "  gamma: denied: `purpose`: not granted (policies/gamma.yaml:12)",
+    ]
 
 
 def test_what_became_of_the_factors_stands_with_its_round(result: dict[str, Any]) -> None:

@@ -71,6 +71,23 @@ def test_a_job_that_too_few_sites_admit_ends_with_3_before_any_record_is_read(tm
     assert "policies/beta.yaml:" in done.error["message"]
 
 
+def test_what_keeps_many_copies_from_it_is_told_once_for_each_site_that_they_are_of(tmp_path: Path) -> None:
+    root = make_federation(tmp_path / "federation")
+    change_document(root, f"jobs/{JOB}.yaml", {"federation": {"sites": None}})
+    for site in SITES:
+        change_document(root, f"policies/{site}.yaml", {"purposes": ["research"]})
+    done = cloister("simulate", JOB, "--sites", "200", "-C", root, "--json")
+    assert done.status == 3
+    told = [line for line in done.error["message"].splitlines() if "`purpose`" in line]
+    assert [line.split(": denied: ")[0].strip() for line in told] == [
+        "66 sites (gamma-001, gamma-002, gamma-003, …)",
+        "67 sites (alpha-001, alpha-002, alpha-003, …)",
+        "67 sites (beta-001, beta-002, beta-003, …)",
+    ]
+    assert done.err.count("did not admit the job") == 3
+    assert done.err.count("`purpose`") == 6  # while it runs, and at the end
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

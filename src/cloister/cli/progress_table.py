@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cloister.flare.job_view import JobView
 from cloister.reports.factor_words import factor_words
+from cloister.simulation import grouped
 
 _RUNNING = "RUNNING"
 _STATES = {
@@ -29,16 +30,20 @@ def table_of(view: JobView, most: int | None = None) -> RenderableType:
 
     Args:
         view: what there is to draw.
-        most: where there are more sites than so many, states are counted; None for a row for each site in any case.
+        most: where there are more sites than so many, states are counted and equal reasons told together; None for a
+            row for each site in any case.
     """
     progress, refusals = view.progress, [Text(line) for line in _refusals(view)]
+    many = most is not None and len(progress.get("sites", ())) + len(refusals) > most
+    if many:
+        refusals = [Text(f"  {who}: {why}") for who, why in grouped(hindered(view))]
     if not progress:
         starting = "; its processes start …" if view.status == _RUNNING else ""
         return Group(Text(f"{view.name}: {state_of(view)}{starting}"), *refusals)
     head = Text(_head(view))
     # A bar alone does not end its line, and the table would begin beside it.
     bar = Padding(ProgressBar(total=progress["rounds"], completed=len(progress["history"]), width=60), 0, expand=False)
-    if most is not None and len(progress["sites"]) > most:
+    if many:
         return Group(head, bar, Text(_counted(progress["sites"])), *refusals)
     table = Table("site", "state", "records", "loss", "metric", "sent", "rounds", box=None, pad_edge=False)
     for name, site in progress["sites"].items():
@@ -73,15 +78,16 @@ def _head(view: JobView) -> str:
     return f"{progress['job_name']}: {progress['phase']}, {rounds}, {progress['seconds']:.0f} s{ending}"
 
 
-def lines_of(view: JobView, most: int | None = None) -> list[str]:
+def lines_of(view: JobView, most: int | None = None, *, hindrances: bool = True) -> list[str]:
     """What there is to say so far; each line stays the same once it can be said.
 
     Args:
         view: what there is to say.
         most: where there are more sites than so many, their records are not told one by one.
+        hindrances: whether to tell of each site what hindered it.
     """
     lines = [] if view.finished else [f"{view.name}: {state_of(view)}"]
-    lines += _refusals(view)
+    lines += _refusals(view) if hindrances else []
     progress = view.progress
     if not progress:
         return lines
@@ -89,10 +95,7 @@ def lines_of(view: JobView, most: int | None = None) -> list[str]:
         if site["training"] is not None and (most is None or len(progress["sites"]) <= most):
             counts = f"{site['training']} training and {site['validation']} validation records"
             lines.append(f"  {name}: {counts}{_unsafe(site)}")
-        if site["reason"]:
-            lines.append(f"  {name}: {_word(site)}: {site['reason']}")
-        if site["restarts"]:
-            lines.append(f"  {name}: its trainer died and was started again ({site['restarts']})")
+        lines += [f"  {name}: {said}" for said in _hindrances(site)] if hindrances else []
     for entry in progress["history"]:
         measured = ", ".join(f"{name} {value:.3f}" for name, value in entry["before"].items())
         loss = "" if entry["train_loss"] is None else f", training loss {entry['train_loss']:.3f}"
@@ -102,6 +105,19 @@ def lines_of(view: JobView, most: int | None = None) -> list[str]:
             f" ({entry['seconds']:.1f} s){_factors(entry)}"
         )
     return lines
+
+
+def hindered(view: JobView) -> list[tuple[str, str]]:
+    """Each site that did not admit the job, refused, failed, or lost its trainer, and what is said of that."""
+    refused = [(site, f"did not admit the job: {reason}") for site, reason in sorted(view.refusals.items())]
+    sites = view.progress.get("sites", {})
+    return refused + [(name, said) for name, site in sites.items() for said in _hindrances(site)]
+
+
+def _hindrances(site: dict[str, Any]) -> list[str]:
+    said = [f"{_word(site)}: {site['reason']}"] if site["reason"] else []
+    died = f"its trainer died and was started again ({site['restarts']})"
+    return [*said, died] if site["restarts"] else said
 
 
 def _factors(entry: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import typer
 from rich.live import Live
 
 from cloister.cli.console import Output
+from cloister.cli.hindrances import Hindrances
 from cloister.cli.options import (
     FolderOption,
     JobArgument,
@@ -140,9 +141,11 @@ def _follow(simulation: Simulation, out: Output) -> None:
     thread.start()
     try:
         with _showing(out) as show:
-            while thread.is_alive():
+            over = False
+            while not over:
                 thread.join(_POLL_SECONDS)
-                show(simulation)
+                over = not thread.is_alive()
+                show(simulation, over)
     finally:
         simulation.stop()
         thread.join()
@@ -151,15 +154,17 @@ def _follow(simulation: Simulation, out: Output) -> None:
 
 
 @contextmanager
-def _showing(out: Output) -> Iterator[Callable[[Simulation], None]]:
+def _showing(out: Output) -> Iterator[Callable[[Simulation, bool], None]]:
     if out.console.is_terminal:
         with Live(console=out.console, refresh_per_second=4) as live:
-            yield lambda simulation: live.update(table_of(simulation.view, most=_FEW_SITES))
+            yield lambda simulation, _over: live.update(table_of(simulation.view, most=_FEW_SITES))
         return
     seen: set[str] = set()
+    hindrances = Hindrances()
 
-    def print_new(simulation: Simulation) -> None:
-        for line in lines_of(simulation.view, most=_FEW_SITES):
+    def print_new(simulation: Simulation, over: bool) -> None:
+        view = simulation.view
+        for line in hindrances.lines(view, over=over) + lines_of(view, most=_FEW_SITES, hindrances=False):
             if line not in seen:
                 seen.add(line)
                 out.say(line)
