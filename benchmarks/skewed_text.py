@@ -12,12 +12,13 @@ Two sets of texts:
   of the queries with intents of its own group, and each other bank 10. `--own-share 1` makes that 100 and none. The
   data set's own 3,080 test queries are for tests.
 
-Each way begins with the same first weights, trains all-MiniLM-L6-v2 with LoRA on its last layer and the pooler, and
-is measured after its last round. Updates pass through both ends of a federation's job: `RoundWeights` of the server,
-`SiteExchange` of the sites and their egress gate, with codec, error feedback, factor rules, folding and server
-optimisers; there are no processes, sandbox and sockets, and bytes are those of the payloads that would travel. Pooled
-training is one trainer on all sites' records that takes in each round as many steps as all sites together. What
-frozen layers give is looked up, see `frozen_layers.py`.
+Each way begins with the same first weights and trains all-MiniLM-L6-v2 with LoRA on its last layer and the pooler. As
+in every job, weights are measured after each round on the sites' validation records, and those of the round with the
+highest accuracy there are the result, of pooled training too: that is measured on test records. Updates pass through
+both ends of a federation's job: `RoundWeights` of the server, `SiteExchange` of the sites and their egress gate, with
+codec, error feedback, factor rules, folding and server optimisers; there are no processes, sandbox and sockets, and
+bytes are those of the payloads that would travel. Pooled training is one trainer on all sites' records that takes in
+each round as many steps as all sites together. What frozen layers give is looked up, see `frozen_layers.py`.
 
 NVFlare's bytes are those of its `FedAvg` recipe: both factors and the head, float32, by its own serialiser.
 
@@ -59,6 +60,7 @@ from upload_bytes import nvflare_bytes
 from cloister import egress
 from cloister.documents import Document, parse
 from cloister.egress import write_adapter
+from cloister.flare.chosen_round import ChosenRound
 from cloister.flare.exchange import Ask
 from cloister.flare.payload import Payload, size_of
 from cloister.flare.round_weights import RoundWeights
@@ -189,14 +191,15 @@ class Bench:
         self._dataset: Dataset | None = None
         for site, records in texts.sites.items():
             self._view(site, records)
-        if spec["tuned"]:
-            self._measured = self._joined("measured", ("validation.parquet",) * 2)
-        else:
-            self._measured = self._doubled(self._view("measured", texts.test))
+        self._validation = self._trainer(self._joined("validation", ("validation.parquet",) * 2), self._job)
+        self._test = None if spec["tuned"] else self._trainer(self._doubled(self._view("test", texts.test)), self._job)
+        self._chosen = ChosenRound(self._job.select_by)
+        self._best = b""
+        self._course: list[float] = []
 
     def federated(self) -> Result:
         """Rounds of all sites, through both ends."""
-        job, plan, how = self._job, self._plan, self._job.aggregation
+        plan, how = self._plan, self._job.aggregation
         trainers = {site: self._trainer(self._root / site, self._job) for site in self._texts.sites}
         exchanges = {
             site: SiteExchange(self._document, site, self._layout, self._root / f"{site}-end") for site in trainers
@@ -207,10 +210,12 @@ class Bench:
         up, down, answer = [], [], self._root / "answer"
         for number in range(1, plan.rounds + 1):
             server.open(number)
-            for site, ask, payload in requests(server, trainers, number):
+            for turn, (site, ask, payload) in enumerate(requests(server, trainers, number)):
                 down.append(size_of(payload))
                 end, trainer = exchanges[site], trainers[site]
                 received, request = end.receive(ask, payload)
+                if turn == 0:
+                    self._look(number - 1, request.read_bytes())
                 trainer.load_adapter(request.read_bytes())
                 trainer.freeze(end.frozen(number))
                 done = trainer.train(number, lambda _step, _steps: None)
@@ -222,7 +227,8 @@ class Bench:
             server.close_round()
         site, ask, payload = next(requests(server, trainers, plan.rounds + 1))
         _, request = exchanges[site].receive(ask, payload)
-        return {**self._measure(request.read_bytes(), job), "up": float(np.mean(up)), "down": float(np.mean(down))}
+        self._look(plan.rounds, request.read_bytes())
+        return {**self._result(), "up": float(np.mean(up)), "down": float(np.mean(down))}
 
     def pooled(self) -> Result:
         """One trainer on all records, as many steps as all sites take."""
@@ -233,11 +239,13 @@ class Bench:
         trainer.load_adapter(self._first())
         for number in range(1, self._plan.rounds + 1):
             trainer.train(number, lambda _step, _steps: None)
-        return {**self._measure(trainer.adapter(), self._job), "up": 0.0, "down": 0.0}
+            self._look(number, trainer.adapter())
+        return {**self._result(), "up": 0.0, "down": 0.0}
 
     def untrained(self) -> Result:
         """The first weights."""
-        return {**self._measure(self._first(), self._job), "up": 0.0, "down": 0.0}
+        self._look(0, self._first())
+        return {**self._result(), "up": 0.0, "down": 0.0}
 
     def nvflare(self) -> int:
         """Bytes of one update as NVFlare sends it."""
@@ -246,10 +254,23 @@ class Bench:
     def _first(self) -> bytes:
         return write_adapter(initial_adapter(self._layout, self._job.seed))
 
-    def _measure(self, request: bytes, job: Job) -> Result:
-        trainer = self._trainer(self._measured, job)
-        trainer.load_adapter(request)
-        return dict(trainer.evaluate())
+    def _look(self, number: int, weights: bytes) -> None:
+        """Measure what round ``number`` came to on validation records, and keep it where it is the best so far."""
+
+        def keep() -> Result:
+            self._best = weights
+            return {}
+
+        self._validation.load_adapter(weights)
+        metrics = self._validation.evaluate()
+        self._course.append(metrics["accuracy"])
+        self._chosen.measured(number, metrics, keep)
+
+    def _result(self) -> Result:
+        """What the chosen round's weights measure on test records; where rates are chosen, on validation records."""
+        trainer = self._test or self._validation
+        trainer.load_adapter(self._best)
+        return {**trainer.evaluate(), "chosen": self._chosen.version, "validation": self._course}
 
     def _trainer(self, view: Path, job: Job) -> UpperLayers:
         assert self._dataset is not None

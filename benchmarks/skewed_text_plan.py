@@ -104,7 +104,7 @@ _LAST_LAYER = ("layer.5.attention.self.query", "layer.5.attention.self.value", "
 
 PLANS = {
     "abstracts": Plan(
-        rounds=5,
+        rounds=12,
         steps=40,
         batch=16,
         tokens=64,
@@ -117,7 +117,7 @@ PLANS = {
         precision="bfloat16",
     ),
     "banking": Plan(
-        rounds=4,
+        rounds=16,
         steps=100,
         batch=16,
         tokens=32,
