@@ -21,7 +21,7 @@ from cloister.cli.options import (
     repository,
 )
 from cloister.flare.session import PersonSession, connect
-from cloister.reports import trains_nothing, without_isolation, write_report
+from cloister.reports import chosen_words, trains_nothing, without_isolation, write_report
 
 ToOption = Annotated[str, typer.Option("--to", metavar="FOLDER", help="Where to; .cloister/results/JOB_ID otherwise.")]
 
@@ -57,8 +57,7 @@ def bring(session: PersonSession, job_id: str, place: Path, out: Output) -> dict
     if trains_nothing(result):
         out.say(f"{result['statistics']['records']:,} records described at {len(result['statistics_by_site'])} sites")
     else:
-        chosen = result["chosen"]
-        out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
+        out.say(chosen_words(result))
     if unsafe := without_isolation(result):
         out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(unsafe)}")
     weights = () if trains_nothing(result) else ("adapter/",)

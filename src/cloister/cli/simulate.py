@@ -32,7 +32,7 @@ from cloister.flare.result import check_place
 from cloister.flare.state import State
 from cloister.jobs import code_of
 from cloister.policies import Submitter
-from cloister.reports import trains_nothing, without_isolation, write_report
+from cloister.reports import chosen_words, trains_nothing, without_isolation, write_report
 from cloister.repository import Repository
 from cloister.simulation import Plan, Simulation, cast_of, key_of, put_result, reserved_place, working_folder
 
@@ -176,7 +176,6 @@ def _say(result: dict[str, Any], out: Output) -> None:
     if trains_nothing(result):
         out.say(f"{result['statistics']['records']:,} records described at {len(result['statistics_by_site'])} sites")
         return
-    chosen = result["chosen"]
-    out.say(f"chosen: round {chosen['round']}, {chosen['metric']} {chosen['value']:.3f}")
+    out.say(chosen_words(result))
     if unsafe := without_isolation(result):
         out.say(f"trained without isolation (sandbox: unsafe-none) at {', '.join(unsafe)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cloister.files import write_atomically
+from cloister.reports.chosen_words import chosen_words
 from cloister.reports.described import described, trains_nothing
 from cloister.reports.isolation import without_isolation
 from cloister.reports.model_card import model_card
@@ -17,6 +18,7 @@ __all__ = [
     "RESULT_PAGE",
     "STATISTICS_PAGE",
     "Comparison",
+    "chosen_words",
     "described",
     "model_card",
     "result_page",

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from cloister.jobs.statistics import NumberSummary
+from cloister.reports.chosen_words import unimproved
 from cloister.reports.described import described, number, said_count
 from cloister.reports.isolation import without_isolation
 from cloister.reports.markdown import plain, table
@@ -31,7 +32,7 @@ def model_card(result: dict[str, Any]) -> str:
     Args:
         result: the content of `result.json` of a job that trained something.
     """
-    job, chosen = result["job"], result["chosen"]
+    job = result["job"]
     parts = [
         "---\n" + yaml.safe_dump(_front(job), sort_keys=True) + "---",
         f"# {job['job']}",
@@ -52,8 +53,7 @@ def model_card(result: dict[str, Any]) -> str:
         *_left_out(result),
         *_features(result),
         "## How it measured",
-        f"Means over the sites' own validation records, weighted by their number. The {_noun(job)} is that of round "
-        f"{chosen['round']}, the best by {chosen['metric']} ({chosen['value']:.3f}).",
+        f"Means over the sites' own validation records, weighted by their number. {_chosen(job, result)}",
         table(("after round", *_metrics(result)), _measured(result)),
         "## How to use it",
         how_to_use(job),
@@ -63,6 +63,15 @@ def model_card(result: dict[str, Any]) -> str:
         f"The measurements are the sites' own.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _chosen(job: dict[str, Any], result: dict[str, Any]) -> str:
+    if said := unimproved(result):
+        return f"**{said}**"
+    chosen = result["chosen"]
+    return (
+        f"The {_noun(job)} is that of round {chosen['round']}, the best by {chosen['metric']} ({chosen['value']:.3f})."
+    )
 
 
 def _pronoun(job: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from cloister.jobs.metrics import METRICS
+from cloister.reports.chosen_words import unimproved
 from cloister.reports.factor_words import factor_words
 from cloister.reports.method_words import is_adapter, method_name
 from cloister.reports.page import COLOURS, figures, page
@@ -54,7 +55,9 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     sites = {name: site for name, site in result["sites"].items() if site["training"] is not None}
     told = [
         (f"{chosen['value']:.3f}", f"{chosen['metric']} on validation records"),
-        (str(chosen["round"]), f"round chosen, of {result['rounds']}"),
+        (str(chosen["round"]), f"round chosen, of {result['rounds']}")
+        if chosen["round"] != 0
+        else ("none", f"of {result['rounds']} rounds measured better than the first weights"),
         (str(len(sites)), "sites"),
         (f"{sum(site['training'] for site in sites.values()):,}", "training records"),
     ]
@@ -64,6 +67,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
         f"Records stayed at their sites.</p>",
         *unsafe_warning(result),
         *([f'<p class="warning">{escape(said)}</p>'] if (said := simulated(result)) else []),
+        *([f'<p class="warning">{escape(said)}</p>'] if (said := unimproved(result)) else []),
         figures(told),
     ]
     if comparison:
