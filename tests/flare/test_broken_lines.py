@@ -20,7 +20,7 @@ from cloister.flare.exchange import TaskName
 from cloister.flare.frames import join_frames
 from cloister.flare.payload import content_of
 from cloister.flare.state import State
-from cloister.flare.task_runner import Outcome, Task, TaskRunner
+from cloister.flare.task_runner import Outcome, ReceivedTask, TaskRunner
 from cloister.flare.task_sender import Answer, Part, TaskSender
 from tests.flare.cells import JOB_ID, process_of
 from tests.flare.proxy import Proxy, proxied
@@ -82,12 +82,12 @@ def test_what_is_fetched_is_whole_though_the_line_breaks(state: State, tmp_path:
 
 def test_a_round_is_finished_though_the_line_breaks_at_every_step(state: State, tmp_path: Path) -> None:
     came: list[Answer] = []
-    done: list[Task] = []
+    done: list[ReceivedTask] = []
     with connected(state) as (server, site, proxy):
         # Here the server's one process stands for its job's: a site knows that one by the job's name.
         sender = TaskSender(server, JOB_ID, ["alpha"], came.append, tmp_path / "at-server")
 
-        def work(task: Task) -> Outcome:
+        def work(task: ReceivedTask) -> Outcome:
             done.append(task)
             proxy.cut()
             return Outcome(ReturnCode.OK, task.message, content_of(task.payload))

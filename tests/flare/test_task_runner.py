@@ -30,7 +30,7 @@ from cloister.flare.egress_filter import EgressFilter, note_passed
 from cloister.flare.exchange import TaskName, content_of, digest_of, reply_with
 from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.payload import content_of as content_of_payload
-from cloister.flare.task_runner import Outcome, Task, TaskRunner, Work, through_nvflare
+from cloister.flare.task_runner import Outcome, ReceivedTask, TaskRunner, Work, through_nvflare
 from cloister.flare.traffic import ANSWER, CHUNK, READY, ROUNDS, TASK
 from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
 from tests.flare.wire import until
@@ -85,7 +85,7 @@ def runner_of(
     return made
 
 
-def done(task: Task) -> Outcome:
+def done(task: ReceivedTask) -> Outcome:
     return Outcome(ReturnCode.OK, task.message, content_of_payload(task.payload))
 
 
@@ -109,7 +109,7 @@ def test_a_site_says_that_it_is_ready_until_the_server_hears_it(wire: Wire) -> N
     "origin", ["server", "server.another-job", process_of("alpha"), process_of("beta"), "beta", f"{SERVER}.child", ""]
 )
 def test_a_task_of_anybody_else_is_refused_and_not_done(wire: Wire, origin: str) -> None:
-    asked: list[Task] = []
+    asked: list[ReceivedTask] = []
     runner_of(wire, lambda task: asked.append(task) or done(task))
     assert not AtServer(wire, origin).ask()
     time.sleep(0.05)
@@ -117,7 +117,7 @@ def test_a_task_of_anybody_else_is_refused_and_not_done(wire: Wire, origin: str)
 
 
 def test_a_task_that_comes_again_is_done_once(wire: Wire, server: AtServer) -> None:
-    asked: list[Task] = []
+    asked: list[ReceivedTask] = []
     runner_of(wire, lambda task: asked.append(task) or done(task))
     for _ in range(5):
         assert server.ask()
@@ -131,7 +131,7 @@ def test_two_tasks_are_not_done_at_once(wire: Wire, server: AtServer) -> None:
     may_end = threading.Event()
     asked: list[str] = []
 
-    def work(task: Task) -> Outcome:
+    def work(task: ReceivedTask) -> Outcome:
         asked.append(task.head.identifier)
         assert may_end.wait(5)
         return done(task)
@@ -148,7 +148,7 @@ def test_two_tasks_are_not_done_at_once(wire: Wire, server: AtServer) -> None:
 
 
 def test_whatever_goes_wrong_leaves_a_code_and_nothing_else(wire: Wire, server: AtServer) -> None:
-    def work(_task: Task) -> Outcome:
+    def work(_task: ReceivedTask) -> Outcome:
         raise KeyError(SECRET)
 
     runner_of(wire, work)
@@ -225,7 +225,7 @@ def test_large_weights_are_fetched_and_a_large_update_can_be(wire: Wire, server:
         answered.append(unpack(carrier, AnswerHead)[0])
         return acknowledgement() if may_take.is_set() else acknowledgement("service_unavailable")
 
-    def work(task: Task) -> Outcome:
+    def work(task: ReceivedTask) -> Outcome:
         kinds.append(type(task.payload))
         return done(task)
 
@@ -255,7 +255,7 @@ def test_large_weights_are_fetched_and_a_large_update_can_be(wire: Wire, server:
 
 
 def test_weights_that_are_not_what_was_named_are_given_to_nobody(wire: Wire, server: AtServer) -> None:
-    asked: list[Task] = []
+    asked: list[ReceivedTask] = []
     holder = Holder(server.cell)
     holder.open()
     runner_of(wire, lambda task: asked.append(task) or done(task))
@@ -269,11 +269,11 @@ def test_weights_that_are_not_what_was_named_are_given_to_nobody(wire: Wire, ser
 
 def test_no_more_is_fetched_than_the_weights_can_have(wire: Wire, server: AtServer) -> None:
     """What the server names could be as large as the site's disk."""
-    asked: list[Task] = []
+    asked: list[ReceivedTask] = []
     holder = Holder(server.cell)
     holder.open()
 
-    def work(task: Task) -> Outcome:
+    def work(task: ReceivedTask) -> Outcome:
         asked.append(task)
         return done(task)
 
@@ -389,7 +389,7 @@ def work_of(
     return through_nvflare(engine, ClientRunner({}, config, JOB_ID, engine), JOB_ID)
 
 
-ASKED = Task(TaskHead(task=TaskName.TRAIN, identifier=FIRST, seconds=20), b"asked", b"weights")
+ASKED = ReceivedTask(TaskHead(task=TaskName.TRAIN, identifier=FIRST, seconds=20), b"asked", b"weights")
 
 
 def test_a_task_goes_through_every_filter_and_the_egress_gate() -> None:

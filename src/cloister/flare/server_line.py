@@ -25,10 +25,17 @@ from cloister.flare.parcel import Reference, StreamHead, is_acknowledged, pack
 from cloister.flare.tickets import TicketEnd, TicketHead, Way
 from cloister.flare.traffic import ISSUE, REVOKE, ROUNDS, STREAM
 
+# Whoever is asked looks something up, or waits for one piece to be on the disk: after so long the request is lost.
 _SECONDS = 5.0
+# One is lost with the connection that it was on, and the next may come before there is a new one.
 _TRIES = 3
+# Without a new byte. A broken call may hold up the next for 10 s (`cloister.flare.tickets`), and a site dials anew in the
+# meantime. To wait longer is dearer than to fetch by message, which is less than half as fast but needs no stream.
 _PATIENCE_SECONDS = 20.0
+# A stream that has stopped is asked for again once a second: a site that has one under way has nothing to do then.
 _AGAIN_SECONDS = 1.0
+# Nothing says that the parent's file has grown. At full speed a piece is there every other millisecond; where nothing
+# comes, twenty looks a second cost next to nothing, and what comes then waits no longer than that.
 _LOOK_SECONDS, _LOOK_SECONDS_AT_MOST = 0.001, 0.05
 _READ_BYTES = 1 << 20
 

@@ -54,8 +54,8 @@ _AGAIN_SECONDS_AT_MOST = 2.0
 
 
 @dataclass(frozen=True)
-class Task:
-    """What the server asks.
+class ReceivedTask:
+    """What the server asks of this site, as it came.
 
     Attributes:
         head: which task it is.
@@ -85,7 +85,7 @@ class Outcome:
     digest: str = ""
 
 
-Work = Callable[[Task], Outcome]
+Work = Callable[[ReceivedTask], Outcome]
 """Does a task."""
 
 
@@ -156,7 +156,7 @@ class TaskRunner:
         path = self._spool / head.identifier
         try:
             payload = self._fetched(path, message, head.reference, deadline) if head.reference else tensors
-            outcome = self._work(Task(head, message, payload))
+            outcome = self._work(ReceivedTask(head, message, payload))
         except Exception:  # noqa: BLE001 - a gate: whatever goes wrong inside leaves a code and nothing else
             _log.exception("task `%s` failed", head.task.value)
             outcome = Outcome(ReturnCode.EXECUTION_EXCEPTION)
@@ -218,7 +218,7 @@ def through_nvflare(engine: Any, runner: ClientRunner, job_id: str) -> Work:
         job_id: NVFlare's identifier.
     """
 
-    def work(task: Task) -> Outcome:
+    def work(task: ReceivedTask) -> Outcome:
         with engine.new_context() as fl_ctx:
             server = FLContext()
             server.set_public_props({ReservedKey.RUN_NUM: job_id, ReservedKey.IDENTITY_NAME: FQCN.ROOT_SERVER})
