@@ -29,8 +29,8 @@ from cloister.flare.traffic import ISSUE, REVOKE, ROUNDS, STREAM
 _SECONDS = 5.0
 # One is lost with the connection that it was on, and the next may come before there is a new one.
 _TRIES = 3
-# Without a new byte. A broken call may hold up the next for 10 s (`cloister.flare.tickets`), and a site dials anew in the
-# meantime. To wait longer is dearer than to fetch by message, which is less than half as fast but needs no stream.
+# Without a new byte. A broken call may hold up the next for 10 s (`cloister.flare.tickets`), and a site dials anew in
+# the meantime. To wait longer is dearer than to fetch by message, which is less than half as fast but needs no stream.
 _PATIENCE_SECONDS = 20.0
 # A stream that has stopped is asked for again once a second: a site that has one under way has nothing to do then.
 _AGAIN_SECONDS = 1.0
