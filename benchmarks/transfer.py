@@ -46,9 +46,11 @@ from nvflare.fuel.f3.message import Message
 from tests.federation_folder import make_federation
 from tests.flare.wire import credentials_in
 
-from cloister.flare.chunks import Fetch, Holder, Line
+from cloister.flare.chunks import Line
 from cloister.flare.connections import keep_certificates
+from cloister.flare.fetch import Fetch
 from cloister.flare.frames import join_frames
+from cloister.flare.holder import Holder
 from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.parcel import Reference
 from cloister.flare.port import free_port

@@ -14,10 +14,11 @@ import pytest
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 
-from cloister.flare import chunks, task_runner, task_sender
-from cloister.flare.chunks import Fetch, Holder
+from cloister.flare import fetch, task_runner, task_sender
 from cloister.flare.exchange import TaskName
+from cloister.flare.fetch import Fetch
 from cloister.flare.frames import join_frames
+from cloister.flare.holder import Holder
 from cloister.flare.payload import content_of
 from cloister.flare.state import State
 from cloister.flare.task_runner import Outcome, ReceivedTask, TaskRunner
@@ -36,7 +37,7 @@ ALPHA = process_of("alpha")
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     undone_after(monkeypatch)
     join_frames()
-    for module, seconds in ((chunks, "_SECONDS"), (task_sender, "_ACKNOWLEDGED_SECONDS")):
+    for module, seconds in ((fetch, "_SECONDS"), (task_sender, "_ACKNOWLEDGED_SECONDS")):
         monkeypatch.setattr(module, seconds, 2.0)
     monkeypatch.setattr(task_runner, "_ACKNOWLEDGED_SECONDS", 2.0)
     return State(provisioned(tmp_path))
@@ -63,7 +64,7 @@ def test_what_is_fetched_is_whole_though_the_line_breaks(state: State, tmp_path:
         holder = Holder(giver)
         holder.open()
         reference = holder.offer(b"{}", content, {taker.get_fqcn()})
-        fetch = Fetch(taker, giver.get_fqcn(), time.monotonic() + 90)
+        fetching = Fetch(taker, giver.get_fqcn(), time.monotonic() + 90)
         cuts: list[int] = []
 
         def cut_twice() -> None:
@@ -74,7 +75,7 @@ def test_what_is_fetched_is_whole_though_the_line_breaks(state: State, tmp_path:
 
         cutting = threading.Thread(target=cut_twice, daemon=True)
         cutting.start()
-        assert fetch.into(tmp_path / "came", b"{}", reference).read_bytes() == content
+        assert fetching.into(tmp_path / "came", b"{}", reference).read_bytes() == content
         cutting.join(5)
         assert len(cuts) == 2
         assert max(proxy.up, proxy.down) < 1.6 * len(content)  # it was not begun anew

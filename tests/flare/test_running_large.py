@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cloister.flare.chunks import BY_MESSAGE
+from cloister.flare.fetch import BY_MESSAGE
 from cloister.flare.parcel import MAXIMUM_INLINE_BYTES
 from tests.federation_folder import JOB, SITES, make_federation
 from tests.flare.live import Live

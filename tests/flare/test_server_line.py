@@ -13,7 +13,8 @@ from nvflare.fuel.f3.message import Message
 
 from cloister.errors import JobError
 from cloister.flare import server_line
-from cloister.flare.chunks import BY_MESSAGE, Fetch, Holder
+from cloister.flare.fetch import BY_MESSAGE, Fetch
+from cloister.flare.holder import Holder
 from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.parcel import Reference, StreamHead, acknowledgement, unpack
 from cloister.flare.server_line import ServerLine

@@ -10,8 +10,8 @@ import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
 
-from cloister.flare import chunks
-from cloister.flare.chunks import Holder
+from cloister.flare import holder as holding
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import Reference, StreamHead, pack
 from cloister.flare.site_line import SiteLine
 from cloister.flare.stream_service import OFFSET_BYTES
@@ -90,7 +90,7 @@ def test_a_gate_that_throws_streams_nothing(
     def broken(_carrier: Message) -> str:
         raise KeyError("on purpose")
 
-    monkeypatch.setattr(chunks, "origin_of", broken)
+    monkeypatch.setattr(holding, "origin_of", broken)
     assert ask(wire, reference.digest) == ReturnCode.INVALID_REQUEST
     assert line.pushed == []
 

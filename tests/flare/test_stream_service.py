@@ -23,9 +23,10 @@ from cloister.certificates.identity import Identity
 from cloister.errors import CertificateError, JobError
 from cloister.files import private_folder
 from cloister.flare import server_line, stream_service
-from cloister.flare.chunks import BY_MESSAGE, Fetch, Holder
 from cloister.flare.connections import keep_certificates
+from cloister.flare.fetch import BY_MESSAGE, Fetch
 from cloister.flare.frames import join_frames
+from cloister.flare.holder import Holder
 from cloister.flare.leftover_updates import RECEIVED
 from cloister.flare.parcel import Reference
 from cloister.flare.server_line import ServerLine

@@ -25,9 +25,10 @@ from nvflare.private.privacy_manager import Scope
 
 from cloister.errors import JobError
 from cloister.flare import task_runner
-from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.egress_filter import EgressFilter, note_passed
 from cloister.flare.exchange import TaskName, content_of, digest_of, reply_with
+from cloister.flare.fetch import MAXIMUM_PAYLOAD_BYTES, Fetch
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.payload import content_of as content_of_payload
 from cloister.flare.task_runner import Outcome, ReceivedTask, TaskRunner, Work, through_nvflare

@@ -13,8 +13,9 @@ from nvflare.fuel.f3.message import Message
 
 from cloister.errors import JobError
 from cloister.flare import task_sender
-from cloister.flare.chunks import Fetch, Holder
 from cloister.flare.exchange import TaskName, digest_of
+from cloister.flare.fetch import Fetch
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import AnswerHead, Reference, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.task_sender import Answer, Part, TaskSender
 from cloister.flare.traffic import ANSWER, CHUNK, READY, ROUNDS, TASK

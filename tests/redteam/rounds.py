@@ -17,8 +17,8 @@ from nvflare.fuel.f3.message import Message
 from cloister.egress import write_adapter
 from cloister.errors import CloisterError
 from cloister.files import canonical_json
-from cloister.flare.chunks import Holder
 from cloister.flare.exchange import Ask, Sent, TaskName, reply_in
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import AnswerHead, pack
 from cloister.flare.site_exchange import SiteExchange
 from cloister.flare.task_sender import Answer, Part, TaskSender

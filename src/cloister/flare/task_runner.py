@@ -27,10 +27,11 @@ from nvflare.fuel.f3.message import Message
 from nvflare.private.fed.client.client_runner import ClientRunner, TaskAssignment
 
 from cloister.files import private_folder
-from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.egress_filter import code_of, released_digest
 from cloister.flare.exchange import content_of as content_of_reply
 from cloister.flare.exchange import task_with
+from cloister.flare.fetch import MAXIMUM_PAYLOAD_BYTES, Fetch
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import (
     MAXIMUM_INLINE_BYTES,
     AnswerHead,

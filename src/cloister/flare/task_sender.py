@@ -24,8 +24,9 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.message import Message
 
 from cloister.files import private_folder
-from cloister.flare.chunks import MAXIMUM_PAYLOAD_BYTES, Fetch, Holder
 from cloister.flare.exchange import TaskName, digest_of
+from cloister.flare.fetch import MAXIMUM_PAYLOAD_BYTES, Fetch
+from cloister.flare.holder import Holder
 from cloister.flare.parcel import (
     MAXIMUM_INLINE_BYTES,
     AnswerHead,

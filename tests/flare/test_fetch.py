@@ -11,10 +11,12 @@ from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
 
 from cloister.errors import JobError
-from cloister.flare import chunks
-from cloister.flare.chunks import MAXIMUM_CHUNK_BYTES, ChunkHead, Fetch, Holder
+from cloister.flare import fetch
+from cloister.flare.chunks import MAXIMUM_CHUNK_BYTES, ChunkHead
 from cloister.flare.exchange import digest_of
-from cloister.flare.parcel import Reference, pack, unpack
+from cloister.flare.fetch import Fetch
+from cloister.flare.holder import Holder
+from cloister.flare.parcel import Reference, unpack
 from cloister.flare.site_line import SiteLine
 from cloister.flare.traffic import CHUNK, ROUNDS
 from tests.flare.cells import SERVER, Wire, process_of
@@ -25,8 +27,8 @@ MESSAGE = b'{"round":1}'
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    monkeypatch.setattr(chunks, "_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(chunks, "_AGAIN_SECONDS_AT_MOST", 0.02)
+    monkeypatch.setattr(fetch, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "_AGAIN_SECONDS_AT_MOST", 0.02)
     return Wire()
 
 
@@ -37,11 +39,11 @@ def holder(wire: Wire) -> Holder:
     return made
 
 
-def fetch(wire: Wire, into: Path, reference: Reference, process: str = ALPHA, seconds: float = 10.0) -> Path:
+def fetched(wire: Wire, into: Path, reference: Reference, process: str = ALPHA, seconds: float = 10.0) -> Path:
     return Fetch(wire.cell(process), SERVER, time.monotonic() + seconds).into(into, MESSAGE, reference)
 
 
-SIZES = [0, 1, chunks._FIRST_CHUNK_BYTES, chunks._FIRST_CHUNK_BYTES + 1, 3 * MAXIMUM_CHUNK_BYTES - 7, 40_000_000]
+SIZES = [0, 1, fetch._FIRST_CHUNK_BYTES, fetch._FIRST_CHUNK_BYTES + 1, 3 * MAXIMUM_CHUNK_BYTES - 7, 40_000_000]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -55,7 +57,7 @@ def test_what_is_fetched_is_what_was_offered(
     reference = holder.offer(MESSAGE, source if in_a_file else content, {ALPHA})
     source.unlink()  # what is offered is held
     assert reference == Reference(digest=digest_of(MESSAGE, content), bytes=size)
-    into = fetch(wire, tmp_path / "into", reference)
+    into = fetched(wire, tmp_path / "into", reference)
     assert into.read_bytes() == content
     assert into.stat().st_mode & 0o777 == 0o600
 
@@ -73,65 +75,12 @@ def test_of_a_broken_connection_only_what_was_on_its_way_is_asked_for_again(
 
     wire.loses, wire.forgets = (breaks, wire.forgets) if lost == "request" else (wire.loses, breaks)
     reference = holder.offer(MESSAGE, content, {ALPHA})
-    assert fetch(wire, tmp_path / "into", reference).read_bytes() == content
+    assert fetched(wire, tmp_path / "into", reference).read_bytes() == content
     undisturbed = len(asked) - 8
     asked.clear()
     asked.extend([CHUNK] * 100)
-    fetch(wire, tmp_path / "again", reference)
+    fetched(wire, tmp_path / "again", reference)
     assert undisturbed <= len(asked) - 100 + 2
-
-
-@pytest.mark.parametrize("process", [process_of("beta"), "alpha", SERVER, f"{ALPHA}.child", "alpha.another-job"])
-def test_whom_it_is_not_for_gets_nothing(wire: Wire, holder: Holder, tmp_path: Path, process: str) -> None:
-    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
-    with pytest.raises(JobError, match="does not have"):
-        fetch(wire, tmp_path / "into", reference, process)
-    assert not (tmp_path / "into").exists()
-
-
-def test_what_was_withdrawn_or_never_offered_cannot_be_fetched(wire: Wire, holder: Holder, tmp_path: Path) -> None:
-    first, second = holder.offer(MESSAGE, b"first", {ALPHA}), holder.offer(MESSAGE, b"second", {ALPHA})
-    holder.withdraw(first)
-    assert fetch(wire, tmp_path / "second", second).read_bytes() == b"second"
-    holder.withdraw()
-    for reference in (first, second, Reference(digest="0" * 64, bytes=5)):
-        with pytest.raises(JobError, match="does not have"):
-            fetch(wire, tmp_path / "into", reference)
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        {"offset": 0, "bytes": 101},
-        {"offset": 100, "bytes": 1},
-        {"offset": 1 << 60, "bytes": 1},
-        {"offset": 50, "bytes": MAXIMUM_CHUNK_BYTES},
-    ],
-)
-def test_nothing_beyond_its_end_is_handed_out(wire: Wire, holder: Holder, head: dict[str, int]) -> None:
-    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
-    carrier = pack(ChunkHead(digest=reference.digest, **head))
-    reply = wire.cell(ALPHA).send_request(ROUNDS, CHUNK, SERVER, carrier, 1.0, True)
-    assert reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST
-
-
-@pytest.mark.parametrize("payload", [None, b"", b"junk"])
-def test_what_is_no_request_is_refused(wire: Wire, holder: Holder, payload: bytes | None) -> None:
-    reply = wire.cell(ALPHA).send_request(ROUNDS, CHUNK, SERVER, Message({}, payload), 1.0, True)
-    assert reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.INVALID_REQUEST
-
-
-def test_a_gate_that_throws_hands_out_nothing(
-    wire: Wire, holder: Holder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
-
-    def broken(_carrier: Message) -> str:
-        raise KeyError("on purpose")
-
-    monkeypatch.setattr(chunks, "origin_of", broken)
-    with pytest.raises(JobError):
-        fetch(wire, tmp_path / "into", reference)
 
 
 def test_what_is_too_large_is_not_even_asked_for(wire: Wire, holder: Holder, tmp_path: Path) -> None:
@@ -144,7 +93,7 @@ def test_what_is_too_large_is_not_even_asked_for(wire: Wire, holder: Holder, tmp
 def test_what_is_not_what_was_named_is_not_kept(wire: Wire, holder: Holder, tmp_path: Path) -> None:
     reference = holder.offer(b"another message", b"x" * 100, {ALPHA})
     with pytest.raises(JobError, match="not what was named"):
-        fetch(wire, tmp_path / "into", reference)
+        fetched(wire, tmp_path / "into", reference)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +122,7 @@ def test_a_piece_of_another_length_is_not_taken(wire: Wire, tmp_path: Path, answ
 
     wire.cell(SERVER).register_request_cb(ROUNDS, CHUNK, serve)
     with pytest.raises(JobError):
-        fetch(wire, tmp_path / "into", Reference(digest="0" * 64, bytes=100), seconds=0.2)
+        fetched(wire, tmp_path / "into", Reference(digest="0" * 64, bytes=100), seconds=0.2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,7 +131,7 @@ def test_it_is_tried_until_the_deadline_and_no_longer(wire: Wire, holder: Holder
     reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
     begun = time.monotonic()
     with pytest.raises(JobError, match="did not come in time"):
-        fetch(wire, tmp_path / "into", reference, seconds=0.2)
+        fetched(wire, tmp_path / "into", reference, seconds=0.2)
     assert time.monotonic() - begun < 2
     with pytest.raises(JobError, match="did not come in time"):
         Fetch(wire.cell(ALPHA), SERVER, time.monotonic() + 60, over=lambda: True).into(
@@ -194,30 +143,12 @@ def test_nothing_that_lies_there_is_written_over(wire: Wire, holder: Holder, tmp
     reference = holder.offer(MESSAGE, b"x" * 100, {ALPHA})
     (tmp_path / "into").write_bytes(b"something else")
     with pytest.raises(FileExistsError):
-        fetch(wire, tmp_path / "into", reference)
+        fetched(wire, tmp_path / "into", reference)
     assert (tmp_path / "into").read_bytes() == b"something else"
 
 
 @pytest.mark.parametrize(("seconds", "size"), [(0.01, 2 << 20), (1.0, 1 << 20), (10.0, 1 << 19)])
 def test_pieces_are_as_large_as_the_line_is_fast(seconds: float, size: int) -> None:
-    assert chunks._next_size(1 << 20, seconds) == size
-    assert chunks._next_size(chunks._LEAST_CHUNK_BYTES, 100.0) == chunks._LEAST_CHUNK_BYTES
-    assert chunks._next_size(MAXIMUM_CHUNK_BYTES, 0.0) == MAXIMUM_CHUNK_BYTES
-
-
-@pytest.mark.parametrize("in_a_file", [True, False])
-def test_a_digest_that_is_known_is_taken_and_a_wrong_one_found_out_by_who_fetches(
-    wire: Wire, holder: Holder, tmp_path: Path, in_a_file: bool
-) -> None:
-    content = os.urandom(3_000_000)
-    source = tmp_path / "source"
-    source.write_bytes(content)
-    payload = source if in_a_file else content
-    known = digest_of(MESSAGE, content)
-    reference = holder.offer(MESSAGE, payload, {ALPHA}, known)
-    assert reference == Reference(digest=known, bytes=len(content))
-    assert fetch(wire, tmp_path / "into", reference).read_bytes() == content
-    wrong = holder.offer(MESSAGE, payload, {ALPHA}, digest_of(MESSAGE, b"else"))
-    with pytest.raises(JobError, match="not what was named"):
-        fetch(wire, tmp_path / "wrong", wrong)
-    assert not (tmp_path / "wrong").exists()
+    assert fetch._next_size(1 << 20, seconds) == size
+    assert fetch._next_size(fetch._LEAST_CHUNK_BYTES, 100.0) == fetch._LEAST_CHUNK_BYTES
+    assert fetch._next_size(MAXIMUM_CHUNK_BYTES, 0.0) == MAXIMUM_CHUNK_BYTES
