@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cloister.cli.progress_table import lines_of, size_of, state_of, table_of
+from cloister.cli.progress_table import lines_of, state_of, table_of
 from cloister.flare.job_view import JobView
 from tests.reports.finished_job import finished_job
 
@@ -67,11 +67,6 @@ def test_states_are_words() -> None:
     states = ("FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION", "FINISHED:ABANDONED")
     words = [state_of(JobView("an-id", "tiny-triage", state)) for state in states]
     assert words == ["completed", "execution exception", "lost with its server"]
-
-
-@pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")])
-def test_sizes(count: int, words: str) -> None:
-    assert size_of(count) == words
 
 
 def test_of_many_sites_states_are_counted_and_records_are_not_told_one_by_one(result: dict[str, Any]) -> None:

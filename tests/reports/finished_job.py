@@ -62,3 +62,15 @@ def hostile(result: dict[str, Any], text: str) -> dict[str, Any]:
         entry["before_by_site"][text] = entry["before_by_site"].pop("alpha")
     changed["after_by_site"][text] = changed["after_by_site"].pop("alpha")
     return changed
+
+
+def with_socket(result: dict[str, Any]) -> dict[str, Any]:
+    """``result`` with what a server's socket would have counted: alpha sends less than beta, and both get the same."""
+    changed = copy.deepcopy(result)
+    for entry, ups in zip(changed["history"], ((1200, 2200), (200, 1200)), strict=True):
+        entry["socket"] = {
+            name: {"received": up, "sent": 50_000} for name, up in zip(("alpha", "beta"), ups, strict=True)
+        }
+    for name, up in (("alpha", 1500), ("beta", 3500)):
+        changed["sites"][name]["socket"] = {"received": up, "sent": 101_000}
+    return changed

@@ -58,5 +58,5 @@ def test_card_and_page_say_it_too_and_name_no_round(result: dict[str, Any]) -> N
     assert "is that of round" not in model_card(vain)
     page = result_page(vain)
     assert '<p class="warning">No round measured better than' in page
-    assert "<b>none</b><span>of 2 rounds measured better than the first weights</span>" in page
+    assert "<b>none</b><span>round chosen, of 2</span>" in page
     assert "training did not help" not in result_page(result)

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from cloister.reports import model_card
-from tests.reports.finished_job import POLICY, finished_job, hostile
+from cloister.reports.byte_count import size_of
+from cloister.reports.travelled import ROUND_HEAD
+from tests.reports.finished_job import POLICY, finished_job, hostile, with_socket
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +57,34 @@ def test_digests_of_everything_it_was_made_from(result: dict[str, Any]) -> None:
 
 def test_every_site_that_took_part_with_its_records(result: dict[str, Any]) -> None:
     _, sites, _ = tables_of(model_card(result))
-    assert sites[0] == ["site", "training records", "validation records", "rounds", "sandbox", "policy digest"]
+    assert sites[0] == [
+        "site",
+        "training records",
+        "validation records",
+        "rounds",
+        "up",
+        "down",
+        "sandbox",
+        "policy digest",
+    ]
+    up = size_of(result["sites"]["alpha"]["bytes"])
     assert sites[2:] == [
-        ["alpha", "18", "6", "2", "bubblewrap", f"`{POLICY}`"],
-        ["beta", "36", "6", "2", "bubblewrap", f"`{POLICY}`"],
+        ["alpha", "18", "6", "2", up, "-", "bubblewrap", f"`{POLICY}`"],
+        ["beta", "36", "6", "2", up, "-", "bubblewrap", f"`{POLICY}`"],
+    ]
+
+
+def test_how_it_was_combined_and_what_travelled(result: dict[str, Any]) -> None:
+    origin, _, _ = tables_of(model_card(result))
+    assert ["combined by", "mean, weighted by training records; each low-rank factor by itself (FedIT)"] in origin
+    assert ["values travelled", "as they are (float32), both ways"] in origin
+    assert "Nothing counted bytes at a socket" in model_card(result)
+    *_, rounds, _ = tables_of(model_card(with_socket(result)))
+    assert rounds[0] == list(ROUND_HEAD)
+    assert rounds[2:] == [
+        ["1", "2", "1.2 kB to 2.2 kB", "50.0 kB", "3.4 kB", "100.0 kB"],
+        ["2", "2", "200 B to 1.2 kB", "50.0 kB", "1.4 kB", "100.0 kB"],
+        ["whole job", "2", "1.5 kB to 3.5 kB", "101.0 kB", "5.0 kB", "202.0 kB"],
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cloister.reports import Comparison, result_page
-from tests.reports.finished_job import POLICY, finished_job, hostile
+from tests.reports.finished_job import POLICY, finished_job, hostile, with_socket
 
 COMPARISON = Comparison(400, 0.25, 0.9, {"alpha": (18, 0.5), "beta": (36, 0.625)})
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&"
@@ -117,6 +117,8 @@ def test_numbers_that_are_none_do_no_harm(result: dict[str, Any]) -> None:
     for site in changed["sites"].values():
         site["restarts"] = site["rounds"] = HOSTILE
         site["sandbox"] = HOSTILE
+        site["bytes"], site["socket"] = HOSTILE, {"received": HOSTILE}
+    changed["history"][0]["socket"] = {HOSTILE: {"received": HOSTILE, "sent": None}, "alpha": HOSTILE}
     assert "script" not in Page(result_page(changed)).names()
 
 
@@ -143,6 +145,21 @@ def test_many_sites_keep_their_names_apart(result: dict[str, Any]) -> None:
     heights = sorted(float(height) for height in found)
     assert len(heights) == 31
     assert all(below - above >= 13 for above, below in itertools.pairwise(heights))
+
+
+def test_how_it_was_combined_and_what_travelled(result: dict[str, Any]) -> None:
+    texts = Page(result_page(result)).texts
+    assert "Nothing counted bytes at a socket; those of the sites' encoded updates are told." in texts
+    assert "whole job" not in texts
+    changed = with_socket(result)
+    changed["job"]["compression"] = {"up": "int4", "down": "int8", "error_feedback": False}
+    texts = Page(result_page(changed)).texts
+    assert " up as int4, down as int8, without error feedback." in texts
+    assert " mean, weighted by training records; each low-rank factor by itself (FedIT). " in texts
+    first = texts.index("1.2 kB to 2.2 kB")
+    assert texts[first - 2 : first + 4] == ["1", "2", "1.2 kB to 2.2 kB", "50.0 kB", "3.4 kB", "100.0 kB"]
+    assert "whole job" in texts
+    assert texts[texts.index("3.5 kB") + 1] == "101.0 kB"  # in the row of beta
 
 
 def test_what_became_of_factors_is_told_by_round(result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloister.flare.job_view import JobView
+from cloister.reports.byte_count import size_of
 from cloister.reports.factor_words import factor_words
 from cloister.simulation import grouped
 
@@ -132,16 +133,6 @@ def _refusals(view: JobView) -> list[str]:
 def state_of(view: JobView) -> str:
     """A job's state in words."""
     return _STATES.get(view.status, view.status.removeprefix("FINISHED:").replace("_", " ").lower())
-
-
-def size_of(count: int) -> str:
-    """Bytes in a unit that people read."""
-    size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _word(site: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from cloister.jobs.statistics import NumberSummary
+from cloister.reports.aggregation_words import aggregation_words
 from cloister.reports.chosen_words import unimproved
 from cloister.reports.described import described, number, said_count
 from cloister.reports.isolation import without_isolation
@@ -21,6 +22,7 @@ from cloister.reports.markdown import plain, table
 from cloister.reports.method_words import is_adapter, method_name, method_words
 from cloister.reports.model_use import how_to_use
 from cloister.reports.simulated import simulated
+from cloister.reports.travelled import ROUND_HEAD, by_round, counted_words, form_words, of_site
 
 _PIPELINES = {"causal-language-modelling": "text-generation", "survival": None}
 """Names of tasks at the hub where they are other ones; None where it knows none."""
@@ -42,9 +44,15 @@ def model_card(result: dict[str, Any]) -> str:
         table(("", ""), [*_origin(job, result), *_method(job)]),
         "## Who took part",
         table(
-            ("site", "training records", "validation records", "rounds", "sandbox", "policy digest"),
+            ("site", "training records", "validation records", "rounds", "up", "down", "sandbox", "policy digest"),
             [
-                (plain(name), site["training"], site["validation"], site["rounds"], site["sandbox"], _digest(site))
+                (
+                    plain(name),
+                    *(site[key] for key in ("training", "validation", "rounds")),
+                    *of_site(site),
+                    site["sandbox"],
+                    _digest(site),
+                )
                 for name, site in _took_part(result).items()
             ],
         ),
@@ -52,6 +60,9 @@ def model_card(result: dict[str, Any]) -> str:
         *_unsafe(result),
         *_left_out(result),
         *_features(result),
+        "## What travelled",
+        counted_words(result),
+        *([table(ROUND_HEAD, rows)] if (rows := by_round(result)) else []),
         "## How it measured",
         f"Means over the sites' own validation records, weighted by their number. {_chosen(job, result)}",
         table(("after round", *_metrics(result)), _measured(result)),
@@ -133,7 +144,12 @@ def _method(job: dict[str, Any]) -> list[tuple[object, ...]]:
     training = job["training"]
     work = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
     said = f"{work} of {training['batch_size']} records, seed {training['seed']}"
-    return [("method", method_words(job)), ("each round at a site", said)]
+    return [
+        ("method", method_words(job)),
+        ("each round at a site", said),
+        ("combined by", plain(aggregation_words(job))),
+        ("values travelled", plain(form_words(job))),
+    ]
 
 
 def _value(value: Any) -> str:

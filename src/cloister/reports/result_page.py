@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from cloister.jobs.metrics import METRICS
+from cloister.reports.aggregation_words import aggregation_words
 from cloister.reports.chosen_words import unimproved
 from cloister.reports.factor_words import factor_words
 from cloister.reports.method_words import is_adapter, method_name
 from cloister.reports.page import COLOURS, figures, page
 from cloister.reports.simulated import simulated
 from cloister.reports.site_table import site_table, unsafe_warning
+from cloister.reports.travelled import ROUND_HEAD, by_round, counted_words, form_words
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 300, 52, 150, 16, 36
 
@@ -55,9 +58,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     sites = {name: site for name, site in result["sites"].items() if site["training"] is not None}
     told = [
         (f"{chosen['value']:.3f}", f"{chosen['metric']} on validation records"),
-        (str(chosen["round"]), f"round chosen, of {result['rounds']}")
-        if chosen["round"] != 0
-        else ("none", f"of {result['rounds']} rounds measured better than the first weights"),
+        (str(chosen["round"] or "none"), f"round chosen, of {result['rounds']}"),
         (str(len(sites)), "sites"),
         (f"{sum(site['training'] for site in sites.values()):,}", "training records"),
     ]
@@ -75,7 +76,7 @@ def result_page(result: dict[str, Any], comparison: Comparison | None = None) ->
     chosen_by = job["select_by"]["metric"]
     for metric in (chosen_by, *(name for name in _measured(result) if name != chosen_by)):
         body += [f"<h2>{escape(metric)} after each round</h2>", _chart(result, metric)]
-    body += [*_factors(result), "<h2>Sites</h2>", site_table(result["sites"])]
+    body += [*_factors(result), *_travelled(result), "<h2>Sites</h2>", site_table(result["sites"])]
     return page(f"{job['job']}: result", body)
 
 
@@ -87,6 +88,27 @@ def _factors(result: dict[str, Any]) -> list[str]:
         if (said := factor_words(entry))
     ]
     return ["<h2>Factors</h2>", f"<ul>{''.join(told)}</ul>"] if told else []
+
+
+def _travelled(result: dict[str, Any]) -> list[str]:
+    """How updates were combined, in what form values travelled, and how many bytes that took by round."""
+    job = result["job"]
+    said = f"<b>Combined by</b> {escape(aggregation_words(job))}. <b>Values travelled</b> {escape(form_words(job))}."
+    body = [
+        "<h2>What was combined, and what travelled</h2>",
+        f"<p>{said}</p>",
+        f'<p class="lead">{escape(counted_words(result))}</p>',
+    ]
+    rows = by_round(result)
+    lines = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
+    table = f'<div class="scroll"><table><tr>{_cells("th", ROUND_HEAD)}</tr>{lines}</table></div>'
+    return [*body, table] if rows else body
+
+
+def _cells(tag: str, row: Sequence[str]) -> str:
+    """A row's cells; the first is a name, the others are numbers."""
+    first, *others = map(escape, row)
+    return f"<{tag}>{first}</{tag}>" + "".join(f'<{tag} class="n">{cell}</{tag}>' for cell in others)
 
 
 def _network(job: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from cloister.reports.isolation import without_isolation
+from cloister.reports.travelled import of_site
 
 
 def unsafe_warning(result: dict[str, Any]) -> list[str]:
@@ -16,7 +17,7 @@ def unsafe_warning(result: dict[str, Any]) -> list[str]:
 
 
 def site_table(sites: dict[str, Any]) -> str:
-    """Every site with its records, rounds, policy and what hindered it.
+    """Every site with its records, rounds, bytes up and down, policy and what hindered it.
 
     Args:
         sites: `sites` of a job's `result.json`.
@@ -25,6 +26,7 @@ def site_table(sites: dict[str, Any]) -> str:
     for name, site in sorted(sites.items()):
         cells = [site["training"], site["validation"], site["rounds"], site["restarts"]]
         numbers = "".join(f'<td class="n">{"-" if cell is None else escape(str(cell))}</td>' for cell in cells)
+        numbers += "".join(f'<td class="n">{said}</td>' for said in of_site(site))
         note = escape(site["reason"] or "")
         policy = f"<code>{escape(site['policy'][:16])}</code>" if site["policy"] else "-"
         rows.append(
@@ -33,6 +35,7 @@ def site_table(sites: dict[str, Any]) -> str:
         )
     return (
         '<div class="scroll"><table><tr><th>site</th><th class="n">training</th><th class="n">validation</th>'
-        '<th class="n">rounds</th><th class="n">restarts</th><th>sandbox</th><th>policy digest</th><th>note</th></tr>'
+        '<th class="n">rounds</th><th class="n">restarts</th><th class="n">up</th><th class="n">down</th>'
+        "<th>sandbox</th><th>policy digest</th><th>note</th></tr>"
         f"{''.join(rows)}</table></div>"
     )
