@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import cloister
-from tests.federation_folder import change_document, make_federation
+from tests.federation_folder import SITES, change_document, make_federation
 
 
 @pytest.fixture
@@ -18,7 +18,22 @@ def root(tmp_path: Path) -> Path:
 def test_a_valid_federation(root: Path) -> None:
     done = cloister("check", "-C", root)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "tiny: 3 silos, 1 jobs, 4 policies, 14 cases, all valid\n"
+    valid, explain = done.out.splitlines()
+    assert valid == "tiny: 3 silos, 1 jobs, 4 policies, 14 cases, all valid"
+    assert explain == (
+        "whether a site's policy lets a job in, for whom, for which purpose and with which method, is not asked here: "
+        "cloister job explain JOB"
+    )
+
+
+def test_a_job_that_no_site_would_accept_is_valid_and_job_explain_says_why(root: Path) -> None:
+    job = (root / "jobs" / "tiny-triage.yaml").read_text().replace("job: tiny-triage", "job: other-triage")
+    (root / "jobs" / "other-triage.yaml").write_text(job)
+    change_document(root, "jobs/other-triage.yaml", {"purpose": "research"})
+    assert cloister("check", "-C", root).status == 0
+    explained = cloister("job", "explain", "other-triage", "-C", root)
+    assert explained.status == 3
+    assert all(f"{site}: purpose: " in explained.out for site in SITES)
 
 
 def test_from_a_folder_inside(root: Path) -> None:

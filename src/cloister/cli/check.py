@@ -30,6 +30,10 @@ def check(folder: FolderOption = Path(), as_json: JsonOption = False) -> None:
     out.say(
         f"{repo.federation.value.federation}: " + ", ".join(f"{n} {name}" for name, n in counts.items()) + ", all valid"
     )
+    out.say(
+        "whether a site's policy lets a job in, for whom, for which purpose and with which method, is not asked here: "
+        "cloister job explain JOB"
+    )
     out.result({"federation": repo.federation.value.federation, "valid": True, **counts})
 
 
