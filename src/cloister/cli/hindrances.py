@@ -7,6 +7,9 @@ from cloister.cli.progress_table import hindered
 from cloister.flare.job_view import JobView
 from cloister.simulation import grouped
 
+_FIRST = "preparing"
+"""The first step of all; who does not get through it has announced no records, and is not asked again."""
+
 
 class Hindrances:
     """What was told already, and what waits until the sites of its step have been heard.
@@ -27,11 +30,19 @@ class Hindrances:
             view: how far the simulation is.
             over: whether it has ended, one way or another.
         """
-        self._seen |= set(hindered(view))
+        now, before = set(hindered(view)), self._seen
+        self._seen = before | now
         step = view.progress.get("phase"), view.progress.get("round")
         if step == self._step and not over:
             return []
         self._step = step
-        new = [line for who, why in grouped(self._seen) if (line := f"  {who}: {why}") not in self._told]
+        ripe = self._seen if over else before | {pair for pair in now if _is_past(pair[0], view)}
+        new = [line for who, why in grouped(ripe) if (line := f"  {who}: {why}") not in self._told]
         self._told.update(new)
         return new
+
+
+def _is_past(site: str, view: JobView) -> bool:
+    """Whether what hindered ``site`` was before the step that runs, in which others may still say the same."""
+    known = view.progress.get("sites", {}).get(site)
+    return known is None or (view.progress["phase"] != _FIRST and known["training"] is None)
