@@ -195,7 +195,7 @@ class Bench:
         self._test = None if spec["tuned"] else self._trainer(self._doubled(self._view("test", texts.test)), self._job)
         self._chosen = ChosenRound(self._job.select_by)
         self._best = b""
-        self._course: list[float] = []
+        self._course: list[tuple[float, float]] = []
 
     def federated(self) -> Result:
         """Rounds of all sites, through both ends."""
@@ -263,7 +263,7 @@ class Bench:
 
         self._validation.load_adapter(weights)
         metrics = self._validation.evaluate()
-        self._course.append(metrics["accuracy"])
+        self._course.append((metrics["accuracy"], metrics["loss"]))
         self._chosen.measured(number, metrics, keep)
 
     def _result(self) -> Result:
