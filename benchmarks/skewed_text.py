@@ -14,16 +14,18 @@ Two sets of texts:
 
 Each way begins with the same first weights and trains all-MiniLM-L6-v2 with LoRA on its last layer and the pooler. As
 in every job, weights are measured after each round on the sites' validation records, and those of the round with the
-highest accuracy there are the result, of pooled training too: that is measured on test records. Updates pass through
-both ends of a federation's job: `RoundWeights` of the server, `SiteExchange` of the sites and their egress gate, with
-codec, error feedback, factor rules, folding and server optimisers; there are no processes, sandbox and sockets, and
-bytes are those of the payloads that would travel. Pooled training is one trainer on all sites' records that takes in
-each round as many steps as all sites together. What frozen layers give is looked up, see `frozen_layers.py`.
+highest accuracy there are the result, of pooled training too: they are measured on test records, and those of the last
+round beside them. Updates pass through both ends of a federation's job: `RoundWeights` of the server, `SiteExchange` of
+the sites and their egress gate, with codec, error feedback, factor rules, folding and server optimisers; there are no
+processes, sandbox and sockets, and bytes are those of the payloads that would travel. Pooled training is one trainer on
+all sites' records that takes in each round as many steps as all sites together. What frozen layers give is looked up,
+see `frozen_layers.py`.
 
 NVFlare's bytes are those of its `FedAvg` recipe: both factors and the head, float32, by its own serialiser.
 
 A seed draws the split (of the abstracts and of a group's queries), the first weights and the order of records. Rates
-were chosen with `--tune`, which measures on the sites' validation records with seed 0; the table's seeds begin with 1.
+were chosen with `--tune`, which measures on the sites' validation records with seed 0; the table's seeds begin with
+1. So were rounds, for which that seed's test records were looked at as well.
 
 Results are kept in `--results`, and a run that is there is not repeated.
 """
@@ -194,7 +196,7 @@ class Bench:
         self._validation = self._trainer(self._joined("validation", ("validation.parquet",) * 2), self._job)
         self._test = None if spec["tuned"] else self._trainer(self._doubled(self._view("test", texts.test)), self._job)
         self._chosen = ChosenRound(self._job.select_by)
-        self._best = b""
+        self._best = self._last = b""
         self._course: list[tuple[float, float]] = []
 
     def federated(self) -> Result:
@@ -264,13 +266,16 @@ class Bench:
         self._validation.load_adapter(weights)
         metrics = self._validation.evaluate()
         self._course.append((metrics["accuracy"], metrics["loss"]))
+        self._last = weights
         self._chosen.measured(number, metrics, keep)
 
     def _result(self) -> Result:
-        """What the chosen round's weights measure on test records; where rates are chosen, on validation records."""
+        """What the chosen round's weights and the last measure on test records, or on others where rates are chosen."""
         trainer = self._test or self._validation
+        trainer.load_adapter(self._last)
+        last = trainer.evaluate()["accuracy"]
         trainer.load_adapter(self._best)
-        return {**trainer.evaluate(), "chosen": self._chosen.version, "validation": self._course}
+        return {**trainer.evaluate(), "last": last, "chosen": self._chosen.version, "validation": self._course}
 
     def _trainer(self, view: Path, job: Job) -> UpperLayers:
         assert self._dataset is not None
