@@ -13,12 +13,13 @@ Result = dict[str, Any]
 
 
 def table(name: str, plan: Plan, results: Sequence[Result]) -> str:
-    """Markdown: by method, accuracy, its difference from pooled training by seed, and bytes."""
+    """Markdown: by method accuracy, how far from pooled training by seed, after the last round as well, and bytes."""
     mine = [each for each in results if each["texts"] == name and each["plan"] == plan.key() and not each["tuned"]]
     found = {method: {e["seed"]: e for e in mine if e["method"] == method} for method in METHODS}
     lines = [
-        f"| {name} | accuracy | points from pooled | bytes up | NVFlare over that | bytes down | seeds |",
-        "|---|---|---|---|---|---|---|",
+        f"| {name} | accuracy | points from pooled | last round of both | bytes up | NVFlare over that | bytes down "
+        "| seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for method, by_seed in found.items():
         if len(by_seed) > 1:  # of one seed there is no spread
@@ -43,18 +44,28 @@ def _pairs() -> list[tuple[str, str]]:
 
 def _row(method: str, by_seed: dict[int, Result], pooled: dict[int, Result]) -> str:
     values = [each["accuracy"] for each in by_seed.values()]
-    away = [100 * (by_seed[seed]["accuracy"] - pooled[seed]["accuracy"]) for seed in by_seed if seed in pooled]
+    away, last = (_points(by_seed, pooled, key) for key in ("accuracy", "last"))
     up, down = (statistics.mean(each[key] for each in by_seed.values()) for key in ("up", "down"))
     nvflare = next(iter(by_seed.values()))["nvflare"]
     sent = [f"{up:.0f}", f"{nvflare / up:.1f}", f"{down:.0f}"] if up else ["", "", ""]
-    shown = _spread(away, 2) if away and method != POOLED else ""
-    return " ".join(f"| {cell}".rstrip() for cell in (method, _spread(values, 4), shown, *sent, len(by_seed))) + " |"
+    shown = [_spread(each, 2) if each and method != POOLED else "" for each in (away, last)]
+    return " ".join(f"| {cell}".rstrip() for cell in (method, _spread(values, 4), *shown, *sent, len(by_seed))) + " |"
 
 
 def _paired(found: dict[str, dict[int, Result]], method: str, whole: str) -> str:
     seeds = sorted(set(found[method]) & set(found[whole]))
-    away = [100 * (found[method][seed]["accuracy"] - found[whole][seed]["accuracy"]) for seed in seeds]
-    return f"{method} against {whole}: {_spread(away, 2)} points over {len(seeds)} seeds" if len(away) > 1 else ""
+    away, last = (_points(found[method], found[whole], key) for key in ("accuracy", "last"))
+    return (
+        f"{method} against {whole}: {_spread(away, 2)} points, after the last round {_spread(last, 2)}, "
+        f"over {len(seeds)} seeds"
+        if len(seeds) > 1
+        else ""
+    )
+
+
+def _points(these: dict[int, Result], those: dict[int, Result], key: str) -> list[float]:
+    """By how many points of accuracy ``these`` are above ``those``, seed by seed."""
+    return [100 * (these[seed][key] - those[seed][key]) for seed in sorted(set(these) & set(those))]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
