@@ -54,7 +54,7 @@ demo: $(INSTALLED) bubblewrap
 
 test: $(INSTALLED) bubblewrap postgresql strace runc
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m 'not flare and not gpu'
-	@$(BIN)/python -m pytest -m 'flare and not gpu'
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'flare and not gpu'
 
 unit: $(INSTALLED) bubblewrap postgresql runc
 	@PYTEST_DEBUG_TEMPROOT=$(MEMORY_DISK) $(BIN)/python -m pytest -n 2 -m 'not flare and not slow and not gpu'
