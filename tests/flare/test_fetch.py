@@ -19,28 +19,10 @@ from cloister.flare.holder import Holder
 from cloister.flare.parcel import Reference, unpack
 from cloister.flare.site_line import SiteLine
 from cloister.flare.traffic import CHUNK, ROUNDS
-from tests.flare.cells import SERVER, Wire, process_of
+from tests.flare.cells import SERVER, Wire
+from tests.flare.offering import ALPHA, MESSAGE, fetched, holder, wire
 
-ALPHA = process_of("alpha")
-MESSAGE = b'{"round":1}'
-
-
-@pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    monkeypatch.setattr(fetch, "_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(fetch, "_AGAIN_SECONDS_AT_MOST", 0.02)
-    return Wire()
-
-
-@pytest.fixture
-def holder(wire: Wire) -> Holder:
-    made = Holder(wire.cell(SERVER))
-    made.open()
-    return made
-
-
-def fetched(wire: Wire, into: Path, reference: Reference, process: str = ALPHA, seconds: float = 10.0) -> Path:
-    return Fetch(wire.cell(process), SERVER, time.monotonic() + seconds).into(into, MESSAGE, reference)
+__all__ = ["holder", "wire"]
 
 
 SIZES = [0, 1, fetch._FIRST_CHUNK_BYTES, fetch._FIRST_CHUNK_BYTES + 1, 3 * MAXIMUM_CHUNK_BYTES - 7, 40_000_000]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -10,36 +9,16 @@ from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
 
 from cloister.errors import JobError
-from cloister.flare import fetch
 from cloister.flare import holder as holding
 from cloister.flare.chunks import MAXIMUM_CHUNK_BYTES, ChunkHead
 from cloister.flare.exchange import digest_of
-from cloister.flare.fetch import Fetch
 from cloister.flare.holder import Holder
 from cloister.flare.parcel import Reference, pack
 from cloister.flare.traffic import CHUNK, ROUNDS
 from tests.flare.cells import SERVER, Wire, process_of
+from tests.flare.offering import ALPHA, MESSAGE, fetched, holder, wire
 
-ALPHA = process_of("alpha")
-MESSAGE = b'{"round":1}'
-
-
-@pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    monkeypatch.setattr(fetch, "_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(fetch, "_AGAIN_SECONDS_AT_MOST", 0.02)
-    return Wire()
-
-
-@pytest.fixture
-def holder(wire: Wire) -> Holder:
-    made = Holder(wire.cell(SERVER))
-    made.open()
-    return made
-
-
-def fetched(wire: Wire, into: Path, reference: Reference, process: str = ALPHA, seconds: float = 10.0) -> Path:
-    return Fetch(wire.cell(process), SERVER, time.monotonic() + seconds).into(into, MESSAGE, reference)
+__all__ = ["holder", "wire"]
 
 
 @pytest.mark.parametrize("process", [process_of("beta"), "alpha", SERVER, f"{ALPHA}.child", "alpha.another-job"])

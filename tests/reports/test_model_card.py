@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.filesize import decimal
 
 from cloister.reports import model_card
-from cloister.reports.byte_count import size_of
 from cloister.reports.travelled import ROUND_HEAD
 from tests.reports.finished_job import POLICY, finished_job, hostile, with_socket
 
@@ -67,7 +67,7 @@ def test_every_site_that_took_part_with_its_records(result: dict[str, Any]) -> N
         "sandbox",
         "policy digest",
     ]
-    up = size_of(result["sites"]["alpha"]["bytes"])
+    up = decimal(result["sites"]["alpha"]["bytes"])
     assert sites[2:] == [
         ["alpha", "18", "6", "2", up, "-", "bubblewrap", f"`{POLICY}`"],
         ["beta", "36", "6", "2", up, "-", "bubblewrap", f"`{POLICY}`"],
@@ -83,7 +83,7 @@ def test_how_it_was_combined_and_what_travelled(result: dict[str, Any]) -> None:
     assert rounds[0] == list(ROUND_HEAD)
     assert rounds[2:] == [
         ["1", "2", "1.2 kB to 2.2 kB", "50.0 kB", "3.4 kB", "100.0 kB"],
-        ["2", "2", "200 B to 1.2 kB", "50.0 kB", "1.4 kB", "100.0 kB"],
+        ["2", "2", "200 bytes to 1.2 kB", "50.0 kB", "1.4 kB", "100.0 kB"],
         ["whole job", "2", "1.5 kB to 3.5 kB", "101.0 kB", "5.0 kB", "202.0 kB"],
     ]
 

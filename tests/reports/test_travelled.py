@@ -31,7 +31,7 @@ def test_rounds_are_told_with_the_least_and_the_most_of_a_site_and_with_the_sum(
     told = with_socket(result)
     assert by_round(told) == [
         ("1", "2", "1.2 kB to 2.2 kB", "50.0 kB", "3.4 kB", "100.0 kB"),
-        ("2", "2", "200 B to 1.2 kB", "50.0 kB", "1.4 kB", "100.0 kB"),
+        ("2", "2", "200 bytes to 1.2 kB", "50.0 kB", "1.4 kB", "100.0 kB"),
         ("whole job", "2", "1.5 kB to 3.5 kB", "101.0 kB", "5.0 kB", "202.0 kB"),
     ]
     assert {len(row) for row in by_round(told)} == {len(ROUND_HEAD)}
@@ -44,7 +44,7 @@ def test_a_site_that_gave_no_update_is_in_the_sums_alone(result: dict[str, Any])
     told["history"][1]["socket"]["gamma"] = {"received": 10, "sent": 10_000}
     told["sites"]["gamma"]["socket"] = {"received": 10, "sent": 10_000}
     assert by_round(told)[1:] == [
-        ("2", "2", "200 B to 1.2 kB", "50.0 kB", "1.4 kB", "110.0 kB"),
+        ("2", "2", "200 bytes to 1.2 kB", "50.0 kB", "1.4 kB", "110.0 kB"),
         ("whole job", "2", "1.5 kB to 3.5 kB", "101.0 kB", "5.0 kB", "212.0 kB"),
     ]
 
@@ -61,7 +61,7 @@ def test_without_a_socket_updates_are_told_and_no_rounds(result: dict[str, Any])
 def test_what_is_no_number_counts_as_nothing(result: dict[str, Any]) -> None:
     changed = with_socket(result)
     changed["history"][0]["socket"] = {"alpha": {"received": "many", "sent": None}, "beta": "none"}
-    assert by_round(changed)[0] == ("1", "2", "0 B", "0 B", "0 B", "0 B")
+    assert by_round(changed)[0] == ("1", "2", "0 bytes", "0 bytes", "0 bytes", "0 bytes")
 
 
 def test_a_result_that_knows_nothing_of_it_is_told_all_the_same(result: dict[str, Any]) -> None:

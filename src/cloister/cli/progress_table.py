@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.filesize import decimal
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from cloister.flare.job_view import JobView
-from cloister.reports.byte_count import size_of
 from cloister.reports.factor_words import factor_words
 from cloister.simulation import grouped
 
@@ -54,7 +54,7 @@ def table_of(view: JobView, most: int | None = None) -> RenderableType:
             _text(site["training"]),
             _number(site["metrics"].get("loss")),
             _metric(site["metrics"]),
-            size_of(_sent(site)),
+            decimal(_sent(site)),
             str(site["rounds"]),
         )
     return Group(head, bar, table, *refusals)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cloister.reports.byte_count import size_of
+from rich.filesize import decimal
 
 ROUND_HEAD = ("round", "sites", "up from a site", "down to a site", "up from all", "down to all")
 """Titles of the columns that `by_round` gives."""
@@ -64,14 +64,14 @@ def of_site(site: dict[str, Any]) -> tuple[str, str]:
     """
     socket = site.get("socket")
     if socket:
-        return size_of(_count(socket, _UP)), size_of(_count(socket, _DOWN))
-    return (size_of(_count(site, "bytes")) if site.get("training") is not None else _NONE), _NONE
+        return decimal(_count(socket, _UP)), decimal(_count(socket, _DOWN))
+    return (decimal(_count(site, "bytes")) if site.get("training") is not None else _NONE), _NONE
 
 
 def _row(title: str, counts: dict[str, Any], sites: Sequence[str]) -> tuple[str, ...]:
     ways = (_UP, _DOWN)
     spans = (_span([_count(counts[site], way) for site in sites if site in counts]) for way in ways)
-    sums = (size_of(sum(_count(each, way) for each in counts.values())) for way in ways)
+    sums = (decimal(sum(_count(each, way) for each in counts.values())) for way in ways)
     return title, str(len(sites)), *spans, *sums
 
 
@@ -84,5 +84,5 @@ def _count(counts: Any, key: str) -> int:
 def _span(counts: Sequence[int]) -> str:
     if not counts:
         return _NONE
-    least, most = size_of(min(counts)), size_of(max(counts))
+    least, most = decimal(min(counts)), decimal(max(counts))
     return least if least == most else f"{least} to {most}"
