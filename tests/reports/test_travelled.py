@@ -53,7 +53,7 @@ def test_without_a_socket_updates_are_told_and_no_rounds(result: dict[str, Any])
     assert by_round(result) == []
     up = result["sites"]["alpha"]["bytes"]
     assert up > 0
-    assert of_site(result["sites"]["alpha"]) == (f"{up} B", "-")
+    assert of_site(result["sites"]["alpha"]) == (f"{up} bytes", "-")
     assert of_site(result["sites"]["gamma"]) == ("-", "-")
     assert "Nothing counted bytes" in counted_words(result)
 
