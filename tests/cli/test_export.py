@@ -11,6 +11,7 @@ from cloister.flare import export as kits
 from cloister.nvflare_project.plain import LOST
 from tests.cli.commands import cloister
 from tests.federation_folder import OFFICER, PERSON, SITES, make_federation
+from tests.key_pool import different_keys
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_federation(tmp_path_factory.mktemp("federation"))
-    keys = itertools.cycle([PrivateKey.generate(), PrivateKey.generate()])
+    keys = itertools.cycle(different_keys())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PrivateKey, "generate", classmethod(lambda cls, bits=3072: next(keys)))
         assert cloister("provision", "-C", folder).status == 0

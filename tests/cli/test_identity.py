@@ -14,6 +14,7 @@ import pytest
 
 from cloister.certificates import PrivateKey
 from tests.cli.commands import Done, cloister
+from tests.key_pool import different_keys
 
 pytestmark = pytest.mark.slow
 ANN, BEN, SITE, SERVER = "ann@research.example", "ben@research.example", "hospital-north", "coordinator"
@@ -28,7 +29,7 @@ DOCUMENT: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def real_keys() -> tuple[PrivateKey, ...]:
-    return tuple(PrivateKey.generate() for _ in range(6))
+    return different_keys()
 
 
 @pytest.fixture(autouse=True)

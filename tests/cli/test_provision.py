@@ -9,17 +9,18 @@ import pytest
 from cloister.certificates import PrivateKey
 from tests.cli.commands import cloister
 from tests.federation_folder import PERSON, make_federation
+from tests.key_pool import different_keys
 
 
 @pytest.fixture(scope="module")
-def two_keys() -> tuple[PrivateKey, PrivateKey]:
-    return PrivateKey.generate(), PrivateKey.generate()
+def different() -> tuple[PrivateKey, ...]:
+    return different_keys()
 
 
 @pytest.fixture
-def root(tmp_path: Path, two_keys: tuple[PrivateKey, PrivateKey], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A federation whose participants share two real keys, because finding one takes up to two seconds."""
-    keys = itertools.cycle(two_keys)
+def root(tmp_path: Path, different: tuple[PrivateKey, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A federation that is not provisioned yet."""
+    keys = itertools.cycle(different)
     monkeypatch.setattr(PrivateKey, "generate", classmethod(lambda cls, bits=3072: next(keys)))
     return make_federation(tmp_path / "federation")
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cloister.provisioning import Authority, provision
 from cloister.roster import ROSTER, Federation
 from tests.doctor.world import World, make_world
 from tests.federation_folder import make_federation, records_of
+from tests.key_pool import different_keys
 from tests.signed_policies import sign_policies
 
 LONG_AGO = timedelta(days=400)
@@ -23,8 +23,7 @@ LONG_AGO = timedelta(days=400)
 
 @pytest.fixture(scope="session")
 def keys() -> tuple[PrivateKey, ...]:
-    with ThreadPoolExecutor(3) as pool:
-        return tuple(pool.map(lambda _: PrivateKey.generate(), range(3)))
+    return different_keys()
 
 
 @pytest.fixture(scope="session")

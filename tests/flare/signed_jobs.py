@@ -6,7 +6,6 @@ from __future__ import annotations
 import atexit
 import functools
 import io
-import itertools
 import json
 import shutil
 import tempfile
@@ -37,6 +36,7 @@ from cloister.repository import load_repository
 from cloister.roster import ROSTER, Federation
 from cloister.trust import roster_file, take_up
 from tests.federation_folder import JOB, OFFICER, PERSON, SITES, fix_splits, make_federation, merged
+from tests.key_pool import different_keys
 from tests.signed_policies import sign_policies
 
 SITE = "alpha"
@@ -68,8 +68,7 @@ def _provisioned(which: str) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     root = make_federation(Path(folder), roster={"people": [*_people(), *EXTRA], "federation": which})
     roster = load_repository(root).federation.value
-    # A real key takes up to two seconds to find. Nobody compares these, so each federation has two for all its names.
-    keys = itertools.cycle([PrivateKey.generate(), PrivateKey.generate()])
+    keys = iter(different_keys())
     with mock.patch.object(PrivateKey, "generate", classmethod(lambda cls, bits=3072: next(keys))):
         provision(roster, State(root).folder, datetime.now(UTC))
     sign_policies(root)
