@@ -80,9 +80,9 @@ def test_what_keeps_many_copies_from_it_is_told_once_for_each_site_that_they_are
     assert done.status == 3
     told = [line for line in done.error["message"].splitlines() if "`purpose`" in line]
     assert [line.split(": denied: ")[0].strip() for line in told] == [
-        "66 sites (gamma-001, gamma-002, gamma-003, …)",
         "67 sites (alpha-001, alpha-002, alpha-003, …)",
         "67 sites (beta-001, beta-002, beta-003, …)",
+        "66 sites (gamma-001, gamma-002, gamma-003, …)",
     ]
     assert done.err.count("did not admit the job") == 3
     assert done.err.count("`purpose`") == 6  # while it runs, and at the end

@@ -9,7 +9,7 @@ import pytest
 from nvflare.private.defs import ERROR_MSG_PREFIX
 
 from cloister.errors import DeniedError, JobError
-from cloister.flare.job_view import failure_of, view_of
+from cloister.flare.job_view import failure_of, not_admitted, view_of
 
 BROKEN = "FINISHED:EXECUTION_EXCEPTION"
 
@@ -36,6 +36,15 @@ def test_sites_that_did_not_admit_are_told_with_their_reasons() -> None:
     view = view_of(meta("FINISHED:FAILED_TO_RUN", job_deploy_detail=detail))
     assert view.refusals == said
     assert (view.finished, view.completed) == (True, False)
+
+
+def test_sites_that_did_not_admit_for_the_same_reason_are_told_together() -> None:
+    refusals = {"gamma": "refused: no settings", "beta": "denied: no", "alpha": "refused: no settings"}
+    assert not_admitted("triage", refusals).message == (
+        "job `triage` was not admitted by enough sites\n  alpha, gamma: refused: no settings\n  beta: denied: no"
+    )
+    assert type(not_admitted("triage", refusals)) is DeniedError
+    assert type(not_admitted("triage", {"alpha": "refused: no settings"})) is JobError
 
 
 def test_what_a_server_says_cannot_steer_a_terminal() -> None:
@@ -68,6 +77,8 @@ def test_without_what_the_server_wrote_the_last_progress_seen_tells() -> None:
     error = failure_of(view_of(meta(BROKEN), progress("", 3, "alpha")), None, hint="ask ada")
     assert error.message.endswith("execution exception\n  alpha: alpha said no")
     assert error.hint == "ask ada"
+    alike = progress("", 3) | {"sites": {name: {"reason": "it stopped"} for name in ("beta", "alpha")}}
+    assert failure_of(view_of(meta(BROKEN), alike), None).message.endswith("exception\n  alpha, beta: it stopped")
     told = failure_of(view_of(meta(BROKEN), progress("2 of 3 sites gave an update", 3)), None)
     assert told.message == "job `triage` failed: 2 of 3 sites gave an update"
 

@@ -10,6 +10,8 @@ import pytest
 from cloister.documents import Document
 from cloister.errors import DeniedError, JobError
 from cloister.flare.exchange import Refusal, TaskName
+from cloister.flare.quorum import check_enough
+from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import Job
 from tests.flare.server_rounds import (
     SITES,
@@ -33,6 +35,16 @@ def test_too_few_end_the_job_with_every_reason(job: Document[Job], tmp_path: Pat
         rounds.begin()
     expected = "1 of 3 sites are ready, and the job needs 2: beta: `purpose`: no; gamma: is not reachable"
     assert str(caught.value) == expected
+
+
+def test_sites_that_were_hindered_by_the_same_are_told_together(job: Document[Job]) -> None:
+    many = {f"site-{number:03d}": SiteProgress(reason="the trainer failed") for number in range(1, 201)}
+    with pytest.raises(JobError) as caught:
+        check_enough(job.value, many | {"alpha": SiteProgress(reason="none")}, [], "gave an update in round 1")
+    assert str(caught.value) == (
+        "0 of 201 sites gave an update in round 1, and the job needs 2: "
+        "alpha: none; 200 sites (site-001, site-002, site-003, …): the trainer failed"
+    )
 
 
 def test_a_site_where_something_is_broken_is_no_denial(job: Document[Job], tmp_path: Path) -> None:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from cloister.cli.progress_table import hindered
+from cloister.flare.grouped_reasons import grouped
 from cloister.flare.job_view import JobView
-from cloister.simulation import grouped
 
 _FIRST = "preparing"
 """The first step of all; who does not get through it has announced no records, and is not asked again."""

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cloister.flare.grouped_reasons import grouped
 from cloister.flare.job_view import JobView
 from cloister.reports.factor_words import factor_words
-from cloister.simulation import grouped
 
 _RUNNING = "RUNNING"
 _STATES = {

@@ -15,6 +15,7 @@ from nvflare.private.defs import ERROR_MSG_PREFIX
 
 from cloister.errors import DeniedError, JobError
 from cloister.flare.controller import RESULT
+from cloister.flare.grouped_reasons import grouped
 
 _FINISHED = "FINISHED"
 _DEPLOYED = "OK"
@@ -104,14 +105,15 @@ def failure_of(view: JobView, location: Path | None, *, hint: str = "") -> JobEr
     hint = hint or f"the server's administrator finds the reason in its log, .cloister/server/{view.job_id}/log.txt"
     said = view.status.removeprefix("FINISHED:").replace("_", " ").lower()
     sites = progress.get("sites", {})
-    seen = "".join(f"\n  {name}: {site['reason']}" for name, site in sorted(sites.items()) if site.get("reason"))
+    hindered = grouped((name, str(site["reason"])) for name, site in sites.items() if site.get("reason"))
+    seen = "".join(f"\n  {who}: {why}" for who, why in hindered)
     message = f"job `{view.name}` ended without a result: the server's job process ended with {said}{seen}"
     return JobError(message, hint=hint)
 
 
 def not_admitted(job: str, refusals: Mapping[str, str]) -> JobError | DeniedError:
     """The error that says why too few sites admitted ``job``; ``refusals`` are their reasons."""
-    reasons = "\n".join(f"  {site}: {reason}" for site, reason in sorted(refusals.items()))
+    reasons = "\n".join(f"  {who}: {why}" for who, why in grouped(refusals.items()))
     kind = DeniedError if any("denied:" in reason for reason in refusals.values()) else JobError
     return kind(f"job `{job}` was not admitted by enough sites\n{reasons}")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from cloister.errors import DeniedError, JobError
+from cloister.flare.grouped_reasons import grouped
 from cloister.flare.site_progress import SiteProgress
 from cloister.jobs import Job
 
@@ -31,7 +32,8 @@ def check_enough(job: Job, sites: Mapping[str, SiteProgress], behind: Collection
 def _check_minimum(sites: Mapping[str, SiteProgress], minimum: int, count: int, what: str) -> None:
     if count >= minimum:
         return
-    reasons = "; ".join(f"{name}: {site.reason}" for name, site in sorted(sites.items()) if site.reason)
+    hindered = grouped((name, site.reason) for name, site in sites.items() if site.reason)
+    reasons = "; ".join(f"{who}: {why}" for who, why in hindered)
     message = f"{count} of {len(sites)} sites {what}, and the job needs {minimum}"
     message += f": {reasons}" if reasons else ""
     denied = sum(site.denied for site in sites.values())

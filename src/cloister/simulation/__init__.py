@@ -4,7 +4,6 @@
 from cloister.simulation.cast import Cast, SimulatedSite, cast_of
 from cloister.simulation.place import put_result, reserved_place, working_folder
 from cloister.simulation.plan import Plan
-from cloister.simulation.reasons import grouped
 from cloister.simulation.simulation import Simulation
 from cloister.simulation.views import key_of
 
@@ -14,7 +13,6 @@ __all__ = [
     "SimulatedSite",
     "Simulation",
     "cast_of",
-    "grouped",
     "key_of",
     "put_result",
     "reserved_place",

@@ -23,7 +23,6 @@ from cloister.flare.state import State
 from cloister.flare.task import Task
 from cloister.simulation.crew import Crew
 from cloister.simulation.plan import Plan
-from cloister.simulation.reasons import grouped, in_groups
 from cloister.simulation.site import Site
 from cloister.simulation.views import Views
 
@@ -68,7 +67,7 @@ class Simulation:
         """Run the job to its end.
 
         Raises:
-            CloisterError: where it fails, in the words of a real run but for reasons of several sites, told once.
+            CloisterError: where it fails, in the words of a real run.
         """
         try:
             self._run()
@@ -85,7 +84,7 @@ class Simulation:
         job = self._plan.document.value
         there = self._admitting()
         if len(there) < job.federation.minimum_sites:
-            raise not_admitted(job.job, dict(grouped(self._refusals.items())))
+            raise not_admitted(job.job, self._refusals)
         self._rounds = rounds = Rounds(self._plan.document, self._plan.job_id, there, self.result)
         try:
             with ThreadPoolExecutor(self._plan.workers, "simulated-site") as pool:
@@ -96,8 +95,7 @@ class Simulation:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
         except CloisterError as error:
-            reasons = {name: site.reason for name, site in rounds.record.sites.items() if site.reason}
-            rounds.fail(in_groups(str(error), reasons), denied=isinstance(error, DeniedError))
+            rounds.fail(str(error), denied=isinstance(error, DeniedError))
             raise failure_of(self.view, None) from error
         self._completed = True
 

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from cloister.errors import CloisterError
-from cloister.flare.quorum import check_enough
-from cloister.flare.site_progress import SiteProgress
-from cloister.simulation.reasons import grouped, in_groups
-from tests.federation_folder import make_federation
-from tests.flare.signed_jobs import job_of
+from cloister.flare.grouped_reasons import grouped
 
 MANY = [f"alpha-{number:03d}" for number in range(1, 201)]
 
@@ -52,19 +45,14 @@ def test_another_line_file_or_name_is_another_reason(one: str, other: str) -> No
     assert grouped([("alpha", one), ("beta", other)]) == [("alpha", one), ("beta", other)]
 
 
-def test_what_the_servers_rounds_say_of_each_site_is_said_of_all_at_once(tmp_path: Path) -> None:
-    """With the words that they really use: where those change, nothing would be grouped any more."""
-    job = job_of(make_federation(tmp_path)).value
-    sites = {name: SiteProgress(reason="the trainer failed") for name in MANY} | {"beta": SiteProgress(reason="none")}
-    with pytest.raises(CloisterError) as caught:
-        check_enough(job, sites, [], "gave an update in round 1")
-    told = in_groups(str(caught.value), {name: site.reason for name, site in sites.items()})
-    assert told == (
-        "0 of 201 sites gave an update in round 1, and the job needs 2: "
-        "200 sites (alpha-001, alpha-002, alpha-003, …): the trainer failed; beta: none"
-    )
+def test_few_sites_keep_their_own_numbers() -> None:
+    """A federation of three sites loses nothing of what each of them said."""
+    said = "the view holds {} records, and 100 are the least"
+    reasons = [("gamma", said.format(7)), ("alpha", said.format(9)), ("beta", "no"), ("delta", said.format(9))]
+    assert grouped(reasons) == [("alpha, delta", said.format(9)), ("beta", "no"), ("gamma", said.format(7))]
 
 
-def test_an_error_that_says_nothing_of_single_sites_stays_as_it_is() -> None:
-    assert in_groups("no site may tell `loss`", {}) == "no site may tell `loss`"
-    assert in_groups("no site may tell `loss`", {"alpha": "none"}) == "no site may tell `loss`"
+def test_a_site_that_said_the_same_twice_counts_once() -> None:
+    assert grouped([("alpha", "no"), ("alpha", "no"), ("alpha", "never")]) == [("alpha", "never"), ("alpha", "no")]
+    twice = [(site, f"{number} records") for site in MANY[:3] for number in (1, 2)]
+    assert [who for who, _ in grouped(twice)] == [", ".join(MANY[:3])] * 2

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 _NAMED = 3
 """So many sites are named; of more only how many they are."""
@@ -16,8 +16,8 @@ _NUMBER = re.compile(r"(?<![\w.:-])\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w-])")
 def grouped(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Sites and reasons with equal reasons told once, in the order of each reason's first site.
 
-    Reasons that differ only in their numbers, such as how many records a copy has, count as equal: that of the first
-    site is told, and that the numbers are its own.
+    Reasons of more sites than are named that differ only in their numbers, such as how many records a copy has, count
+    as equal: that of the first site is told, and that the numbers are its own.
 
     Args:
         reasons: a site's name, and what hindered it.
@@ -25,23 +25,19 @@ def grouped(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     Returns:
         Whom a reason is of, in words, and the reason.
     """
-    by_cause: dict[str, dict[str, str]] = {}
-    for site, reason in sorted(reasons):
-        by_cause.setdefault(_NUMBER.sub("#", reason), {})[site] = reason
-    return [(_who(list(sites)), _why(list(sites), list(sites.values()))) for sites in by_cause.values()]
+    known = sorted(set(reasons))
+    sites_of: dict[str, set[str]] = {}
+    for site, reason in known:
+        sites_of.setdefault(_cause(reason), set()).add(site)
+    groups: dict[str, dict[str, str]] = {}
+    for site, reason in known:
+        cause = _cause(reason)
+        groups.setdefault(cause if len(sites_of[cause]) > _NAMED else reason, {}).setdefault(site, reason)
+    return [(_who(list(sites)), _why(list(sites), list(sites.values()))) for sites in groups.values()]
 
 
-def in_groups(message: str, reasons: Mapping[str, str]) -> str:
-    """``message`` with what it says of each site by itself told in groups; see `cloister.flare.quorum`.
-
-    Args:
-        message: of an error.
-        reasons: by site, what hindered it.
-    """
-    one_by_one = "; ".join(f"{site}: {reason}" for site, reason in sorted(reasons.items()))
-    if not one_by_one:
-        return message
-    return message.replace(one_by_one, "; ".join(f"{who}: {why}" for who, why in grouped(reasons.items())))
+def _cause(reason: str) -> str:
+    return _NUMBER.sub("#", reason)
 
 
 def _who(sites: list[str]) -> str:
