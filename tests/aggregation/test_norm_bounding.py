@@ -25,6 +25,14 @@ def test_an_update_above_the_bound_is_scaled_down_to_it(scale: float) -> None:
     np.testing.assert_allclose(found / norm(found), update[0] / norm(update[0]), atol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [1e-2, 1e-4, 3e-5])
+def test_no_length_is_so_great_that_what_is_left_of_it_is_above_the_bound(bound: float) -> None:
+    """Of 100 000 values of 3e38 the factor is below 1e-42, where float32 has few numbers, and none of them is it."""
+    for value in np.linspace(1e38, 3.4e38, 20, dtype=np.float32):
+        found = combined(NormBounding(Mean(), bound), contributions(np.full((1, 100_000), value, np.float32)))
+        assert norm(found) == pytest.approx(bound, rel=1e-6)
+
+
 def test_an_update_within_the_bound_is_left_as_it_is() -> None:
     update = drawn(2, sites=1, values=1000)
     bounded = NormBounding(Mean(), norm(update[0]) * 1.001)

@@ -55,4 +55,6 @@ class _Scaled:
         return self.update.size
 
     def block(self, number: int) -> Vector:
-        return self.update.block(number) * np.float32(self.factor)
+        block = self.update.block(number)
+        # In float64: for a length of 1e41 the factor is so small that float32 has it wrong by up to half or double.
+        return np.multiply(block, self.factor, out=block, dtype=np.float64, casting="same_kind")
