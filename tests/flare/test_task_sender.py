@@ -115,6 +115,29 @@ def test_a_site_that_is_busy_is_asked_again_until_it_is_free(sender: TaskSender,
     until(lambda: alpha.took)
 
 
+@pytest.mark.parametrize("late", ["ready", "free"])
+def test_who_gets_ready_while_others_are_asked_is_not_waited_for(
+    sender: TaskSender, wire: Wire, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """Nobody hears a site that speaks while a task is on its way to others, and all are asked again at once."""
+    monkeypatch.setattr(task_sender, "_AGAIN_SECONDS", 30.0)
+    alpha, beta = AtSite(wire, "alpha"), AtSite(wire, "beta")
+    alpha.busy = True
+    alpha.say(READY)
+    earlier = send(sender, [])
+
+    def loses(topic: str, _origin: str, destination: str) -> bool:
+        if topic == TASK and destination == process_of("alpha") and alpha.busy:
+            alpha.busy = False
+            beta.say(READY) if late == "ready" else alpha.answer(earlier)
+            return True
+        return False
+
+    wire.loses = loses
+    send(sender, ["alpha", "beta"] if late == "ready" else ["alpha"])
+    until(lambda: alpha.took and (late == "free" or beta.took))
+
+
 def test_what_was_withdrawn_or_is_over_is_not_sent(sender: TaskSender, wire: Wire) -> None:
     alpha = AtSite(wire, "alpha")
     send(sender, ["alpha"])

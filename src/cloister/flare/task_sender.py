@@ -125,11 +125,12 @@ class TaskSender:
         self._names = {site: process for process, site in self._processes.items()}
         self._received, self._most = received, most
         self._changed = threading.Condition()
-        self._ready: set[str] = set()  # guarded by _changed, as are the next four
+        self._ready: set[str] = set()  # guarded by _changed, as are the next five
         self._came: dict[tuple[str, str], bool] = {}  # whether it was handed in; False while its tensors are fetched
         self._asked: set[str] = set()  # identifiers of all askings
         self._unreadable: set[str] = set()  # sites that sent what is no answer, since the latest asking
         self._asking: _Asking | None = None
+        self._heard = 0  # how often a site said that it is ready, or answered
 
     def open(self) -> None:
         """Take what sites send from now on."""
@@ -199,7 +200,7 @@ class TaskSender:
 
     def _send_once(self, asking: _Asking) -> None:
         with self._changed:
-            sites = sorted(asking.left & self._ready)
+            sites, heard = sorted(asking.left & self._ready), self._heard
         messages = {
             self._names[site]: TargetMessage(self._names[site], ROUNDS, TASK, asking.parcels[site]()) for site in sites
         }
@@ -207,8 +208,9 @@ class TaskSender:
         replies = self._cell.broadcast_multi_requests(messages, timeout, optional=True)
         with self._changed:
             asking.left -= {self._processes[name] for name, reply in replies.items() if is_acknowledged(reply)}
-            if asking.left and not asking.over.is_set():
-                self._changed.wait(_AGAIN_SECONDS)  # an answer to an earlier task ends it: a busy site is free then
+            # A site that gets ready, or answers an earlier task and is free then, is waited for no longer.
+            if asking.left and not asking.over.is_set() and self._heard == heard:
+                self._changed.wait(_AGAIN_SECONDS)
 
     def _hear_ready(self, carrier: Message) -> Message:
         site = self._processes.get(origin_of(carrier))
@@ -216,6 +218,7 @@ class TaskSender:
             return self._refuse(carrier)
         with self._changed:
             self._ready.add(site)
+            self._heard += 1
             self._changed.notify_all()
         return acknowledgement()
 
@@ -237,6 +240,7 @@ class TaskSender:
             current = asking is not None and asking.identifier == head.identifier
             if asking and current:
                 asking.left.discard(site)  # what is answered was taken, even if nobody heard so
+            self._heard += 1
             self._changed.notify_all()
         if done is not None:  # the site sends it until its tensors have been fetched
             return acknowledgement() if done else acknowledgement(ReturnCode.SERVICE_UNAVAILABLE)
