@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.message import Message
@@ -125,4 +126,17 @@ def test_without_a_ticket_nothing_comes_in_a_stream(wire: Wire, tmp_path: Path) 
     path.touch()
     reference = Reference(digest="0" * 64, bytes=10)
     assert list(Pushes().lands(path, reference, SERVER, lambda: False)) == []
+    assert path.read_bytes() == b""
+
+
+def test_a_line_that_was_closed_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks is closed before it is forgotten; in between, a call over it raises."""
+    channel = grpc.insecure_channel("127.0.0.1:1")
+    channel.close()
+    line = SiteLine(Wire().cell(ALPHA))
+    monkeypatch.setattr(line, "_channel", lambda: channel)
+    path = tmp_path / "into"
+    path.touch()
+    reference = Reference(digest="0" * 64, bytes=10, ticket=TICKET)
+    assert list(line.lands(path, reference, SERVER, lambda: False)) == []
     assert path.read_bytes() == b""

@@ -126,13 +126,24 @@ class SiteLine:
                 if taken < reference.bytes:
                     time.sleep(_AGAIN_SECONDS)
 
-    def _come(self, ticket: str, offset: int, over: Callable[[], bool]) -> Generator[bytes, None, None]:
-        """Pieces from ``offset`` on, while they come; a few are taken from the line while one is looked at."""
+    def _call(self, ticket: str, offset: int) -> Any:
+        """Of gRPC, which brings what lies from ``offset`` on; None where there is no line now."""
         channel = self._channel()
         if channel is None:
+            return None
+        begin = offset.to_bytes(OFFSET_BYTES, "little")
+        try:
+            return channel.unary_stream(DOWN)(begin, metadata=((TICKET, ticket),))
+        except ValueError:  # gRPC's, of a channel that was closed: NVFlare closes one before it forgets it
+            _log.info("a file did not come, since its line was closed", exc_info=True)
+            return None
+
+    def _come(self, ticket: str, offset: int, over: Callable[[], bool]) -> Generator[bytes, None, None]:
+        """Pieces from ``offset`` on, while they come; a few are taken from the line while one is looked at."""
+        call = self._call(ticket, offset)
+        if call is None:
             return
         came: queue.Queue[bytes | None] = queue.Queue(_ON_THEIR_WAY)
-        call = channel.unary_stream(DOWN)(offset.to_bytes(OFFSET_BYTES, "little"), metadata=((TICKET, ticket),))
         ended = threading.Event()
 
         def put(piece: bytes | None) -> None:
