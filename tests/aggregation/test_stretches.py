@@ -97,3 +97,15 @@ def test_many_updates_take_no_more_memory_than_is_stated(
     # A stretch, a block as it is read and one that is made, and what is worked on at a time.
     assert most < 1.1 * (3 * piece + 2 * 4 * values + working * piece)
     assert most < 0.75 * 4 * sites * values
+
+
+def test_one_block_is_let_go_before_the_next_is_read() -> None:
+    sites = 8
+    given = endless(sites, 3 * BLOCK_VALUES)
+    tracemalloc.start()
+    try:
+        inner_products(given)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1.25 * 4 * sites * BLOCK_VALUES

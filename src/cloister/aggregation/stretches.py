@@ -28,7 +28,9 @@ def stretches(contributions: Sequence[Contribution], number: int) -> Iterator[li
     """
     size, updates = values_in(number, contributions[0].update.size), len(contributions)
     if size * updates <= MOST_VALUES:
-        yield [each.update.block(number) for each in contributions]
+        rows = [each.update.block(number) for each in contributions]
+        yield rows
+        rows.clear()
         return
     step = max(1, MOST_VALUES // updates // PIECE_VALUES) * PIECE_VALUES
     for start in range(0, size, step):
