@@ -105,6 +105,18 @@ def test_a_site_whose_trainer_failed_counts_a_restart_and_the_others_do_not(visi
     assert (alpha.restarts, beta.restarts) == (2, 0)
 
 
+def test_a_process_that_could_not_be_started_is_tried_again_for_the_next_site(
+    visitor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = crew_module.Trainer
+    monkeypatch.setattr(crew_module, "Trainer", lambda *given, **named: Trainer(*given, **named, argv=["/nowhere"]))
+    for name in ("alpha", "be"):
+        with pytest.raises((TrainerError, OSError)):
+            visitor(name)
+    monkeypatch.setattr(crew_module, "Trainer", make)
+    assert [served(visitor(name))[1] for name in ("alpha", "be")] == [5, 2]
+
+
 def test_no_site_is_served_once_it_or_the_crew_was_closed(visitor: Any, crew: Crew) -> None:
     alpha, beta = visitor("alpha"), visitor("be")
     alpha.close()

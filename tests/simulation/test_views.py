@@ -99,6 +99,19 @@ def test_more_copies_than_records_are_a_mistake(repo: Repository, tmp_path: Path
         written(repo, tmp_path, 90)
 
 
+def test_each_copy_is_told_why_there_is_no_view_and_records_are_read_once_for_it(
+    repo: Repository, tmp_path: Path
+) -> None:
+    job = repo.jobs[JOB].value
+    views, request = Views(repo.root, job, tmp_path / "wholes"), ViewRequest(job.dataset, job.seed, None, "keep")
+    copies = [site for site in cast_of(repo, repo.jobs[JOB], 90).sites if site.origin == "alpha"]
+    for site in copies[:3]:
+        with pytest.raises(UsageError, match=r"`alpha` has 18 records to train on, and 30 copies would share them"):
+            views.write(site, dataset(repo), request, tmp_path / site.name)
+        for file in (repo.root / "records").glob("alpha*"):
+            file.unlink()
+
+
 def test_only_classes_can_be_dealt_out_unevenly(tmp_path: Path) -> None:
     root = make_federation(tmp_path / "federation")
     repo = load_repository(root)

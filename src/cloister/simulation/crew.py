@@ -48,7 +48,14 @@ class _Seat:
         self.visit: Visit | None = None
 
     def turn_to(self, visit: Visit, seconds: float) -> Trainer:
-        """The process, ready to serve ``visit``."""
+        """The process, ready to serve ``visit``; where it does not get so, there is none afterwards."""
+        try:
+            return self._turned_to(visit, seconds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _turned_to(self, visit: Visit, seconds: float) -> Trainer:
         shared = self.shared(visit)
         if self.trainer is None or self.made_for != shared or visit.enclosure.code is not None:
             self.close()

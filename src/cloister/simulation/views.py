@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from cloister.errors import UsageError
+from cloister.errors import CloisterError, UsageError
 from cloister.files import PRIVATE_FILE, private_folder
 from cloister.flare.state import State
 from cloister.jobs import Job
@@ -35,6 +35,9 @@ from cloister.simulation.shares import (
 _FILES = {TRAINING: "train.parquet", VALIDATION: "validation.parquet"}
 _MANIFEST = "manifest.json"
 _SPLIT_KEY = "split.key"
+
+_Whole = tuple[ViewManifest, dict[str, list[Indices]]]
+"""What a site's view holds, and for each side which of its records each copy has."""
 
 
 def key_of(root: Path, job: str, origin: str) -> tuple[bytes, bool]:
@@ -67,7 +70,7 @@ class Views:
     job: Job
     folder: Path
     skew: float | None = None
-    _wholes: dict[str, tuple[ViewManifest, dict[str, list[Indices]]]] = field(default_factory=dict)
+    _wholes: dict[str, _Whole | CloisterError] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,13 +91,7 @@ class Views:
             manifest = self._whole(site.origin, dataset, request, folder)
             (folder / _MANIFEST).unlink()  # where several views lie in one folder, each trainer sees all of that
             return manifest, manifest
-        with self._guard:
-            lock = self._locks.setdefault(site.origin, threading.Lock())
-        with lock:
-            if site.origin not in self._wholes:
-                whole = self._whole(site.origin, dataset, request, self.folder / site.origin)
-                self._wholes[site.origin] = whole, self._shares(site, self.folder / site.origin)
-        manifest, shares = self._wholes[site.origin]
+        manifest, shares = self._dealt(site, dataset, request)
         images = [name for name in request.view if dataset.columns[name].kind is ColumnKind.IMAGE]
         private_folder(folder)
         for side, file in _FILES.items():
@@ -102,6 +99,23 @@ class Views:
         training, validation = (len(shares[side][site.number]) for side in (TRAINING, VALIDATION))
         held = replace(manifest, rows=training + validation, training=training, validation=validation)
         return manifest, held
+
+    def _dealt(self, site: SimulatedSite, dataset: Dataset, request: ViewRequest) -> _Whole:
+        """The view of the site that ``site`` is a copy of; where there is none, each copy is told the same reason."""
+        folder = self.folder / site.origin
+        with self._guard:
+            lock = self._locks.setdefault(site.origin, threading.Lock())
+        with lock:
+            if site.origin not in self._wholes:
+                try:
+                    manifest = self._whole(site.origin, dataset, request, folder)
+                    self._wholes[site.origin] = manifest, self._shares(site, folder)
+                except CloisterError as error:
+                    self._wholes[site.origin] = error
+            found = self._wholes[site.origin]
+        if isinstance(found, CloisterError):
+            raise found
+        return found
 
     def _whole(self, origin: str, dataset: Dataset, request: ViewRequest, folder: Path) -> ViewManifest:
         key, _ = key_of(self.root, self.job.job, origin)
