@@ -74,6 +74,14 @@ def test_every_site_that_took_part_with_its_records(result: dict[str, Any]) -> N
     ]
 
 
+@pytest.mark.parametrize("rule", [None, {"mean": {}}, {"mean": None, "median": {}}])
+def test_it_says_whether_what_sites_measured_was_weighted(result: dict[str, Any], rule: dict[str, Any] | None) -> None:
+    card = model_card(result | {"job": result["job"] | {"aggregation": {"rule": rule}}})
+    weighted = rule is None or rule["mean"] is not None
+    assert ("Means over the sites' own validation records, weighted by their number." in card) is weighted
+    assert ("Medians of what the sites measured" in card) is not weighted
+
+
 def test_how_it_was_combined_and_what_travelled(result: dict[str, Any]) -> None:
     origin, _, _ = tables_of(model_card(result))
     assert ["combined by", "mean, weighted by training records; each low-rank factor by itself (FedIT)"] in origin

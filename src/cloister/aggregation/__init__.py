@@ -2,7 +2,7 @@
 """How the sites' updates become one: pure functions over arrays, nothing of NVFlare."""
 
 from cloister.aggregation.contribution import BLOCK_VALUES, Contribution, Source
-from cloister.aggregation.metrics import mean_of_metrics
+from cloister.aggregation.metrics import mean_of_metrics, median_of_metrics
 from cloister.aggregation.rule import Rule
 from cloister.aggregation.rules import optimiser_of, rule_of
 from cloister.aggregation.server_optimiser import ServerOptimiser
@@ -14,6 +14,7 @@ __all__ = [
     "ServerOptimiser",
     "Source",
     "mean_of_metrics",
+    "median_of_metrics",
     "optimiser_of",
     "rule_of",
 ]

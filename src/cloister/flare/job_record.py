@@ -113,7 +113,7 @@ class JobRecord:
             errors: of the factors that it ends with; None where the job's rule sums no products.
         """
         entry = {
-            "before": measured.mean(),
+            "before": measured.together(),
             "before_by_site": measured.by_site(),
             "train_loss": measured.train_loss(),
             "sites": self.done,

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cloister.aggregation import mean_of_metrics
+from cloister.aggregation import mean_of_metrics, median_of_metrics
 
 _TRAIN_LOSS = "train_loss"
 
 
 class Measurements:
-    """Metrics of the weights as the sites had them, and of the training that followed."""
+    """Metrics of the weights as the sites had them, and of the training that followed.
 
-    def __init__(self) -> None:
+    Args:
+        alike: whether every site counts alike, as it does under rules that bear bad sites: those would choose the round
+            by claiming records, and what they measured on them.
+    """
+
+    def __init__(self, *, alike: bool = False) -> None:
+        self._together = median_of_metrics if alike else mean_of_metrics
         self._measured: dict[str, tuple[Mapping[str, float], int]] = {}
         self._losses: dict[str, tuple[Mapping[str, float], int]] = {}
 
@@ -36,14 +42,14 @@ class Measurements:
         self._measured[site] = (of_weights, validation)
         return of_weights
 
-    def mean(self) -> dict[str, float]:
-        """Of all sites together, by records measured on."""
-        return mean_of_metrics(self._measured)
+    def together(self) -> dict[str, float]:
+        """Of all sites: the mean by records measured on, or the median where they count alike."""
+        return self._together(self._measured)
 
     def by_site(self) -> dict[str, dict[str, float]]:
         """Of each site, sorted by name."""
         return {site: dict(metrics) for site, (metrics, _) in sorted(self._measured.items())}
 
     def train_loss(self) -> float | None:
-        """Of all sites together, by records trained on; None where no site tells it."""
-        return mean_of_metrics(self._losses).get(_TRAIN_LOSS)
+        """Of all sites likewise, by records trained on; None where no site tells it."""
+        return self._together(self._losses).get(_TRAIN_LOSS)

@@ -69,7 +69,7 @@ class Rounds:
         self._statistics: FeatureStatistics | None = None
         self._open = False
         self._agreed: frozenset[str] | None = None  # sites that exchange what the job does; None before it is known
-        self._measured = Measurements()
+        self._measured = Measurements(alike=self.job.aggregation.alike)
         self._chosen = ChosenRound(self.job.select_by)
 
     @property
@@ -114,7 +114,7 @@ class Rounds:
             if task is TaskName.TRAIN and self._open:  # also where nobody is left, and no task says its number
                 number = len(self.record.history) + 1
             self.record.asked(_PHASES[task], min(number, self.last), sites, passed_over=passed_over)
-            self._measured = Measurements()
+            self._measured = Measurements(alike=self.job.aggregation.alike)
 
     def absent(self, site: str, reason: str) -> None:
         """Note that no answer came from ``site``."""
@@ -253,7 +253,7 @@ class Rounds:
             self._files.write_state(self._weights.current, self.record.history)
 
     def _score(self, version: int) -> None:
-        self._chosen.measured(version, self._measured.mean(), lambda: self._weights.write_result(self._files.best))
+        self._chosen.measured(version, self._measured.together(), lambda: self._weights.write_result(self._files.best))
 
     def finish(self, before_writing: Callable[[str, int], None] | None = None) -> None:
         """Measure the last adapter, choose the best and write the result.
@@ -273,7 +273,7 @@ class Rounds:
             if before_writing:
                 before_writing(digest, chosen["round"])
             self.record.completed()
-            result = self.record.result(self._statistics) | {"chosen": chosen, "after": self._measured.mean()}
+            result = self.record.result(self._statistics) | {"chosen": chosen, "after": self._measured.together()}
             result |= {"adapter_sha256": digest, "after_by_site": self._measured.by_site()}
             self._files.write_result(result, self._chosen.config)
             self._weights.close()

@@ -217,6 +217,11 @@ class Aggregation(Model):
     client: ClientRule | None = None
     personal: tuple[ModulePath, ...] = Field(default=(), max_length=32)
 
+    @property
+    def alike(self) -> bool:
+        """Whether every site counts alike, whatever it says of its records, as under all rules that bear bad sites."""
+        return self.rule.mean is None
+
     def left(self, updates: int) -> int:
         """Of how many of so many updates something is in what comes out, at least.
 

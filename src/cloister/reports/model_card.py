@@ -64,7 +64,7 @@ def model_card(result: dict[str, Any]) -> str:
         counted_words(result),
         *([table(ROUND_HEAD, rows)] if (rows := by_round(result)) else []),
         "## How it measured",
-        f"Means over the sites' own validation records, weighted by their number. {_chosen(job, result)}",
+        f"{_measured_how(job)} {_chosen(job, result)}",
         table(("after round", *_metrics(result)), _measured(result)),
         "## How to use it",
         how_to_use(job),
@@ -201,6 +201,13 @@ def _unsafe(result: dict[str, Any]) -> list[str]:
 def _left_out(result: dict[str, Any]) -> list[str]:
     reasons = [f"- {plain(name)}: {plain(site['reason'])}" for name, site in result["sites"].items() if site["reason"]]
     return ["Not in every round:\n\n" + "\n".join(reasons)] if reasons else []
+
+
+def _measured_how(job: dict[str, Any]) -> str:
+    rule = (job.get("aggregation") or {}).get("rule") or {"mean": {}}
+    if rule.get("mean") is not None:
+        return "Means over the sites' own validation records, weighted by their number."
+    return "Medians of what the sites measured, each on its own validation records."
 
 
 def _metrics(result: dict[str, Any]) -> list[str]:
