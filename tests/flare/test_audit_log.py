@@ -283,6 +283,15 @@ def test_what_cannot_be_read_is_recorded_before_it_is_refused(
     assert controller._waiting == {"beta"}
 
 
+def test_a_gate_that_throws_takes_no_reply(controller: AdapterController, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloister.flare.controller.reply_in", stumbling)
+    controller._received(answer_of(PREPARED))
+    (fact,) = facts_of(controller._audit, Kind.RECEIVE)
+    assert fact["reply"] == "unreadable"
+    assert state_of(controller) == "refused"
+    assert controller.rounds.taking_part == []
+
+
 def test_an_error_code_of_nvflare_s_is_recorded(controller: AdapterController) -> None:
     answer = Answer(SITE, ASKED, ReturnCode.EXECUTION_EXCEPTION)
     controller._received(answer)

@@ -325,6 +325,28 @@ def test_no_more_is_fetched_than_an_update_can_have(
     assert list(spool.iterdir()) == []
 
 
+@pytest.mark.parametrize("broken", ["unpack", "most"])
+def test_a_gate_that_throws_takes_no_answer(
+    wire: Wire, came: list[Answer], holder: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fails(*_about: object) -> Any:
+        raise KeyError("on purpose")
+
+    spool = tmp_path / "spool"
+    if broken == "most":
+        sender = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append, spool, fails)
+    else:
+        sender = TaskSender(wire.cell(SERVER), JOB_ID, SITES, came.append, spool)
+        monkeypatch.setattr(task_sender, "unpack", fails)
+    sender.open()
+    identifier = send(sender)
+    answer_large(holder, wire, identifier, holder.offer(b"{}", LARGE, {SERVER}))
+    until(lambda: came)
+    assert came == [Answer("alpha", identifier if broken == "most" else None)]
+    assert CHUNK not in {topic for topic, _, _ in wire.sent}
+    assert list(spool.iterdir()) == []
+
+
 def test_of_a_late_answer_nothing_more_is_fetched(
     sender: TaskSender, wire: Wire, came: list[Answer], holder: Holder
 ) -> None:
