@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloister.aggregation.optimiser_state import FileState, MemoryState, State
+from cloister.aggregation.optimiser_state import FileState, State
 from cloister.errors import JobError
 from cloister.vectors import Vector
+from tests.aggregation.memory_state import MemoryState
 
 
 @pytest.fixture(params=["memory", "files"])

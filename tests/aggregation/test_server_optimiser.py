@@ -9,10 +9,11 @@ import pytest
 
 from cloister.aggregation.adaptive import Adagrad, Adam, Yogi
 from cloister.aggregation.nesterov import Nesterov
-from cloister.aggregation.optimiser_state import FileState, MemoryState, State
+from cloister.aggregation.optimiser_state import FileState, State
 from cloister.aggregation.server_optimiser import Added, ServerOptimiser
 from cloister.errors import JobError
 from cloister.vectors import Vector
+from tests.aggregation.memory_state import MemoryState
 
 Make = Callable[[State], ServerOptimiser]
 

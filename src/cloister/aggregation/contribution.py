@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector, blocks_of
-
-__all__ = ["BLOCK_VALUES", "ArraySource", "Contribution", "Source", "Vector", "blocks_of"]
+from cloister.vectors import Source
 
 
 @dataclass(frozen=True)

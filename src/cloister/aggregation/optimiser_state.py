@@ -38,28 +38,6 @@ class State(Protocol):
         """End the round: what it put replaces what the round before had put."""
 
 
-class MemoryState:
-    """A state that ends with its process; as large as the weights for each name."""
-
-    def __init__(self) -> None:
-        self._committed: dict[tuple[str, int], Vector] | None = None
-        self._next: dict[tuple[str, int], Vector] = {}
-
-    def get(self, name: str, block: int, size: int) -> Vector | None:
-        """See `State`."""
-        if self._committed is None:
-            return None
-        return _checked(self._committed.get((name, block)), name, block, size)
-
-    def put(self, name: str, block: int, values: Vector) -> None:
-        """See `State`."""
-        self._next[name, block] = values.copy()
-
-    def commit(self) -> None:
-        """See `State`."""
-        self._committed, self._next = self._next, {}
-
-
 class FileState:
     """A state in files; memory holds none of it.
 
