@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server optimiser's state in memory, for tests of what is made of it; `test_optimiser_state` holds it to its word."""
+"""A server optimiser's state in memory, for tests of what is made of it; `test_optimiser_state` looks at it as well."""
 
 from __future__ import annotations
 
