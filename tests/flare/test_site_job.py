@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from cloister.errors import DeniedError, JobError, RecordsError, TrainerError
+from cloister.audit import Log
+from cloister.errors import AuditError, DeniedError, JobError, RecordsError, TrainerError
 from cloister.flare import site_job, site_view
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout
@@ -181,6 +182,27 @@ def test_an_update_is_what_the_trainer_added(root: Path, trainer: type[TrainerIn
     assert update.metrics == {"accuracy": 0.5, "loss": 1.2, "train_loss": 1.5}
     for value in decoded(tensors, tensors_of(job)).values():
         np.testing.assert_allclose(value, 1.0, rtol=1e-6)
+
+
+def test_of_an_update_that_passed_the_gate_and_stayed_nothing_is_counted_as_sent(
+    tmp_path: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head of the log goes with an update: where it cannot be read, the update stays, with what rounding took."""
+    kept = {"compression": {"up": "int4"}, "aggregation": {"personal": ["classifier"]}}
+    job, _ = prepare(make_site(tmp_path, job=kept))
+    trainer.last.answer = add_one
+    assert job.exchange is not None
+    before, first = job.exchange.encoder, job.exchange.personal()
+
+    def unreadable(_log: Log) -> str:
+        raise AuditError("the log's end cannot be read")
+
+    monkeypatch.setattr(Log, "head", unreadable)
+    with pytest.raises(AuditError):
+        trained(job)
+    assert job.exchange.encoder is not before
+    for name, values in job.exchange.personal().items():
+        np.testing.assert_array_equal(values, first[name])
 
 
 def test_a_trainer_that_dies_again_and_again_is_asked_no_more(root: Path, trainer: type[TrainerInMemory]) -> None:

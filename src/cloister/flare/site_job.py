@@ -237,7 +237,11 @@ class SiteJob:
         learnt = exchange.learnt(blob, received, ask.round)
         self.view.check_claimed(done.records)
         released = self.egress.release(exchange, done.metrics, learnt, done.records, ask.round)
-        update = self._update(ask.round, done.records, dict(released.metrics))
+        try:
+            update = self._update(ask.round, done.records, dict(released.metrics))
+        except BaseException:
+            exchange.stayed()
+            raise
         exchange.left(learnt)
         return update, released.tensors
 
