@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import SandboxError
-from cloister.sandbox.log import MAXIMUM_BYTES, Log
+from cloister.sandbox.log import MAXIMUM_BYTES, NOTES_BYTES, Log
 
 
 def pumped(log: Log, content: bytes) -> None:
@@ -37,12 +37,24 @@ def test_appends_and_is_private(tmp_path: Path) -> None:
 
 def test_stops_growing(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_bytes(b"x" * (MAXIMUM_BYTES - 3))
+    begin = b"x" * (MAXIMUM_BYTES - NOTES_BYTES - 3)
+    path.write_bytes(begin)
     log = Log(path)
     pumped(log, b"abcdef")
-    assert eventually_holds(path, b"x" * (MAXIMUM_BYTES - 3) + b"abc")
-    log.note("more")
+    assert eventually_holds(path, begin + b"abc")
+    for _ in range(NOTES_BYTES):
+        log.note("more")
     assert path.stat().st_size == MAXIMUM_BYTES
+
+
+def test_a_trainer_that_prints_without_end_does_not_hide_why_it_was_ended(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * (MAXIMUM_BYTES - NOTES_BYTES))
+    log = Log(path)
+    log.note("the trainer failed: " + "x" * MAXIMUM_BYTES)
+    pumped(log, b"y" * NOTES_BYTES)
+    log.note("used more than 1.0 GiB memory")
+    assert path.read_bytes().endswith(b"x\n[sandbox] used more than 1.0 GiB memory\n")
 
 
 def test_carries_no_control_characters(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ from cloister.errors import SandboxError
 from cloister.files import PRIVATE_FILE
 
 MAXIMUM_BYTES = 10 * 10**6
+NOTES_BYTES = 10**5
+"""Of them; what a trainer prints does not crowd out why it was ended."""
+
+_NOTE_CHARACTERS = 4000  # some of a note may be the trainer's own
 _READ_BYTES = 1 << 16
 _CONTROL = bytes(code for code in (*range(32), 127) if code not in b"\n\t")
 _PRINTABLE = bytes.maketrans(_CONTROL, b"?" * len(_CONTROL))
@@ -43,8 +47,8 @@ class Log:
         self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
-        """Add one line of the site's own."""
-        self._append(f"[sandbox] {text}\n".encode().translate(_PRINTABLE))
+        """Add one line of the site's own, cut where it is long."""
+        self._append(f"[sandbox] {text[:_NOTE_CHARACTERS]}\n".encode().translate(_PRINTABLE))
 
     def pump(self, stream: IO[bytes] | None) -> None:
         """Copy ``stream`` in a thread of its own until it ends; what is beyond the limit is read and dropped."""
@@ -54,11 +58,11 @@ class Log:
     def _pump(self, stream: IO[bytes]) -> None:
         with stream:
             while piece := stream.read(_READ_BYTES):
-                self._append(piece.translate(_PRINTABLE))
+                self._append(piece.translate(_PRINTABLE), spared=NOTES_BYTES)
 
-    def _append(self, piece: bytes) -> None:
+    def _append(self, piece: bytes, *, spared: int = 0) -> None:
         with self._lock:
-            kept = piece[: max(0, self._left)]
+            kept = piece[: max(0, self._left - spared)]
             self._left -= len(kept)
             # A full disk must not stop the pump: the trainer would block on its standard error.
             with contextlib.suppress(OSError):
