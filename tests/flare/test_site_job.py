@@ -17,7 +17,7 @@ from cloister.errors import AuditError, DeniedError, JobError, RecordsError, Tra
 from cloister.flare import site_job, site_view
 from cloister.flare.site_job import SiteJob
 from cloister.jobs import AdapterLayout
-from cloister.messages import Evaluate
+from cloister.messages import Done, Evaluate
 from cloister.sandbox import SandboxMode
 from tests.federation_folder import LABELS, change_document, make_federation, records_of, write_records
 from tests.flare.signed_jobs import job_of, officers_keys
@@ -261,6 +261,14 @@ def test_a_round_before_the_site_is_ready_is_refused(root: Path) -> None:
         job.train(whole(1), b"")
     with pytest.raises(JobError, match="before the site was ready"):
         job.evaluate(whole(3), b"")
+
+
+def test_what_a_trainer_says_of_records_where_it_only_measured_stays(
+    root: Path, trainer: type[TrainerInMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = prepare(root)
+    monkeypatch.setattr(trainer.last, "ask_in_files", lambda *_: Done(metrics={"accuracy": 0.5}, records=13))
+    assert measured(job).records == 0
 
 
 def test_what_is_personal_is_kept_at_the_site_and_never_leaves(tmp_path: Path, trainer: type[TrainerInMemory]) -> None:
