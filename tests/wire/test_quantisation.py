@@ -99,7 +99,9 @@ def test_the_smallest_and_the_largest_values_stay_finite(levels: int, value: flo
 
 
 @LEVELS
-@pytest.mark.parametrize("bits", [0x7F80, 0x7FC0, 0x7FFF, 0x8000, 0xBF80, 0xFF80, 0x7F7F])
+@pytest.mark.parametrize(
+    "bits", [0x7F80, 0x7FC0, 0x7FFF, 0x8000, 0xBF80, 0xFF80, 0x7F78, 0x0000, 0x0078, 0x3F81, 0x3F84]
+)
 def test_steps_that_values_do_not_have_are_refused(levels: int, bits: int) -> None:
     with pytest.raises(EgressError) as caught:
         restore(Quantised(np.array([bits], np.uint16), np.full(256, levels + 1, np.uint8)), levels)

@@ -31,6 +31,7 @@ _PIECE_VALUES = 1 << 16  # what is worked on at a time, so that it stays in the 
 _SLACK = 1 + 2.0**-20  # more than two roundings of float32 can lift a value above the last level
 _DROPPED_BITS = 19  # of float32's 23 after the leading one: a wider step costs what its bits save, down to about four
 _LEAST_STEP = np.float32(2.0**-126)  # its inverse is still finite; values below it, and groups of zeros, have it too
+_UNUSED_BITS = (1 << _DROPPED_BITS - 16) - 1  # of a step as bfloat16
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -83,11 +84,12 @@ def restore(quantised: Quantised, levels: int) -> Vector:
     """The values that ``quantised`` stands for.
 
     Raises:
-        EgressError: where a step is negative, not finite or so large that a value would not be, or a code that no value
-            is rounded to.
+        EgressError: where a step is none that values have: negative, below the least, with more than five significant
+            bits, not finite, or so large that a value would not be; or a code that no value is rounded to.
     """
     steps, codes = _widened(quantised.steps), quantised.codes
-    if not (steps.max() <= _LARGEST / (levels + 1) and (quantised.steps < 1 << 15).all()):
+    sound = (quantised.steps < 1 << 15) & (quantised.steps & _UNUSED_BITS == 0) & (steps >= _LEAST_STEP)
+    if not (sound.all() and steps.max() <= _LARGEST / (levels + 1)):
         raise EgressError("a step of the update is not one that values have")
     if not (codes.min() >= 1 and codes.max() <= 2 * levels + 1):
         raise EgressError("a code of the update is not one that values have")
