@@ -1,15 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellCode
+from nvflare.fuel.f3.message import Message
 
+from cloister.audit import Log
 from cloister.flare.controller import AdapterController
-from cloister.flare.exchange import Ask, TaskName
+from cloister.flare.exchange import Ask, Reply, TaskName, Update
+from cloister.flare.parcel import AnswerHead, TaskHead, acknowledgement, is_acknowledged, pack, unpack
 from cloister.flare.rounds import Rounds
 from cloister.flare.task import Task
-from tests.federation_folder import make_federation
+from cloister.flare.task_sender import TaskSender
+from cloister.flare.traffic import ANSWER, READY, ROUNDS, TASK
+from cloister.jobs import initial_adapter
+from tests.federation_folder import SITES, make_federation
+from tests.flare.cells import JOB_ID, SERVER, Wire, process_of
+from tests.flare.server_rounds import LAYOUT, prepared, tensors
 from tests.flare.signed_jobs import job_of
 
 
@@ -82,3 +96,77 @@ def test_a_site_that_was_late_is_waited_for_where_the_others_that_are_asked_are_
     monkeypatch.setattr(controller, "_wait", lambda _: seen.append(controller._awaited()))
     controller._ask(TaskName.TRAIN, asked, [Task(tuple(asked), Ask(round=1))])
     assert seen == [awaited]
+
+
+@dataclass
+class SitesOfARound:
+    """Sites that add one; the last is late in round 1, and answers it in round 2 before the others do."""
+
+    wire: Wire
+    was_late: threading.Event = field(default_factory=threading.Event)
+    late: TaskHead | None = None
+
+    def begin(self) -> None:
+        for site in SITES:
+            cell = self.wire.cell(process_of(site))
+            cell.register_request_cb(ROUNDS, TASK, lambda carrier, site=site: self._hear(site, carrier))
+            cell.send_request(ROUNDS, READY, SERVER, Message({}, b""), 1.0, True)
+
+    def _hear(self, site: str, carrier: Message) -> Message:
+        head, message, _ = unpack(carrier, TaskHead)
+        number = Ask.model_validate_json(message).round
+        if site == SITES[-1] and number:
+            if self.late is not None:
+                return acknowledgement(CellCode.SERVICE_UNAVAILABLE)
+            self.late = head
+            return acknowledgement()
+        threading.Thread(target=self._answer, args=(site, head, number), daemon=True).start()
+        return acknowledgement()
+
+    def _answer(self, site: str, head: TaskHead, number: int) -> None:
+        if head.task is TaskName.PREPARE:
+            assert self._say(site, head, prepared())
+            return
+        if number == 2 and site == SITES[0]:
+            assert self.late is not None
+            assert self._say(SITES[-1], self.late, update(1), tensors(100.0))
+            self.was_late.set()
+        if number == 2:
+            assert self.was_late.wait(20)
+        assert self._say(site, head, update(number), tensors(1.0) if head.task is TaskName.TRAIN else b"")
+
+    def _say(self, site: str, head: TaskHead, reply: Reply, values: bytes = b"") -> bool:
+        about = AnswerHead(identifier=head.identifier, code=ReturnCode.OK)
+        parcel = pack(about, reply.model_dump_json().encode(), values)
+        return is_acknowledged(self.wire.cell(process_of(site)).send_request(ROUNDS, ANSWER, SERVER, parcel, 1.0, True))
+
+
+def update(number: int) -> Update:
+    return Update(round=number, records=18, metrics={"accuracy": number / 10}, restarts=0)
+
+
+@pytest.mark.slow
+def test_a_straggler_is_gone_on_without_and_what_it_sends_late_is_in_no_other_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, wire = job_of(make_federation(tmp_path)), Wire()
+    rounds, controller, failed = Rounds(job, JOB_ID, list(SITES), tmp_path / "result"), AdapterController(), []
+    soon = {"federation": job.value.federation.model_copy(update={"round_deadline_seconds": 2})}
+    monkeypatch.setattr(rounds, "job", job.value.model_copy(update=soon))
+    monkeypatch.setattr(controller, "panic", failed.append)
+    controller._rounds, controller._log, controller._job_id = rounds, Log(tmp_path / "audit", "coordinator"), JOB_ID
+    controller._tasks = TaskSender(
+        wire.cell(SERVER), JOB_ID, SITES, controller._received, tmp_path / "spool", rounds.most_from
+    )
+    controller._tasks.open()
+    SitesOfARound(wire).begin()
+    controller.run()
+    assert failed == []
+    progress, straggler = rounds.progress(), SITES[-1]
+    assert [entry["sites"] for entry in progress["history"]] == [[*SITES[:-1]]] * 2
+    first, second = (entry["seconds"] for entry in progress["history"])
+    assert second < 2 <= first + 0.1, "who was late is not waited for again"
+    assert [progress["sites"][straggler][key] for key in ("late", "rounds", "bytes")] == [1, 0, 0]
+    found = safetensors.numpy.load_file(tmp_path / "result" / "adapter" / "adapter_model.safetensors")
+    for name, values in initial_adapter(LAYOUT, job.value.seed).items():
+        np.testing.assert_allclose(found[name], values + 2, rtol=1e-6)

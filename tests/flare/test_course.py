@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which order sites are asked for what; tests/flare/test_controller.py has it with answers over NVFlare."""
+"""In which order sites are asked for what; tests/flare/test_controller.py has it with answers that come late."""
 
 from __future__ import annotations
 
