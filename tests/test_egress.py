@@ -135,13 +135,14 @@ def test_of_a_large_update_that_is_refused_nothing_is_left(tmp_path: Path, place
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["cloister.egress.np.square", "cloister.egress.EncodedVector.open"])
 def test_a_large_update_whose_measuring_fails_is_not_left_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def fail(*_: object) -> float:
+    def fail(*_: object, **_more: object) -> float:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr("cloister.egress._norm_of", fail)
+    monkeypatch.setattr(what, fail)
     values = np.zeros(LARGE.size, np.float32)
     with pytest.raises(RuntimeError):
         release_vector(LARGE, ALL, {}, ArraySource(values), encoder(), seed=0, path=tmp_path / "update")

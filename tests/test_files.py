@@ -4,11 +4,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cloister import files
 from cloister.files import (
     canonical_json,
     json_text,
@@ -17,6 +17,7 @@ from cloister.files import (
     sha256_of_file,
     write_atomically,
     write_once,
+    write_pieces,
 )
 
 
@@ -67,11 +68,70 @@ def test_what_fails_half_way_leaves_the_old_file_and_no_draft(tmp_path: Path, mo
     def full(descriptor: int) -> None:
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_written_over_a_file_takes_its_place_on_the_disk(tmp_path: Path, there: bool) -> None:
+    path, spare = tmp_path / "weights", tmp_path / "spare"
+    spare.write_bytes(b"of an earlier round, and longer")
+    spare.chmod(0o644)
+    if there:
+        path.write_bytes(b"of the round before")
+    place = spare.stat().st_ino
+    write_pieces(path, [b"ne", b"w"], over=spare)
+    assert (path.read_bytes(), path.stat().st_ino, _mode(path)) == (b"new", place, 0o600)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_may_be_written_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "answer"
+    for content in (b"first and longer", b"second", b""):
+        write_pieces(path, [content], durable=False, over=path)
+        assert (path.read_bytes(), _mode(path), list(tmp_path.iterdir())) == (content, 0o600, [path])
+
+
+def test_what_has_another_name_is_not_written_over(tmp_path: Path) -> None:
+    path, spare, best = tmp_path / "weights", tmp_path / "spare", tmp_path / "best"
+    best.write_bytes(b"the best")
+    os.link(best, spare)
+    write_pieces(path, [b"new"], over=spare)
+    assert (path.read_bytes(), best.read_bytes(), spare.exists()) == (b"new", b"the best", False)
+
+
+@pytest.mark.parametrize("to", ["target", "nothing"])
+def test_what_a_symbolic_link_points_to_is_not_written_over(tmp_path: Path, to: str) -> None:
+    path, spare, target = tmp_path / "weights", tmp_path / "spare", tmp_path / "target"
+    target.write_bytes(b"precious")
+    spare.symlink_to(tmp_path / to)
+    write_pieces(path, [b"new"], over=spare)
+    assert (path.read_bytes(), path.is_symlink(), target.read_bytes()) == (b"new", False, b"precious")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["target", "weights"]
+
+
+def test_a_pipe_is_not_written_over(tmp_path: Path) -> None:
+    path, spare = tmp_path / "weights", tmp_path / "spare"
+    os.mkfifo(spare)
+    write_pieces(path, [b"new"], over=spare)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"new", [path])
+
+
+def test_pieces_that_fail_half_way_leave_the_old_file_and_nothing_of_the_spare(tmp_path: Path) -> None:
+    path, spare = tmp_path / "weights", tmp_path / "spare"
+    path.write_bytes(b"old")
+    spare.write_bytes(b"of an earlier round")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(28, "no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_pieces(path, pieces(), over=spare)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"old", [path])
 
 
 def test_a_file_that_is_written_once_replaces_nothing(tmp_path: Path) -> None:

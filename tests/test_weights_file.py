@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from cloister import weights_file as module
 from cloister.egress import write_adapter
 from cloister.errors import JobError
+from cloister.files import sha256_of
 from cloister.jobs import AdapterLayout, TensorSpec, initial_adapter
 from cloister.jobs.adapter import initial_values
-from cloister.vectors import Vector
+from cloister.vectors import BLOCK_VALUES, Vector
 from cloister.weights_file import WeightsFile
 
 LAYOUT = AdapterLayout(
@@ -105,6 +106,16 @@ def test_a_failing_change_leaves_the_old_file_alone(tmp_path: Path) -> None:
     with pytest.raises(JobError):
         old.changed(old.path, LAYOUT, fail)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_digest_is_that_of_the_file(tmp_path: Path, durable: bool) -> None:
+    large = AdapterLayout((TensorSpec("a", (BLOCK_VALUES + 5,), "zeros"), TensorSpec("b", (7,), "zeros")), ())
+    pieces = (np.full(count, count, np.float32) for count in (BLOCK_VALUES, 5, 7))
+    weights = WeightsFile.write(tmp_path / "weights", large, pieces, durable=durable)
+    assert weights.digest() == sha256_of(weights.path.read_bytes())
+    new = weights.changed(tmp_path / "new", large, lambda _, values: values + 1, durable=durable, over=tmp_path / "old")
+    assert new.digest() == sha256_of(new.path.read_bytes()) != weights.digest()
 
 
 def test_a_part_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@
    trainer wrote is looked at in `cloister.adapter_file`, and what is added to the server's weights once more here.
 2. Only metrics that the policy lists leave, each a finite number that such a metric can be. Others are dropped, not
    refused: a trainer may measure more than it may tell.
-3. What leaves is written anew from the checked values, in the form that the job says (`cloister.wire`), and read once
-   more as the server will read it. Metadata, padding, stray keys and the order in which the trainer wrote its file do
-   not get through.
+3. What leaves is written anew from the checked values, in the form that the job says (`cloister.wire`), and decoded
+   once more as the server will. Metadata, padding, stray keys and the order in which the trainer wrote its file do not
+   get through.
 4. How much may leave, and how large an update may be, is the policy's to say: what passed here is measured as the
    server will see it, after rounding, and then held against the policy by `cloister.policies.decide`.
 """
@@ -32,6 +32,7 @@ from cloister.jobs.adapter import Arrays
 from cloister.vectors import BLOCK_VALUES, Source, Vector
 from cloister.wire import Encoded, EncodedVector, Encoder, Schema
 
+_PIECE_VALUES = 1 << 16  # so that their squares stay in the processor's cache
 _LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and so do whole numbers beyond it
 
 
@@ -91,9 +92,11 @@ def release(  # noqa: PLR0913 - what may leave, and in what form, each by its na
     kept = permitted_metrics(metrics, allowed)
     schema = Schema.of(layout)
     pieces = encoder.pieces(_Finite(update, schema), schema, seed, at_once=True)
-    tensors = _written(pieces, schema.blocks, path)
+    squares: list[float] = []
+    tensors = _written(_measured(pieces, squares), schema.blocks, path)
     try:
-        norm = _norm_of(EncodedVector.open(tensors, encoder.codec, schema), schema)
+        EncodedVector.open(tensors, encoder.codec, schema)
+        norm = math.sqrt(math.fsum(squares))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -130,16 +133,20 @@ class _Finite:
         return block
 
 
-def _written(pieces: Iterator[Encoded], blocks: int, path: Path) -> bytes | Path:
+def _written(pieces: Iterator[bytes], blocks: int, path: Path) -> bytes | Path:
     if blocks <= 1:
-        return b"".join(piece.content for piece in pieces)
-    write_pieces(path, (piece.content for piece in pieces), durable=False)
+        return b"".join(pieces)
+    write_pieces(path, pieces, durable=False)
     return path
 
 
-def _norm_of(travelling: EncodedVector, schema: Schema) -> float:
-    blocks = (travelling.block(number) for number in range(schema.blocks))
-    return math.sqrt(sum(float(np.sum(np.square(block, dtype=np.float64))) for block in blocks))
+def _measured(pieces: Iterator[Encoded], squares: list[float]) -> Iterator[bytes]:
+    """What leaves; adds to ``squares`` the sum of the squares of what the server will read of it."""
+    for piece in pieces:
+        for start in range(0, piece.values.size, _PIECE_VALUES):
+            part = piece.values[start : start + _PIECE_VALUES]
+            squares.append(float(np.square(part, dtype=np.float64).sum()))
+        yield piece.content
 
 
 def permitted_metrics(metrics: Mapping[str, float], allowed: Collection[str]) -> dict[str, float]:

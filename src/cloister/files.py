@@ -38,17 +38,32 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
 
 
 def write_pieces(
-    path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = PRIVATE_FILE, durable: bool = True
+    path: Path,
+    pieces: Iterable[bytes | memoryview],
+    *,
+    mode: int = PRIVATE_FILE,
+    durable: bool = True,
+    over: Path | None = None,
 ) -> None:
     """As `write_atomically`, of content that comes in ``pieces``; where those raise, nothing is replaced.
 
-    Without ``durable``, for what is of no use after a crash, nothing is fsynced.
+    Args:
+        path: where to.
+        pieces: the content.
+        mode: of the file.
+        durable: whether it is fsynced; what is of no use after a crash need not be.
+        over: a file in the same folder that nobody will read again, or the one at ``path`` if nobody will; it is gone
+            afterwards. The content takes its place on the disk and in the page cache, so that the kernel need not find
+            new memory for a large file each time. One that has another name as well is left to that.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = (
+        tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.") if over is None else (_reopened(over), str(over))
+    )
     try:
         with os.fdopen(handle, "wb") as stream:
             for piece in pieces:
                 stream.write(piece)
+            stream.truncate()
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             if durable:
@@ -59,6 +74,20 @@ def write_pieces(
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def _reopened(path: Path) -> int:
+    """A descriptor that writes over the file at ``path``, or a new one where there is none that has no other name."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    if path.is_symlink():
+        path.unlink()
+    handle = os.open(path, flags, PRIVATE_FILE)
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return handle
+    os.close(handle)
+    path.unlink()
+    return os.open(path, flags | os.O_EXCL, PRIVATE_FILE)
 
 
 def write_once(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:

@@ -7,11 +7,13 @@ byte (https://huggingface.co/docs/safetensors#format). The file is what `safeten
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +24,8 @@ from cloister.files import sha256_of_file, write_pieces
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import Arrays
 from cloister.vectors import BLOCK_VALUES, Vector
+
+_Piece = bytes | memoryview
 
 _VALUE_BYTES = 4
 _ALIGNMENT = 8
@@ -41,22 +45,32 @@ class WeightsFile:
 
     path: Path
     layout: AdapterLayout
+    _digest: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def write(cls, path: Path, layout: AdapterLayout, pieces: Iterable[Vector], *, durable: bool = True) -> WeightsFile:
+    def write(
+        cls,
+        path: Path,
+        layout: AdapterLayout,
+        pieces: Iterable[Vector],
+        *,
+        durable: bool = True,
+        over: Path | None = None,
+    ) -> WeightsFile:
         """Write the values ``pieces``, which together are the vector, atomically.
 
         Args:
             path: where to.
             layout: the tensors.
-            pieces: their values.
+            pieces: their values; each stays as it is until the one after the next is asked for.
             durable: whether it is to outlive a crash of the machine.
+            over: a file that nobody will read again, see `cloister.files.write_pieces`.
 
         Raises:
             JobError: where there are more or fewer values than ``layout`` has; nothing is written then.
         """
 
-        def content() -> Iterable[bytes | memoryview]:
+        def content() -> Iterable[_Piece]:
             yield _header(layout)
             left = layout.size
             for piece in pieces:
@@ -67,8 +81,12 @@ class WeightsFile:
             if left:
                 raise JobError(f"{left} values of the job's tensors are missing")
 
-        write_pieces(path, content(), durable=durable)
-        return cls(path, layout)
+        if not durable:
+            write_pieces(path, content(), durable=False, over=over)
+            return cls(path, layout)
+        hashed = hashlib.sha256()
+        write_pieces(path, _hashing(content(), hashed.update), over=over)
+        return cls(path, layout, hashed.hexdigest())
 
     @property
     def size(self) -> int:
@@ -106,7 +124,9 @@ class WeightsFile:
             start += tensor.size
         return found
 
-    def changed(self, path: Path, part: AdapterLayout, change: Change, *, durable: bool = True) -> WeightsFile:
+    def changed(
+        self, path: Path, part: AdapterLayout, change: Change, *, durable: bool = True, over: Path | None = None
+    ) -> WeightsFile:
         """Write weights that differ in the tensors of ``part`` alone.
 
         Args:
@@ -115,18 +135,24 @@ class WeightsFile:
             change: is given a block's number in the vector of ``part`` and its values as they are, and gives the new
                 ones; asked in order.
             durable: as in `write`.
+            over: as in `write`; not this file.
 
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        return self.changed_in_parts(path, [(part, change)], durable=durable)
+        return self.changed_in_parts(path, [(part, change)], durable=durable, over=over)
 
     def changed_in_parts(
-        self, path: Path, changes: Sequence[tuple[AdapterLayout, Change]], *, durable: bool = True
+        self,
+        path: Path,
+        changes: Sequence[tuple[AdapterLayout, Change]],
+        *,
+        durable: bool = True,
+        over: Path | None = None,
     ) -> WeightsFile:
         """As `changed`, of parts that have no tensor in common, each with its own change; asked in turns."""
         strands = [_Strand(self.part(part), change) for part, change in changes]
-        return WeightsFile.write(path, self.layout, _woven(self, strands), durable=durable)
+        return WeightsFile.write(path, self.layout, _woven(self, strands), durable=durable, over=over)
 
     def part(self, part: AdapterLayout) -> Part:
         """The tensors of ``part``, some or all of these, as a vector of their own.
@@ -137,8 +163,8 @@ class WeightsFile:
         return Part(self, spans_of(self.layout, part))
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of the file."""
-        return sha256_of_file(self.path)
+        """Hexadecimal SHA-256 of the file; of one that was written durably here, of what was written."""
+        return self._digest or sha256_of_file(self.path)
 
 
 Spans = tuple[tuple[int, int], ...]
@@ -239,6 +265,19 @@ def _woven(old: WeightsFile, strands: Sequence[_Strand]) -> Iterable[Vector]:
 def _read_on(old: WeightsFile, start: int, stop: int) -> Iterable[Vector]:
     for place in range(start, stop, BLOCK_VALUES):
         yield old.read(place, min(place + BLOCK_VALUES, stop))
+
+
+def _hashing(pieces: Iterable[_Piece], update: Callable[[_Piece], None]) -> Iterator[_Piece]:
+    """``pieces``, each of them given to ``update`` in another thread while it is written and the next one is made."""
+    with ThreadPoolExecutor(1, "digest") as pool:
+        before = None
+        for piece in pieces:
+            if before is not None:
+                before.result()
+            before = pool.submit(update, piece)
+            yield piece
+        if before is not None:
+            before.result()
 
 
 def _header(layout: AdapterLayout) -> bytes:

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
-import threading
-import time
 
 import ml_dtypes
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloister.aggregation.kernel import LARGE, in_order, weighted_sum
+from cloister.aggregation.kernel import LARGE, weighted_sum
 from cloister.aggregation.mean import normalised
 from cloister.vectors import BLOCK_VALUES, Vector
 from tests.aggregation.contributions import contributions, drawn
@@ -86,34 +83,3 @@ def test_updates_sent_as_bfloat16_are_summed_as_exactly_as_others() -> None:
     decoded, weights = sent.astype(np.float32), normalised([50_000.0 + site for site in range(16)])
     error = summed(decoded, weights) - exact(decoded, weights)
     assert np.sqrt(np.mean(error**2)) < 2e-7 * np.sqrt(np.mean(exact(decoded, weights) ** 2))
-
-
-def test_blocks_come_in_order_whichever_is_made_first() -> None:
-    def make(number: int) -> Vector:
-        time.sleep(0.02 if number % 2 == 0 else 0)
-        return np.array([number], np.float32)
-
-    assert [block[0] for block in in_order(make, 9)] == list(range(9))
-    assert list(in_order(make, 0)) == []
-
-
-def test_few_blocks_lie_ready_however_slowly_they_are_taken() -> None:
-    made = itertools.count()
-    begun = []
-
-    def make(number: int) -> Vector:
-        begun.append(next(made))
-        return np.zeros(1, np.float32)
-
-    blocks = in_order(make, 100)
-    next(blocks)
-    time.sleep(0.1)
-    assert len(begun) <= 6  # one for each of at most four threads, one that is given, one that waits
-
-
-def test_who_stops_in_the_middle_leaves_no_thread() -> None:
-    before = set(threading.enumerate())
-    blocks = in_order(lambda _: np.zeros(1, np.float32), 50)
-    next(blocks)
-    blocks.close()  # type: ignore[attr-defined]
-    assert set(threading.enumerate()) <= before

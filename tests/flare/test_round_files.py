@@ -15,6 +15,7 @@ from cloister.egress import write_adapter
 from cloister.files import sha256_of
 from cloister.flare import round_files
 from cloister.flare.exchange import TaskName
+from cloister.flare.round_files import SPARE
 from cloister.jobs import AdapterLayout, Job
 from tests.flare.server_rounds import (
     LAYOUT,
@@ -62,7 +63,11 @@ def test_the_state_of_weights_that_come_down_rounded_lies_beside_them(
         rounds.finish_round()
         written = json.loads((folder / "state.json").read_text())
         assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
-        assert {path.name for path in folder.glob("*.safetensors")} == {"best.safetensors", written["adapter"]}
+        assert {path.name for path in folder.glob("*.safetensors")} == {
+            "best.safetensors",
+            SPARE,
+            written["adapter"],
+        }
 
 
 @pytest.mark.parametrize("error_feedback", [True, False])

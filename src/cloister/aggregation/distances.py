@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.kernel import in_order
 from cloister.aggregation.stretches import PIECE_VALUES, stretches
+from cloister.in_order import in_order
 from cloister.vectors import Vector, blocks_of
 
 _SMALL_PIECE_VALUES = 1 << 13  # few enough that BLAS starts no threads of its own beside ours

@@ -9,25 +9,20 @@ costs more than it saves. The size of the vector alone chooses, so the same job 
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 
 from cloister.aggregation.contribution import Contribution
+from cloister.in_order import in_order
 from cloister.vectors import BLOCK_VALUES, Vector, blocks_of, values_in
 
 LARGE = 8 * BLOCK_VALUES
 """Vectors of so many values and more are added by torch."""
 
-_MOST_THREADS = 4
 _PIECE_VALUES = 1 << 16  # of float32: the sum so far and one product fit into a core's second cache
 _LARGEST = np.finfo(np.float32).max
 
-_Made = TypeVar("_Made")
 _Add = Callable[[Vector, Vector, float], None]
 
 
@@ -58,34 +53,6 @@ def weighted_sum(contributions: Sequence[Contribution], weights: Sequence[float]
     if size < LARGE:
         return in_order(sums(_add_by_numpy), blocks_of(size))
     return _by_torch(sums, blocks_of(size))
-
-
-def in_order(
-    make: Callable[[int], _Made],
-    blocks: int,
-    begin: Callable[[], object] | None = None,
-    most_threads: int = _MOST_THREADS,
-) -> Iterator[_Made]:
-    """``make`` of 0, 1, … ``blocks`` - 1, made on several threads and given in order; few lie ready at a time.
-
-    Args:
-        make: called from several threads at once; what it gives must not depend on what else was made.
-        blocks: how many.
-        begin: called first in each thread that is started.
-        most_threads: no more than so many, nor than there are cores; 1 starts none.
-    """
-    threads = min(len(os.sched_getaffinity(0)), most_threads, blocks)
-    if threads < 2:
-        yield from map(make, range(blocks))
-        return
-    with ThreadPoolExecutor(threads, "aggregation", begin) as pool:
-        waiting: deque[Future[_Made]] = deque()
-        for number in range(blocks):
-            waiting.append(pool.submit(make, number))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _add_by_numpy(total: Vector, block: Vector, weight: float) -> None:

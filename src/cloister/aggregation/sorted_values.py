@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cloister.aggregation.contribution import Contribution
-from cloister.aggregation.kernel import in_order
 from cloister.aggregation.stretches import PIECE_VALUES, stretches
+from cloister.in_order import in_order
 from cloister.vectors import Vector, blocks_of, values_in
 
 Rows = list[Vector]

@@ -12,9 +12,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from cloister.errors import JobError
 from cloister.files import write_pieces
 from cloister.flare.exchange import Sent
+from cloister.in_order import in_order
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.live_tensors import Factor, live_layout
@@ -37,6 +40,7 @@ class Broadcast:
     def __init__(self, compression: Compression, folder: Path, job: str) -> None:
         self._compression, self._folder, self._job = compression, folder, job
         self._known: WeightsFile | None = None
+        self._spare: Path | None = None  # known weights of a version that nobody asks for any more
         self._version = 0
         self._step: tuple[Sent, Path] | None = None  # from the version before to this one
         self._whole: Path | None = None
@@ -82,9 +86,11 @@ class Broadcast:
         self._encode(path, codec, changed, Difference(weights.part(changed), before.part(changed)))
         sent = EncodedVector.open(path, codec, Schema.of(changed))
         known = self._folder / f"known-{self._version:04d}.safetensors"
-        self._known = before.changed(known, changed, lambda number, values: values + sent.block(number), durable=False)
-        if before.path.parent == self._folder:
-            before.path.unlink()
+        blocks = in_order(sent.block, sent.schema.blocks)
+        self._known = before.changed(
+            known, changed, lambda _, values: np.add(values, next(blocks), out=values), durable=False, over=self._spare
+        )
+        self._spare = before.path if before.path.parent == self._folder else None
         return weights if self._compression.error_feedback else self._known
 
     def tasks(self, sites: Collection[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:

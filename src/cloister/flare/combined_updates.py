@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cloister.adapter_file import is_finite
 from cloister.aggregation import Contribution, ServerOptimiser, optimiser_of, rule_of
 from cloister.aggregation.factors import Trained, mean_of, orthonormal, refactored, rest_of
 from cloister.aggregation.mean import Mean
@@ -55,6 +56,7 @@ class CombinedUpdates:
         layouts: Mapping[str, AdapterLayout],
         records: Mapping[str, int],
         path: Path,
+        over: Path | None = None,
     ) -> WeightsFile:
         """Write the next weights to ``path``.
 
@@ -67,6 +69,7 @@ class CombinedUpdates:
             layouts: by site what it exchanges, of all that take part, those included that were not asked.
             records: by site how many it may train on, of the same sites.
             path: where to; its folder is used for what lies in between.
+            over: a file in that folder that nobody will read again, see `cloister.files.write_pieces`.
 
         Raises:
             JobError: where there are too few updates for the rule, or the sum is no longer finite.
@@ -82,7 +85,7 @@ class CombinedUpdates:
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
             changes = [(network, _step(optimiser, self._rule.combine(parts))), *apart]
-            new, apart = weights.changed_in_parts(path, changes), []
+            new, apart = weights.changed_in_parts(path, changes, over=over), []
         if self._factors == "fedsvd":
             new = _written(path, orthonormal(new.arrays()), new.layout)
         if apart:
@@ -165,7 +168,7 @@ def _of_all_sites(
     ]
     share = np.float32(sum(each.weight for each in parts) / sum(records.values()))
     combined = Mean().combine(parts)
-    return lambda _, values: _sum(values, share * next(combined))
+    return lambda _, values: _sum(values, share * next(combined), out=values)
 
 
 def _without_control(layout: AdapterLayout) -> AdapterLayout:
@@ -196,15 +199,15 @@ def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
 
 
 def _step(optimiser: ServerOptimiser, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:
-    return lambda number, values: _sum(values, optimiser.step(number, next(combined)))
+    return lambda number, values: _sum(values, optimiser.step(number, next(combined)), out=values)
 
 
-def _sum(values: Vector, added: Vector) -> Vector:
+def _sum(values: Vector, added: Vector, out: Vector | None = None) -> Vector:
     with np.errstate(over="ignore"):  # it is looked at
-        return _finite(values + added)
+        return _finite(np.add(values, added, out=out))
 
 
 def _finite(values: Vector) -> Vector:
-    if not np.isfinite(values).all():
+    if not is_finite(values):
         raise JobError("the sum of weights and updates is no longer finite")
     return values

@@ -13,6 +13,9 @@ from cloister.files import json_text, private_folder, write_atomically, write_js
 from cloister.flare.result import RESULT_FILE
 from cloister.weights_file import WeightsFile
 
+SPARE = "spare.safetensors"
+"""Weights of an earlier round, which the next ones are written over, see `cloister.files.write_pieces`."""
+
 
 class RoundFiles:
     """The files of one job.
@@ -30,7 +33,7 @@ class RoundFiles:
         return self.folder / "best.safetensors"
 
     def write_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
-        """Write down that ``weights``, which lie in this folder, are the newest, and forget older ones.
+        """Write down that ``weights``, which lie in this folder, are the newest; older ones may be written over then.
 
         Args:
             weights: already durable, so a server that dies before the state is written finds the round before.
@@ -40,7 +43,7 @@ class RoundFiles:
         write_atomically(self.folder / "state.json", json_text(state))
         for old in self.folder.glob("adapter-*.safetensors"):
             if old.name != weights.path.name:
-                old.unlink()
+                old.replace(self.folder / SPARE)
 
     def write_result(self, result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         """Write the folder with the tensors, whole or not at all, then the result.
@@ -49,6 +52,7 @@ class RoundFiles:
             result: what is told of the job.
             config: `adapter_config.json`, for low-rank adaptation PEFT's; None for a job that trains nothing.
         """
+        (self.folder / SPARE).unlink(missing_ok=True)
         if config is not None:
             self._write_adapter(config)
         write_json(self.folder / RESULT_FILE, result)
@@ -64,4 +68,5 @@ class RoundFiles:
 
     def write_failure(self, progress: Mapping[str, Any]) -> None:
         """Write why the job failed."""
+        (self.folder / SPARE).unlink(missing_ok=True)
         write_json(self.folder / "failure.json", progress)

@@ -29,6 +29,7 @@ from cloister.flare.factor_errors import FactorErrors
 from cloister.flare.folding import PREFIX
 from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
+from cloister.flare.round_files import SPARE
 from cloister.jobs import AdapterLayout, Job, adapter_config
 from cloister.jobs.adapter import TensorSpec, finished_adapter, initial_values
 from cloister.jobs.folded_tensors import folds
@@ -143,12 +144,13 @@ class RoundWeights:
             layouts=self._layouts,
             records=self._records,
             path=self._path(number),
+            over=self._folder / SPARE,
         )
         turned = self._job.aggregation.factors == "fedsvd"  # also the factor that nobody trained
         following = self._broadcast.advance(new, None if turned else self._frozen(number))
         if following is not new:  # what is newest lies in the job's folder, and is there after `close`
             _put(following.path, new.path)
-            following = new
+            following = WeightsFile(new.path, new.layout)
         self._current = following
         self._version = number
         self._forget_updates()

@@ -11,6 +11,7 @@ from cloister.adapter_file import is_finite
 from cloister.errors import JobError
 from cloister.flare.exchange import Sent
 from cloister.flare.payload import Payload
+from cloister.in_order import in_order
 from cloister.jobs import AdapterLayout
 from cloister.jobs.live_tensors import live_layout
 from cloister.vectors import Vector
@@ -27,12 +28,15 @@ class SiteWeights:
     """
 
     def __init__(self, layout: AdapterLayout, folder: Path) -> None:
-        self._layout, self._folder = layout, folder
+        self._layout = layout
+        self._next, self._after = folder / "weights-0.safetensors", folder / "weights-1.safetensors"  # in turns
         self._version: int | None = None
         self._weights: WeightsFile | None = None
 
     def take(self, sent: Sent | None, payload: Payload) -> WeightsFile:
-        """Go on to the version that ``sent`` speaks of; returns the weights, in a file that the next one replaces.
+        """Go on to the version that ``sent`` speaks of; returns the weights.
+
+        Their file is written over by the version after the next.
 
         Args:
             sent: what the server says of the payload; None where it says nothing.
@@ -52,22 +56,23 @@ class SiteWeights:
         part = live_layout(self._layout, sent.without)
         came = EncodedVector.open(payload, CODECS[sent.codec], Schema.of(part))
         self._weights = self._written(sent, came, part)
+        self._next, self._after = self._after, self._next
         self._version = sent.version
         return self._weights
 
     def _written(self, sent: Sent, came: EncodedVector, part: AdapterLayout) -> WeightsFile:
-        path = self._folder / "weights.safetensors"
+        blocks = in_order(came.block, came.schema.blocks)
+        path = self._next  # of the version before the one that is here, which nobody reads any more
         if sent.kind == "whole" or self._weights is None:
-            blocks = (came.block(number) for number in range(came.schema.blocks))
-            return WeightsFile.write(path, part, blocks, durable=False)
+            return WeightsFile.write(path, part, blocks, durable=False, over=path)
 
-        def change(number: int, values: Vector) -> Vector:
+        def change(_: int, values: Vector) -> Vector:
             if sent.kind == "values":
-                return came.block(number)
+                return next(blocks)
             with np.errstate(over="ignore"):  # it is looked at
-                values += came.block(number)
+                values += next(blocks)
             if not is_finite(values):
                 raise JobError("the server's weights are no longer finite")
             return values
 
-        return self._weights.changed(path, part, change, durable=False)
+        return self._weights.changed(path, part, change, durable=False, over=path)

@@ -59,7 +59,7 @@ def join(path: Path, exchanged: WeightsFile, kept: Kept, folded: Mapping[str, Ar
     """The file that holds the blob of a request.
 
     Args:
-        path: where to, if there is more in it than what came from the server.
+        path: where to, if there is more in it than what came from the server; what lies there is written over.
         exchanged: what came from the server.
         kept: what the site has kept so far.
         folded: what is to be folded into the base model.
@@ -80,7 +80,7 @@ def join(path: Path, exchanged: WeightsFile, kept: Kept, folded: Mapping[str, Ar
                 yield values.read(first, min(first + BLOCK_VALUES, start + tensor.size))
 
     tensors = tuple(replace(tensor, name=name) for name, (tensor, _, _) in sorted(places.items()))
-    return WeightsFile.write(path, AdapterLayout(tensors, ()), pieces(), durable=False).path
+    return WeightsFile.write(path, AdapterLayout(tensors, ()), pieces(), durable=False, over=path).path
 
 
 def split(path: Path, exchanged: AdapterLayout, kept: AdapterLayout) -> AdapterFile:

@@ -14,20 +14,21 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 import psutil
 
 from cloister.errors import SandboxError
-from cloister.files import PRIVATE_FILE
+from cloister.files import write_pieces
 from cloister.sandbox.enclosure import Limits
 from cloister.sandbox.log import Log
 from cloister.sandbox.usage import broken, tree, usage_of
@@ -110,19 +111,13 @@ class UntrustedProcess:
                 self.write(piece, deadline)
 
     def read_file(self, path: Path, size: int, deadline: float) -> None:
-        """Read exactly ``size`` bytes of its standard output into a new file, which replaces the one at ``path``.
+        """Read exactly ``size`` bytes of its standard output into the file at ``path``, over what lay there.
 
         Raises:
             EndedError: where it is gone.
             LateError: where it does not write.
         """
-        path.unlink(missing_ok=True)
-        path.touch(PRIVATE_FILE, exist_ok=False)
-        with path.open("wb") as stream:
-            while size:
-                piece = self._read(min(size, _READ_BYTES), deadline)
-                stream.write(piece)
-                size -= len(piece)
+        write_pieces(path, self._pieces(size, deadline), durable=False, over=path)
 
     def reader(self, deadline: float) -> Callable[[int], bytes]:
         """What reads exactly so many bytes of its standard output, or raises `EndedError` or `LateError`."""
@@ -176,6 +171,8 @@ class UntrustedProcess:
         )
         for end in (process.stdin, process.stdout):
             os.set_blocking(_descriptor(end), False)
+            with contextlib.suppress(OSError):  # beyond what one user may have of them, it stays as it is
+                fcntl.fcntl(_descriptor(end), fcntl.F_SETPIPE_SZ, _READ_BYTES)
         self._log.pump(process.stderr)
         return process
 
@@ -186,17 +183,29 @@ class UntrustedProcess:
                 return
 
     def _read(self, size: int, deadline: float) -> bytes:
-        descriptor, content = _descriptor(self._running.stdout), bytearray()
-        while len(content) < size:
+        content = bytearray(size)
+        self._fill(memoryview(content), deadline)
+        return bytes(content)
+
+    def _pieces(self, size: int, deadline: float) -> Iterator[memoryview]:
+        """``size`` bytes of its standard output; a piece is good until the next one is asked for."""
+        buffer = memoryview(bytearray(min(size, _READ_BYTES)))
+        for start in range(0, size, _READ_BYTES):
+            piece = buffer[: size - start]
+            self._fill(piece, deadline)
+            yield piece
+
+    def _fill(self, rest: memoryview, deadline: float) -> None:
+        descriptor = _descriptor(self._running.stdout)
+        while rest:
             self._wait(descriptor, select.POLLIN, deadline)
             try:
-                piece = os.read(descriptor, min(size - len(content), _READ_BYTES))
+                count = os.readv(descriptor, [rest])
             except BlockingIOError:
                 continue
-            if not piece:
+            if not count:
                 raise EndedError
-            content += piece
-        return bytes(content)
+            rest = rest[count:]
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
         poll = select.poll()

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cloister.errors import EgressError
+from cloister.in_order import in_order
 from cloister.vectors import BLOCK_VALUES, ArraySource, Source, Vector
 from cloister.wire.codec import Codec
 from cloister.wire.header import LENGTH, header
@@ -23,7 +24,7 @@ class Encoded:
 
     Attributes:
         content: its bytes: the header, and length and piece of each block; the header goes with the first one.
-        values: what the receiver will read.
+        values: what the receiver will read: decoded from those bytes.
     """
 
     content: bytes
@@ -66,26 +67,33 @@ class Encoder:
         """As `encode`, of values that are read twice, block by block: looked at, and encoded.
 
         Nothing is given out before all were looked at. Whoever stops half-way has lost what was left over of the blocks
-        that were given out. With ``at_once`` they are read once, and each block is looked at just before it is encoded:
-        where one raises, what was left over of those before it is lost.
+        that were given out, and of some more. With ``at_once`` they are read once, and each block is looked at just
+        before it is encoded: where one raises, what was left over of others is lost. Blocks of ``source`` are asked for
+        by several threads.
         """
         if source.size != schema.size:
             raise EgressError(f"the update has {source.size} values where {schema.size} belong")
         if not at_once:
             for number in range(schema.blocks):
                 self._check(self._block(source, schema, number))
-        begin = header(self.codec, schema)
-        if not schema.blocks:
-            yield Encoded(begin, np.empty(0, np.float32))
-        for number in range(schema.blocks):
+        if self._residual is not None:
+            self._residual.make_room(schema)
+
+        def piece(number: int) -> Encoded:
             block = self._block(source, schema, number)
             if at_once:
                 self._check(block)
             content = self.codec.encode(block, generator(seed, number))
-            values = block if self.codec.lossless else self.codec.decode(content, block.size)
+            values = self.codec.decode(content, block.size)
             if self._residual is not None:
                 self._residual.keep(schema, number, block - values)
-            yield Encoded(b"".join((begin, LENGTH.pack(len(content)), content)), values)
+            return Encoded(content, values)
+
+        begin = header(self.codec, schema)
+        if not schema.blocks:
+            yield Encoded(begin, np.empty(0, np.float32))
+        for each in in_order(piece, schema.blocks):
+            yield replace(each, content=b"".join((begin, LENGTH.pack(len(each.content)), each.content)))
             begin = b""
 
     def _check(self, block: Vector) -> None:

@@ -12,10 +12,20 @@ from cloister.wire.schema import Schema
 
 
 class Residual:
-    """One float32 for each value that was ever sent, by tensor: rounds may send different ones."""
+    """One float32 for each value that was ever sent, by tensor: rounds may send different ones.
+
+    Several threads may add and keep, each of its own blocks, once there is room.
+    """
 
     def __init__(self) -> None:
         self._tensors: dict[tuple[str, int], Vector] = {}  # by name and size
+
+    def make_room(self, schema: Schema) -> None:
+        """Have a place for what will be left over of the tensors of ``schema``; 0 where nothing is yet."""
+        for name, place in schema.places.items():
+            size = place.stop - place.start
+            if (name, size) not in self._tensors:
+                self._tensors[name, size] = np.zeros(size, np.float32)
 
     def add_to(self, block: Vector, schema: Schema, number: int) -> None:
         """Add what is left over of block ``number``'s values to ``block``."""
@@ -24,10 +34,8 @@ class Residual:
                 block[here] += kept[there]
 
     def keep(self, schema: Schema, number: int, left: Vector) -> None:
-        """Remember ``left`` of block ``number``'s values."""
+        """Remember ``left`` of block ``number``'s values, for which there is room."""
         for tensor, here, there in _overlaps(schema, number):
-            if tensor not in self._tensors:
-                self._tensors[tensor] = np.zeros(tensor[1], np.float32)
             self._tensors[tensor][there] = left[here]
 
 
