@@ -107,3 +107,15 @@ def test_a_file_that_could_not_be_written_is_not_sent(tmp_path: Path, monkeypatc
     ((_, sent, path),) = broadcast.tasks(["alpha"])
     found = SiteWeights(LAYOUT, private_folder(tmp_path / "alpha")).take(sent, path).arrays()
     np.testing.assert_array_equal(found["b"], broadcast.known.arrays()["b"])
+
+
+def test_weights_that_rounding_makes_infinite_are_not_sent(tmp_path: Path) -> None:
+    largest = np.finfo(np.float32).max
+    half = np.float32(1.6999e38)  # bfloat16 rounds it up, and twice that is no float32 any more
+    broadcast = Broadcast(Compression(down="bfloat16"), private_folder(tmp_path / "sent"), JOB)
+    values = [np.zeros(LAYOUT.size, np.float32), np.full(LAYOUT.size, half), np.full(LAYOUT.size, largest)]
+    weights = [WeightsFile.write(tmp_path / f"weights-{n}", LAYOUT, [each]) for n, each in enumerate(values)]
+    broadcast.begin(weights[0])
+    broadcast.advance(weights[1], None)
+    with pytest.raises(JobError, match="no longer finite"):
+        broadcast.advance(weights[2], None)

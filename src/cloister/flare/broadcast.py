@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from cloister.adapter_file import is_finite
 from cloister.errors import JobError
 from cloister.files import write_pieces
 from cloister.flare.exchange import Sent
@@ -21,7 +22,7 @@ from cloister.in_order import in_order
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.live_tensors import Factor, live_layout
-from cloister.vectors import Difference, Source
+from cloister.vectors import Difference, Source, Vector
 from cloister.weights_file import WeightsFile
 from cloister.wire import CODECS, Codec, EncodedVector, Encoder, Schema, rounding_seed
 
@@ -71,6 +72,10 @@ class Broadcast:
         Returns:
             The weights that training goes on from: ``weights``, or where the job wants no error feedback, what the
             sites have of them.
+
+        Raises:
+            JobError: where what the sites would have is no longer finite, because rounding made it larger.
+            EgressError: where a difference is larger than the form of values takes.
         """
         before, base = self.known, self._version
         codec, changed = CODECS[self._compression.down], live_layout(weights.layout, without)
@@ -87,9 +92,15 @@ class Broadcast:
         sent = EncodedVector.open(path, codec, Schema.of(changed))
         known = self._folder / f"known-{self._version:04d}.safetensors"
         blocks = in_order(sent.block, sent.schema.blocks)
-        self._known = before.changed(
-            known, changed, lambda _, values: np.add(values, next(blocks), out=values), durable=False, over=self._spare
-        )
+
+        def change(_: int, values: Vector) -> Vector:
+            with np.errstate(over="ignore"):  # it is looked at
+                values += next(blocks)
+            if not is_finite(values):
+                raise JobError("what the sites would have of the weights is no longer finite")
+            return values
+
+        self._known = before.changed(known, changed, change, durable=False, over=self._spare)
         self._spare = before.path if before.path.parent == self._folder else None
         return weights if self._compression.error_feedback else self._known
 
