@@ -4,10 +4,10 @@
 Run it: .venv/bin/python benchmarks/large_job.py [--values 100] [--sites 2 8] [--rounds 5] [--folder FOLDER]
 
 All federations are real: sites and a server as processes of this machine, over mutual TLS, one federation after the
-other in one run. Training is adding one number to every value, so that a round is what is exchanged and nothing else.
-NVFlare runs with its defaults and at two sites only: eight of its job processes need more than 24 GiB. Cloister's
-values travel as float32, as NVFlare's do, and once more as int4 with error feedback, both ways. Each of its trainers
-runs in its sandbox.
+other in one run. Training makes a new model of the one that came, each value a little larger, so that a round is what
+is exchanged and nothing else. NVFlare runs with its defaults and at two sites only: eight of its job processes need
+more than 24 GiB. Cloister's values travel as float32, as NVFlare's do, and once more as int4 with error feedback, both
+ways. Each of its trainers runs in its sandbox.
 
 Seconds of a round are those from the earliest start of training in one round to the earliest start in the next, less
 the longest training; the first round is left out. Memory is the peak of a process (VmHWM in /proc), less that of the
@@ -79,10 +79,10 @@ from cloister.training.interface import Report, Round
 
 class Trainer:
     def __init__(self, setup: Setup) -> None:
-        self.blob = bytearray()
+        self.blob = b""
 
     def load_adapter(self, blob: bytes) -> None:
-        self.blob = bytearray(blob)
+        self.blob = blob
 
     def adapter(self) -> bytes:
         return self.blob
@@ -92,6 +92,7 @@ class Trainer:
 
     def train(self, number: int, report: Report) -> Round:
         start = time.time()
+        self.blob = bytearray(self.blob)
         values = np.frombuffer(self.blob, np.float32, offset=8 + int.from_bytes(self.blob[:8], "little"))
         values += np.float32(1e-3)
         print("trained", number, start, time.time(), file=sys.stderr, flush=True)

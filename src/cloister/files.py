@@ -53,8 +53,9 @@ def write_pieces(
         mode: of the file.
         durable: whether it is fsynced; what is of no use after a crash need not be.
         over: a file in the same folder that nobody will read again, or the one at ``path`` if nobody will; it is gone
-            afterwards. The content takes its place on the disk and in the page cache, so that the kernel need not find
-            new memory for a large file each time. One that has another name as well is left to that.
+            afterwards, also where ``pieces`` raise. The content takes its place on the disk and in the page cache, so
+            that the kernel need not find new memory for a large file each time. One that has another name as well is
+            left to that.
     """
     handle, temporary = (
         tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.") if over is None else (_reopened(over), str(over))

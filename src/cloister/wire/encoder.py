@@ -86,7 +86,7 @@ class Encoder:
             content = self.codec.encode(block, generator(seed, number))
             values = self.codec.decode(content, block.size)
             if self._residual is not None:
-                self._residual.keep(schema, number, block - values)
+                self._residual.keep(schema, number, np.subtract(block, values, out=block))
             return Encoded(content, values)
 
         begin = header(self.codec, schema)
