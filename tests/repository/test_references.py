@@ -214,6 +214,19 @@ def test_only_targeted_sites_count_for_a_job(folder: Folder, named: bool) -> Non
     ]
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_too_many_sites_are_asked_for_where_keys_lie_only_if_every_silo_does(folder: Folder, here: bool) -> None:
+    (folder.root / ".cloister" / "sites" / "hospital-north").mkdir(parents=True)
+    folder.trees[JOB]["federation"] = {"rounds": 1, "minimum_sites": 3}
+    if not here:
+        folder.trees.pop(RIVER)
+        folder.trees.pop("policies/hospital-river.yaml")
+        load_repository(folder.write())
+        return
+    (problem,) = folder.problems()
+    assert "needs 3 sites, and 2 could take part" in problem
+
+
 def test_every_organisation_of_the_roster_may_be_named(folder: Folder) -> None:
     """Those of the server, of a person and of a site; only people ask, yet an organisation may gain one any day."""
     folder.trees[ROSTER]["server"]["organisation"] = "host-institute"

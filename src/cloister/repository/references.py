@@ -222,8 +222,10 @@ def _jobs(folders: Folders) -> Iterator[Problem]:
 
 def _all_here(job: Job, folders: Folders) -> bool:
     """Whether the silos of every site that could take part are in this folder."""
-    named = set(job.federation.sites)
-    return folders.sites_here is None or (bool(named) and named <= set(folders.silos.documents))
+    could = set(job.federation.sites)
+    if not could and folders.federation is not None:
+        could = {site.name for site in folders.federation.value.sites}
+    return folders.sites_here is None or (bool(could) and could <= set(folders.silos.documents))
 
 
 def _against_silos(document: Document[Job], silos: dict[str, Document[Silo]], copies: int | None) -> Iterator[Problem]:
