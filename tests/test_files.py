@@ -82,8 +82,15 @@ def test_what_is_written_over_a_file_takes_its_place_on_the_disk(tmp_path: Path,
     spare.chmod(0o644)
     if there:
         path.write_bytes(b"of the round before")
-    place = spare.stat().st_ino
-    write_pieces(path, [b"ne", b"w"], over=spare)
+    place, modes = spare.stat().st_ino, []
+
+    def pieces() -> Iterator[bytes]:
+        for piece in (b"ne", b"w"):
+            modes.append(_mode(spare))
+            yield piece
+
+    write_pieces(path, pieces(), over=spare)
+    assert modes == [0o600, 0o600], "nobody else reads what is new, while it is written either"
     assert (path.read_bytes(), path.stat().st_ino, _mode(path)) == (b"new", place, 0o600)
     assert list(tmp_path.iterdir()) == [path]
 

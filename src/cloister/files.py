@@ -85,6 +85,7 @@ def _reopened(path: Path) -> int:
     handle = os.open(path, flags, PRIVATE_FILE)
     found = os.fstat(handle)
     if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        os.fchmod(handle, PRIVATE_FILE)  # before anything new is in it
         return handle
     os.close(handle)
     path.unlink()

@@ -69,7 +69,7 @@ class Rounds:
         self._statistics: FeatureStatistics | None = None
         self._open = False
         self._agreed: frozenset[str] | None = None  # sites that exchange what the job does; None before it is known
-        self._measured = Measurements(alike=self.job.aggregation.alike)
+        self._measured = Measurements(alike=self.job.aggregation.counts_sites_alike)
         self._chosen = ChosenRound(self.job.select_by)
 
     @property
@@ -114,7 +114,7 @@ class Rounds:
             if task is TaskName.TRAIN and self._open:  # also where nobody is left, and no task says its number
                 number = len(self.record.history) + 1
             self.record.asked(_PHASES[task], min(number, self.last), sites, passed_over=passed_over)
-            self._measured = Measurements(alike=self.job.aggregation.alike)
+            self._measured = Measurements(alike=self.job.aggregation.counts_sites_alike)
 
     def absent(self, site: str, reason: str) -> None:
         """Note that no answer came from ``site``."""

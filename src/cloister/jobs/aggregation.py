@@ -218,7 +218,7 @@ class Aggregation(Model):
     personal: tuple[ModulePath, ...] = Field(default=(), max_length=32)
 
     @property
-    def alike(self) -> bool:
+    def counts_sites_alike(self) -> bool:
         """Whether every site counts alike, whatever it says of its records, as under all rules that bear bad sites."""
         return self.rule.mean is None
 
