@@ -43,3 +43,34 @@ print(communicator._all_done, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", str(not ours)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "said"),
+    [
+        ("return 3", 3, ""),
+        ("sys.exit(None)", 0, ""),
+        ("sys.exit(5)", 5, ""),
+        ("sys.exit('why')", 1, "why"),
+        ("raise ValueError('what')", 1, "ValueError: what"),
+    ],
+)
+def test_a_process_ends_whatever_is_still_waited_for(ending: str, status: int, said: str) -> None:
+    program = f"""
+import atexit, sys, threading, time
+from cloister.flare.grace import end_with
+
+def main(arguments):
+    atexit.register(time.sleep, 1000)
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    print("done", arguments)
+    {ending}
+
+end_with(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "given"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == status
+    assert done.stdout == "done ['given']\n"
+    assert said in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a job's process waits at its end.
+"""How a job's process ends: soon, and whatever a library would still wait for.
 
 NVFlare lets three seconds pass after it has closed a process's connections, for what is still under way. In a job's
 process nothing is: the rounds are over, results and audit log are on disk, and the sites have been told. A site that
@@ -7,12 +7,18 @@ did not hear it learns from its next heartbeat that the job is gone.
 
 At the end of a workflow NVFlare's server looks for tensors that are still being fetched by its own way of fetching
 them. It loads PyTorch for that, a second and 200 MB, and there are none: what is sent `task_sender` sends.
+
+When NVFlare has said its good-bye, Python would still join threads and run what libraries registered for its end. One
+of those that never returned would leave a job whose result is written "running" for ever.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.wf_comm_server import WFCommServer
@@ -40,3 +46,23 @@ def end_without_pytorch() -> None:
         pass
 
     substitute(WFCommServer, "_cleanup_inflight_tensor_downloads", nothing_is_fetched)
+
+
+def end_with(main: Callable[[list[str]], int]) -> NoReturn:
+    """Run a program's ``main`` on the command line, and end this process with its status, there and then."""
+    status = 1
+    try:
+        status = main(sys.argv[1:])
+    except SystemExit as end:
+        if isinstance(end.code, int) or end.code is None:
+            status = end.code or 0
+        else:
+            print(end.code, file=sys.stderr)  # noqa: T201 - as Python does
+    except BaseException:  # noqa: BLE001 - it is the last that anybody hears of it
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)

@@ -13,7 +13,7 @@ from pathlib import Path
 from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.frames import join_frames
-from cloister.flare.grace import end_promptly, end_without_pytorch
+from cloister.flare.grace import end_promptly, end_with, end_without_pytorch
 from cloister.flare.kit import check_kit_files, server_files
 from cloister.flare.opened_key import open_key
 from cloister.trust import trust_in_force
@@ -47,4 +47,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(main)

@@ -14,7 +14,7 @@ from cloister.certificates.passphrase import keep_from_environment
 from cloister.errors import CloisterError
 from cloister.flare.audit_log import log_of_site
 from cloister.flare.complaints import Complaints
-from cloister.flare.grace import end_promptly
+from cloister.flare.grace import end_promptly, end_with
 from cloister.flare.kit import check_kit_in_use
 from cloister.flare.opened_key import open_key
 from cloister.flare.running_trust import trust_as_site
@@ -50,4 +50,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_with(main)
