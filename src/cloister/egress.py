@@ -24,12 +24,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from cloister.adapter_file import is_finite
 from cloister.errors import EgressError
 from cloister.files import write_pieces
 from cloister.jobs import METRICS, AdapterLayout
 from cloister.jobs.adapter import Arrays
-from cloister.vectors import BLOCK_VALUES, Source, Vector
+from cloister.vectors import Source
 from cloister.wire import Encoded, EncodedVector, Encoder, Schema
 
 _PIECE_VALUES = 1 << 16  # so that their squares stay in the processor's cache
@@ -91,7 +90,7 @@ def release(  # noqa: PLR0913 - what may leave, and in what form, each by its na
     """
     kept = permitted_metrics(metrics, allowed)
     schema = Schema.of(layout)
-    pieces = encoder.pieces(_Finite(update, schema), schema, seed, at_once=True)
+    pieces = encoder.pieces(update, schema, seed, at_once=True)
     squares: list[float] = []
     tensors = _written(_measured(pieces, squares), schema.blocks, path)
     try:
@@ -111,26 +110,6 @@ def release_metrics(allowed: Collection[str], metrics: Mapping[str, float]) -> R
         EgressError: where a metric is not what it should be.
     """
     return Release(b"", permitted_metrics(metrics, allowed))
-
-
-@dataclass(frozen=True)
-class _Finite:
-    """An update that raises where a value is not finite, and says of which tensor."""
-
-    source: Source
-    schema: Schema
-
-    @property
-    def size(self) -> int:
-        return self.source.size
-
-    def block(self, number: int) -> Vector:
-        block = self.source.block(number)
-        if not is_finite(block):
-            place = number * BLOCK_VALUES + int(np.argmin(np.isfinite(block)))
-            name = next(name for name, where in self.schema.places.items() if where.start <= place < where.stop)
-            raise EgressError(f"tensor `{name}` holds a value that is not finite")
-        return block
 
 
 def _written(pieces: Iterator[bytes], blocks: int, path: Path) -> bytes | Path:

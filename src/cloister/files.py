@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -50,10 +51,27 @@ def write_pieces(
     Args:
         path: where to.
         pieces: the content.
+        mode: see `writing`.
+        durable: see `writing`.
+        over: see `writing`.
+    """
+    with writing(path, mode=mode, durable=durable, over=over) as stream:
+        for piece in pieces:
+            stream.write(piece)
+
+
+@contextlib.contextmanager
+def writing(
+    path: Path, *, mode: int = PRIVATE_FILE, durable: bool = True, over: Path | None = None
+) -> Iterator[BinaryIO]:
+    """As `write_atomically`, of what the body writes; where that raises, nothing is replaced.
+
+    Args:
+        path: where to.
         mode: of the file.
         durable: whether it is fsynced; what is of no use after a crash need not be.
         over: a file in the same folder that nobody will read again, or the one at ``path`` if nobody will; it is gone
-            afterwards, also where ``pieces`` raise. The content takes its place on the disk and in the page cache, so
+            afterwards, also where the body raises. The content takes its place on the disk and in the page cache, so
             that the kernel need not find new memory for a large file each time. One that has another name as well is
             left to that.
     """
@@ -62,8 +80,7 @@ def write_pieces(
     )
     try:
         with os.fdopen(handle, "wb") as stream:
-            for piece in pieces:
-                stream.write(piece)
+            yield stream
             stream.truncate()
             stream.flush()
             os.fchmod(stream.fileno(), mode)
@@ -107,9 +124,19 @@ def write_once(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of ``path`` and its name durable."""
+    _sync(path, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in ``path`` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

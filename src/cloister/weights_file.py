@@ -7,13 +7,11 @@ byte (https://huggingface.co/docs/safetensors#format). The file is what `safeten
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +43,6 @@ class WeightsFile:
 
     path: Path
     layout: AdapterLayout
-    _digest: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def write(
@@ -62,7 +59,7 @@ class WeightsFile:
         Args:
             path: where to.
             layout: the tensors.
-            pieces: their values; each stays as it is until the one after the next is asked for.
+            pieces: their values.
             durable: whether it is to outlive a crash of the machine.
             over: a file that nobody will read again, see `cloister.files.write_pieces`.
 
@@ -81,12 +78,8 @@ class WeightsFile:
             if left:
                 raise JobError(f"{left} values of the job's tensors are missing")
 
-        if not durable:
-            write_pieces(path, content(), durable=False, over=over)
-            return cls(path, layout)
-        hashed = hashlib.sha256()
-        write_pieces(path, _hashing(content(), hashed.update), over=over)
-        return cls(path, layout, hashed.hexdigest())
+        write_pieces(path, content(), durable=durable, over=over)
+        return cls(path, layout)
 
     @property
     def size(self) -> int:
@@ -163,8 +156,8 @@ class WeightsFile:
         return Part(self, spans_of(self.layout, part))
 
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of the file; of one that was written durably here, of what was written."""
-        return self._digest or sha256_of_file(self.path)
+        """Hexadecimal SHA-256 of the file."""
+        return sha256_of_file(self.path)
 
 
 Spans = tuple[tuple[int, int], ...]
@@ -265,19 +258,6 @@ def _woven(old: WeightsFile, strands: Sequence[_Strand]) -> Iterable[Vector]:
 def _read_on(old: WeightsFile, start: int, stop: int) -> Iterable[Vector]:
     for place in range(start, stop, BLOCK_VALUES):
         yield old.read(place, min(place + BLOCK_VALUES, stop))
-
-
-def _hashing(pieces: Iterable[_Piece], update: Callable[[_Piece], None]) -> Iterator[_Piece]:
-    """``pieces``, each of them given to ``update`` in another thread while it is written and the next one is made."""
-    with ThreadPoolExecutor(1, "digest") as pool:
-        before = None
-        for piece in pieces:
-            if before is not None:
-                before.result()
-            before = pool.submit(update, piece)
-            yield piece
-        if before is not None:
-            before.result()
 
 
 def _header(layout: AdapterLayout) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.flare.signed_jobs import job_of
 def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path: Path) -> None:
     rounds = begun(job, tmp_path)
     folder = tmp_path / "cloister"
+    rounds.settle()
     for finished_rounds in range(3):
         written = json.loads((folder / "state.json").read_text())
         assert len(written["history"]) == finished_rounds
@@ -46,6 +48,7 @@ def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path
         for site in SITES:
             rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
+        rounds.settle()
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -61,6 +64,7 @@ def test_the_state_of_weights_that_come_down_rounded_lies_beside_them(
         for site in SITES:
             rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
+        rounds.settle()
         written = json.loads((folder / "state.json").read_text())
         assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
         assert {path.name for path in folder.glob("*.safetensors")} == {
@@ -101,6 +105,7 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
 ) -> None:
     rounds = begun(job, tmp_path)
     folder = tmp_path / "cloister"
+    rounds.settle()
     before = (folder / "state.json").read_bytes()
     number = opened(rounds)
     for site in SITES:
@@ -113,11 +118,67 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
         write(path, content, **others)
 
     monkeypatch.setattr(round_files, "write_atomically", dies)
+    rounds.finish_round()
     with pytest.raises(SystemExit):
-        rounds.finish_round()
+        rounds.settle()
     assert (folder / "state.json").read_bytes() == before
     written = json.loads(before)
     assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_round_that_cannot_be_written_down_ends_the_job(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    rounds = begun(job, tmp_path)
+
+    def full(*_: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for number in (1, 2):
+        assert opened(rounds) == number
+        for site in SITES:
+            assert rounds.take(site, update_of(number), tensors(1.0))
+        with monkeypatch.context() as patched:
+            if number == (2 if last else 1):
+                rounds.settle()
+                patched.setattr(round_files, "sync_file", full)
+            if number == 2 and not last:
+                with pytest.raises(OSError, match="No space left"):
+                    rounds.finish_round()
+                rounds.fail("the disk is full")
+                assert (tmp_path / "cloister" / "failure.json").exists()
+                return
+            rounds.finish_round()
+            rounds._files._writer.submit(int).result()  # what was begun is over
+    with pytest.raises(OSError, match="No space left"):
+        rounds.finish()
+    assert not (tmp_path / "cloister" / "result.json").exists()
+
+
+def test_a_round_goes_on_while_the_one_before_is_written_down(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds, go_on, sync = begun(job, tmp_path), threading.Event(), round_files.sync_file
+    rounds.settle()
+
+    def slowly(path: Path) -> None:
+        assert go_on.wait(30)
+        sync(path)
+
+    monkeypatch.setattr(round_files, "sync_file", slowly)
+    written = tmp_path / "cloister" / "state.json"
+    for number in (1, 2):
+        assert opened(rounds) == number
+        for site in SITES:
+            assert rounds.take(site, update_of(number), tensors(1.0))
+        assert json.loads(written.read_text())["history"] == []
+        if number == 1:
+            rounds.finish_round()
+    go_on.set()
+    rounds.finish_round()
+    rounds.settle()
+    assert len(json.loads(written.read_text())["history"]) == 2
 
 
 def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path) -> None:
@@ -128,6 +189,7 @@ def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path)
         for site in SITES:
             assert rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
+        rounds.settle()
         ends.append((tmp_path / "cloister" / "adapter-0001.safetensors").read_bytes())
         assert any((tmp_path / "cloister-work").iterdir())
     assert ends[0] == ends[1]

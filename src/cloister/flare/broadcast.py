@@ -8,7 +8,7 @@ in the next one's difference (error feedback at the server, as in DoubleSqueeze,
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +16,14 @@ import numpy as np
 
 from cloister.adapter_file import is_finite
 from cloister.errors import JobError
-from cloister.files import write_pieces
+from cloister.files import write_pieces, writing
 from cloister.flare.exchange import Sent
-from cloister.in_order import in_order
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.live_tensors import Factor, live_layout
 from cloister.vectors import Difference, Source, Vector
 from cloister.weights_file import WeightsFile
-from cloister.wire import CODECS, Codec, EncodedVector, Encoder, Schema, rounding_seed
+from cloister.wire import CODECS, Codec, Encoded, Encoder, Schema, rounding_seed
 
 _EXACT: CodecName = "float32"
 
@@ -88,19 +87,21 @@ class Broadcast:
             self._encode(path, codec, changed, weights.part(changed))
             self._known = weights
             return weights
-        self._encode(path, codec, changed, Difference(weights.part(changed), before.part(changed)))
-        sent = EncodedVector.open(path, codec, Schema.of(changed))
+        pieces = self._pieces(codec, changed, Difference(weights.part(changed), before.part(changed)))
         known = self._folder / f"known-{self._version:04d}.safetensors"
-        blocks = in_order(sent.block, sent.schema.blocks)
+        with writing(path, durable=False) as sent:
 
-        def change(_: int, values: Vector) -> Vector:
-            with np.errstate(over="ignore"):  # it is looked at
-                values += next(blocks)
-            if not is_finite(values):
-                raise JobError("what the sites would have of the weights is no longer finite")
-            return values
+            def change(_: int, values: Vector) -> Vector:
+                piece = next(pieces)
+                sent.write(piece.content)
+                with np.errstate(over="ignore"):  # it is looked at
+                    values += piece.values
+                if not is_finite(values):
+                    raise JobError("what the sites would have of the weights is no longer finite")
+                return values
 
-        self._known = before.changed(known, changed, change, durable=False, over=self._spare)
+            self._known = before.changed(known, changed, change, durable=False, over=self._spare)
+            sent.writelines(piece.content for piece in pieces)  # the header, where no tensor changed
         self._spare = before.path if before.path.parent == self._folder else None
         return weights if self._compression.error_feedback else self._known
 
@@ -133,8 +134,10 @@ class Broadcast:
         self._whole = self._step = None
 
     def _encode(self, path: Path, codec: Codec, layout: AdapterLayout, values: Source) -> None:
+        write_pieces(path, (piece.content for piece in self._pieces(codec, layout, values)), durable=False)
+
+    def _pieces(self, codec: Codec, layout: AdapterLayout, values: Source) -> Iterator[Encoded]:
         # What rounding leaves over is not kept here: it is in the difference from the weights that the sites have.
         encoder = Encoder(codec, error_feedback=False)
         seed = rounding_seed(self._job, "server", self._version, "down")
-        pieces = encoder.pieces(values, Schema.of(layout), seed, at_once=True)
-        write_pieces(path, (piece.content for piece in pieces), durable=False)
+        return encoder.pieces(values, Schema.of(layout), seed, at_once=True)

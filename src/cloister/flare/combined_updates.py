@@ -68,7 +68,7 @@ class CombinedUpdates:
             number: of the round that ends.
             layouts: by site what it exchanges, of all that take part, those included that were not asked.
             records: by site how many it may train on, of the same sites.
-            path: where to; its folder is used for what lies in between.
+            path: where to; nothing is durable yet.
             over: a file in that folder that nobody will read again, see `cloister.files.write_pieces`.
 
         Raises:
@@ -79,17 +79,17 @@ class CombinedUpdates:
         apart = [(control, _of_all_sites(contributions, live, control, records))] if control.tensors else []
         if self._factors == "refactored":
             blocks = self._refactored(known, contributions, layouts)
-            new = weights.changed(path, weights.layout, _step(optimiser, blocks))
+            new = weights.changed(path, weights.layout, _step(optimiser, blocks), durable=False)
         elif self._factors == "flora":
             new = self._stacked(known, contributions, layouts, number, path)
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
             changes = [(network, _step(optimiser, self._rule.combine(parts))), *apart]
-            new, apart = weights.changed_in_parts(path, changes, over=over), []
+            new, apart = weights.changed_in_parts(path, changes, durable=False, over=over), []
         if self._factors == "fedsvd":
             new = _written(path, orthonormal(new.arrays()), new.layout)
         if apart:
-            new = new.changed_in_parts(path, apart)
+            new = new.changed_in_parts(path, apart, durable=False)
         optimiser.commit()
         return new
 
@@ -195,7 +195,7 @@ class _Stretches:
 
 
 def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
-    return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))])
+    return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))], durable=False)
 
 
 def _step(optimiser: ServerOptimiser, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cloister.files import json_text, private_folder, write_atomically, write_json
+from cloister.files import json_text, private_folder, sync_file, write_atomically, write_json
 from cloister.flare.result import RESULT_FILE
 from cloister.weights_file import WeightsFile
 
@@ -26,19 +29,39 @@ class RoundFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)
+        self._writer = ThreadPoolExecutor(1, "round-state")
+        self._begun: Future[None] | None = None
 
     @property
     def best(self) -> Path:
         """The weights that measured best so far."""
         return self.folder / "best.safetensors"
 
-    def write_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
-        """Write down that ``weights``, which lie in this folder, are the newest; older ones may be written over then.
+    def begin_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
+        """Begin to write down that ``weights``, which lie in this folder, are the newest.
+
+        A thread does it, since of large weights it takes as long as a good part of a round, and the sites can train
+        meanwhile. They are durable before they are named, so a server that dies before that finds the round before.
 
         Args:
-            weights: already durable, so a server that dies before the state is written finds the round before.
+            weights: they stay as they are until `settle` has returned.
             history: what is known of each finished round.
         """
+        self.settle()
+        self._begun = self._writer.submit(self._write_state, weights, copy.deepcopy(history))
+
+    def settle(self) -> None:
+        """Wait for what was begun; older weights may be written over then.
+
+        Raises:
+            OSError: where it could not be written.
+        """
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.result()
+
+    def _write_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
+        sync_file(weights.path)
         state = {"adapter": weights.path.name, "sha256": weights.digest(), "history": history}
         write_atomically(self.folder / "state.json", json_text(state))
         for old in self.folder.glob("adapter-*.safetensors"):
@@ -68,5 +91,7 @@ class RoundFiles:
 
     def write_failure(self, progress: Mapping[str, Any]) -> None:
         """Write why the job failed."""
+        with contextlib.suppress(Exception):  # it has failed already, and the disk may be why
+            self.settle()
         (self.folder / SPARE).unlink(missing_ok=True)
         write_json(self.folder / "failure.json", progress)

@@ -21,7 +21,7 @@ from cloister.aggregation import Contribution
 from cloister.documents import Document
 from cloister.egress import write_adapter
 from cloister.errors import JobError
-from cloister.files import private_folder, sha256_of, sync_folder, write_atomically
+from cloister.files import private_folder, sha256_of, sync_file, write_atomically
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
@@ -217,10 +217,8 @@ def _put(weights: Path, path: Path) -> None:
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     os.link(weights, draft)
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())  # what the sites have is written for the job's time alone, and this may be the result
     draft.replace(path)
-    sync_folder(path.parent)
+    sync_file(path)  # weights are written for the job's time alone, and these may be the result
 
 
 def _head_modules(layout: AdapterLayout, tensors: tuple[TensorSpec, ...]) -> tuple[str, ...]:

@@ -223,7 +223,7 @@ class Rounds:
             there = {name: site.prepared.training for name, site in self.record.sites.items() if site.prepared}
             self._agreed = frozenset(chosen)
             self._weights.begin(agreed.layout, chosen, {name: there[name] for name in chosen})
-            self._files.write_state(self._weights.current, self.record.history)
+            self._files.begin_state(self._weights.current, self.record.history)
 
     def next_round(self) -> int | None:
         """Open the next round and give its number, or None after the last."""
@@ -236,21 +236,32 @@ class Rounds:
             return number
 
     def finish_round(self) -> None:
-        """Close the round: choose, aggregate, write.
+        """Close the round: choose, aggregate, and begin to write; the round before is on the disk by then.
 
         Raises:
             JobError: where too few updates came.
+            OSError: where the round before could not be written.
         """
         with self._lock:
             if not self._open:
                 raise JobError("no round is open")
             self._open = False
+            self._files.settle()
             number = self.record.round
             check_enough(self.job, self.record.sites, self.record.done, f"gave an update in round {number}")
             self._score(number - 1)
             self._weights.close_round()
             self.record.round_over(self._measured, self._weights.factor_errors)
-            self._files.write_state(self._weights.current, self.record.history)
+            self._files.begin_state(self._weights.current, self.record.history)
+
+    def settle(self) -> None:
+        """Wait until the last round is on the disk.
+
+        Raises:
+            OSError: where it could not be written.
+        """
+        with self._lock:
+            self._files.settle()
 
     def _score(self, version: int) -> None:
         self._chosen.measured(version, self._measured.together(), lambda: self._weights.write_result(self._files.best))
@@ -263,8 +274,10 @@ class Rounds:
 
         Raises:
             JobError: where nothing can be chosen.
+            OSError: where something cannot be written.
         """
         with self._lock:
+            self._files.settle()
             # The other rounds were measured by at least so many; fewer would let one site decide what is best.
             if len(self._measured) >= self.job.federation.minimum_sites:
                 self._score(self.last)

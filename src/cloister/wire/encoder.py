@@ -75,14 +75,14 @@ class Encoder:
             raise EgressError(f"the update has {source.size} values where {schema.size} belong")
         if not at_once:
             for number in range(schema.blocks):
-                self._check(self._block(source, schema, number))
+                self._check(self._block(source, schema, number), schema, number)
         if self._residual is not None:
             self._residual.make_room(schema)
 
         def piece(number: int) -> Encoded:
             block = self._block(source, schema, number)
             if at_once:
-                self._check(block)
+                self._check(block, schema, number)
             content = self.codec.encode(block, generator(seed, number))
             values = self.codec.decode(content, block.size)
             if self._residual is not None:
@@ -96,10 +96,12 @@ class Encoder:
             yield replace(each, content=b"".join((begin, LENGTH.pack(len(each.content)), each.content)))
             begin = b""
 
-    def _check(self, block: Vector) -> None:
+    def _check(self, block: Vector, schema: Schema, number: int) -> None:
         largest = max(block.max(), -block.min())  # both NaN where one value is
         if not np.isfinite(largest):
-            raise EgressError("the update holds a value that is not finite")
+            place = number * BLOCK_VALUES + int(np.argmin(np.isfinite(block)))
+            name = next(name for name, where in schema.places.items() if where.start <= place < where.stop)
+            raise EgressError(f"tensor `{name}` holds a value that is not finite")
         if largest > self.codec.limit:
             raise EgressError(
                 f"the update holds a value above {self.codec.limit:g}, the largest in the form `{self.codec.name}`",
