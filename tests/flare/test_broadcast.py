@@ -15,6 +15,7 @@ from cloister.flare.broadcast import Broadcast
 from cloister.flare.site_weights import SiteWeights
 from cloister.jobs import AdapterLayout, TensorSpec
 from cloister.jobs.compression import CodecName, Compression
+from cloister.vectors import BLOCK_VALUES
 from cloister.weights_file import WeightsFile
 
 LAYOUT = AdapterLayout((TensorSpec("a", (2, 3), "uniform"), TensorSpec("b", (400,), "zeros")), ())
@@ -58,6 +59,36 @@ def test_every_site_comes_to_have_the_same_weights(tmp_path: Path, down: CodecNa
                 np.testing.assert_array_equal(found[name], array)
         if number == 2:
             assert told["beta"][0].kind == "whole"  # it missed a round
+
+
+FACTOR = "base_model.model.encoder.query.lora_A.weight"
+
+
+@pytest.mark.parametrize("down", ["float32", "bfloat16", "int4"])
+@pytest.mark.parametrize("others", [0, BLOCK_VALUES + 5])
+def test_a_step_without_a_factor_leaves_it_as_it_is(tmp_path: Path, down: CodecName, others: int) -> None:
+    tensors = (TensorSpec(FACTOR, (2, 3), "uniform"),)
+    tensors += (TensorSpec("z", (others,), "zeros"),) if others else ()
+    layout, drawn = AdapterLayout(tensors, ()), np.random.default_rng(5).normal(size=(2, 6 + others))
+    first, second = (
+        WeightsFile.write(tmp_path / f"weights-{number}.safetensors", layout, [values])
+        for number, values in enumerate(
+            np.concatenate((drawn[:1, :6].repeat(2, 0), drawn[:, 6:]), 1).astype(np.float32)
+        )
+    )
+    broadcast = Broadcast(Compression(down=down), private_folder(tmp_path / "sent"), JOB)
+    broadcast.begin(first)
+    site = SiteWeights(layout, private_folder(tmp_path / "alpha"))
+    ((_, sent, path),) = broadcast.tasks(["alpha"])
+    site.take(sent, path)
+    broadcast.has("alpha")
+    broadcast.advance(second, "a")
+    ((_, sent, path),) = broadcast.tasks(["alpha"])
+    assert sent.without == "a"
+    found = site.take(sent, path).arrays()
+    np.testing.assert_array_equal(found[FACTOR].ravel(), first.arrays()[FACTOR].ravel())
+    for name, array in broadcast.known.arrays().items():
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_a_site_that_was_only_asked_is_not_held_to_have_the_weights(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from tests.flare.signed_jobs import job_of
 def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path: Path) -> None:
     rounds = begun(job, tmp_path)
     folder = tmp_path / "cloister"
-    rounds.settle()
+    rounds._files.settle()
     for finished_rounds in range(3):
         written = json.loads((folder / "state.json").read_text())
         assert len(written["history"]) == finished_rounds
@@ -48,7 +48,7 @@ def test_every_rounds_state_lies_beside_its_adapter(job: Document[Job], tmp_path
         for site in SITES:
             rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
-        rounds.settle()
+        rounds._files.settle()
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -64,7 +64,7 @@ def test_the_state_of_weights_that_come_down_rounded_lies_beside_them(
         for site in SITES:
             rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
-        rounds.settle()
+        rounds._files.settle()
         written = json.loads((folder / "state.json").read_text())
         assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
         assert {path.name for path in folder.glob("*.safetensors")} == {
@@ -105,7 +105,7 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
 ) -> None:
     rounds = begun(job, tmp_path)
     folder = tmp_path / "cloister"
-    rounds.settle()
+    rounds._files.settle()
     before = (folder / "state.json").read_bytes()
     number = opened(rounds)
     for site in SITES:
@@ -120,7 +120,7 @@ def test_a_server_that_dies_while_it_writes_leaves_the_round_before(
     monkeypatch.setattr(round_files, "write_atomically", dies)
     rounds.finish_round()
     with pytest.raises(SystemExit):
-        rounds.settle()
+        rounds._files.settle()
     assert (folder / "state.json").read_bytes() == before
     written = json.loads(before)
     assert sha256_of((folder / written["adapter"]).read_bytes()) == written["sha256"]
@@ -141,7 +141,7 @@ def test_a_round_that_cannot_be_written_down_ends_the_job(
             assert rounds.take(site, update_of(number), tensors(1.0))
         with monkeypatch.context() as patched:
             if number == (2 if last else 1):
-                rounds.settle()
+                rounds._files.settle()
                 patched.setattr(round_files, "sync_file", full)
             if number == 2 and not last:
                 with pytest.raises(OSError, match="No space left"):
@@ -160,7 +160,7 @@ def test_a_round_goes_on_while_the_one_before_is_written_down(
     job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds, go_on, sync = begun(job, tmp_path), threading.Event(), round_files.sync_file
-    rounds.settle()
+    rounds._files.settle()
 
     def slowly(path: Path) -> None:
         assert go_on.wait(30)
@@ -177,8 +177,33 @@ def test_a_round_goes_on_while_the_one_before_is_written_down(
             rounds.finish_round()
     go_on.set()
     rounds.finish_round()
-    rounds.settle()
+    rounds._files.settle()
     assert len(json.loads(written.read_text())["history"]) == 2
+
+
+def test_a_job_that_fails_waits_for_what_is_being_written_and_leaves_no_spare_and_no_thread(
+    job: Document[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds, go_on, sync = begun(job, tmp_path), threading.Event(), round_files.sync_file
+    number = opened(rounds)
+    for site in SITES:
+        assert rounds.take(site, update_of(number), tensors(1.0))
+
+    def slowly(path: Path) -> None:
+        assert go_on.wait(30)
+        sync(path)
+
+    rounds._files.settle()
+    monkeypatch.setattr(round_files, "sync_file", slowly)
+    rounds.finish_round()
+    threading.Timer(0.2, go_on.set).start()
+    rounds.fail("why")
+    folder = tmp_path / "cloister"
+    assert go_on.is_set()
+    assert not {SPARE, "better.safetensors"} & {path.name for path in folder.iterdir()}
+    for thread in rounds._files._writer._threads:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path) -> None:
@@ -189,7 +214,7 @@ def test_a_job_begins_anew_where_one_was_killed(documents: Path, tmp_path: Path)
         for site in SITES:
             assert rounds.take(site, update_of(number), tensors(1.0))
         rounds.finish_round()
-        rounds.settle()
+        rounds._files.settle()
         ends.append((tmp_path / "cloister" / "adapter-0001.safetensors").read_bytes())
         assert any((tmp_path / "cloister-work").iterdir())
     assert ends[0] == ends[1]

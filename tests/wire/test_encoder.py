@@ -73,7 +73,7 @@ def test_a_value_that_is_not_finite_is_refused_before_anything_is_given_out(code
     given_out = []
     with pytest.raises(EgressError) as caught:
         given_out.extend(Encoder(codec, error_feedback=True).pieces(ArraySource(vector), schema, 1))
-    assert str(caught.value) == f"tensor `{max(schema.places)}` holds a value that is not finite"
+    assert str(caught.value) == f"the update of tensor `{max(schema.places)}` holds a value that is not finite"
     assert given_out == []
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from cloister.errors import JobError
-from cloister.files import private_folder, write_atomically
+from cloister.files import private_folder, write_pieces
 from cloister.vectors import Vector
 
 _CURRENT = "current"
@@ -74,7 +74,7 @@ class FileState:
         before = self._round(self._generation)
         self._generation += 1
         private_folder(self._round(self._generation))
-        write_atomically(self._folder / _CURRENT, str(self._generation).encode())
+        write_pieces(self._folder / _CURRENT, [str(self._generation).encode()], durable=False)
         shutil.rmtree(before, ignore_errors=True)
 
     def _round(self, generation: int) -> Path:

@@ -28,6 +28,8 @@ from cloister.flare.job_view import JobView
 from cloister.flare.session import PersonSession, connect
 
 _POLL_SECONDS = 0.5
+_QUICK_POLL_SECONDS = 0.1
+_QUICK_ROUND_SECONDS = 2.0
 _PATIENCE_SECONDS = 20.0
 
 
@@ -88,4 +90,11 @@ def _poll(session: PersonSession, job_id: str, show: Callable[[JobView], None]) 
         if view.finished:
             return view
         last = view
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_pause(view))
+
+
+def _pause(view: JobView) -> float:
+    """Seconds until the next look: soon where rounds are quick, as a job that has ended tells of them no more."""
+    history = view.progress.get("history")
+    quick = history and history[-1]["seconds"] < _QUICK_ROUND_SECONDS
+    return _QUICK_POLL_SECONDS if quick else _POLL_SECONDS

@@ -8,8 +8,9 @@ did not hear it learns from its next heartbeat that the job is gone.
 At the end of a workflow NVFlare's server looks for tensors that are still being fetched by its own way of fetching
 them. It loads PyTorch for that, a second and 200 MB, and there are none: what is sent `task_sender` sends.
 
-When NVFlare has said its good-bye, Python would still join threads and run what libraries registered for its end. One
-of those that never returned would leave a job whose result is written "running" for ever.
+When NVFlare has said its good-bye it ends the process itself if threads are left over. If none is, Python would still
+run what libraries registered for its end, and one of those that never returned would leave a job whose result is
+written "running" for ever.
 """
 
 from __future__ import annotations

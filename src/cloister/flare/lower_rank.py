@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cloister.aggregation.factors import for_site
-from cloister.files import write_atomically
+from cloister.files import write_pieces
 from cloister.flare.exchange import Sent
 from cloister.jobs import AdapterLayout
 from cloister.jobs.adapter import FACTOR_A, Arrays
@@ -46,7 +46,8 @@ class LowerRank:
         path = self._folder / f"rank-{rank}"
         schema = Schema.of(layout)
         encoder = Encoder(CODECS["float32"], error_feedback=False)
-        write_atomically(path, encoder.encode(flatten(for_site(known.arrays(), rank), schema), schema, version).content)
+        values = flatten(for_site(known.arrays(), rank), schema)
+        write_pieces(path, [encoder.encode(values, schema, version).content], durable=False)
         return path
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cloister.files import json_text, private_folder, sync_file, write_atomically, write_json
+from cloister.files import json_text, private_folder, sync_file, sync_folder, write_atomically, write_json
 from cloister.flare.result import RESULT_FILE
 from cloister.weights_file import WeightsFile
 
@@ -34,8 +33,13 @@ class RoundFiles:
 
     @property
     def best(self) -> Path:
-        """The weights that measured best so far."""
+        """The weights that measured best so far, durable."""
         return self.folder / "best.safetensors"
+
+    @property
+    def better(self) -> Path:
+        """Where weights are put that measured better; they are the best once `settle` or `keep_best` has returned."""
+        return self.folder / "better.safetensors"
 
     def begin_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
         """Begin to write down that ``weights``, which lie in this folder, are the newest.
@@ -45,10 +49,11 @@ class RoundFiles:
 
         Args:
             weights: they stay as they are until `settle` has returned.
-            history: what is known of each finished round.
+            history: what is known of each finished round; it does not change either.
         """
         self.settle()
-        self._begun = self._writer.submit(self._write_state, weights, copy.deepcopy(history))
+        older = [path for path in self.folder.glob("adapter-*.safetensors") if path.name != weights.path.name]
+        self._begun = self._writer.submit(self._write_state, weights, history, older)
 
     def settle(self) -> None:
         """Wait for what was begun; older weights may be written over then.
@@ -60,13 +65,20 @@ class RoundFiles:
         if begun is not None:
             begun.result()
 
-    def _write_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
+    def keep_best(self) -> None:
+        """Make the better weights, if there are any, durable and then the best."""
+        if self.better.exists():
+            sync_file(self.better)
+            self.better.replace(self.best)
+            sync_folder(self.folder)
+
+    def _write_state(self, weights: WeightsFile, history: list[dict[str, Any]], older: list[Path]) -> None:
+        self.keep_best()
         sync_file(weights.path)
         state = {"adapter": weights.path.name, "sha256": weights.digest(), "history": history}
         write_atomically(self.folder / "state.json", json_text(state))
-        for old in self.folder.glob("adapter-*.safetensors"):
-            if old.name != weights.path.name:
-                old.replace(self.folder / SPARE)
+        for path in older:
+            path.replace(self.folder / SPARE)
 
     def write_result(self, result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         """Write the folder with the tensors, whole or not at all, then the result.
@@ -79,6 +91,9 @@ class RoundFiles:
         if config is not None:
             self._write_adapter(config)
         write_json(self.folder / RESULT_FILE, result)
+        self._writer.shutdown(
+            wait=False
+        )  # NVFlare looks for threads at a process's end, and reports those that are left
 
     def _write_adapter(self, config: Mapping[str, Any]) -> None:
         folder = self.folder / "adapter.new"
@@ -93,5 +108,7 @@ class RoundFiles:
         """Write why the job failed."""
         with contextlib.suppress(Exception):  # it has failed already, and the disk may be why
             self.settle()
+        self.better.unlink(missing_ok=True)
         (self.folder / SPARE).unlink(missing_ok=True)
         write_json(self.folder / "failure.json", progress)
+        self._writer.shutdown(wait=False)

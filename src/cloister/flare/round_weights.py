@@ -21,7 +21,7 @@ from cloister.aggregation import Contribution
 from cloister.documents import Document
 from cloister.egress import write_adapter
 from cloister.errors import JobError
-from cloister.files import private_folder, sha256_of, sync_file, write_atomically
+from cloister.files import private_folder, sha256_of, write_pieces
 from cloister.flare.broadcast import Broadcast
 from cloister.flare.combined_updates import CombinedUpdates
 from cloister.flare.exchange import Sent
@@ -163,7 +163,7 @@ class RoundWeights:
         return [(names, *self._combined.folding.behind(sent, path)) for names, sent, path in tasks]
 
     def write_result(self, path: Path) -> dict[str, Any]:
-        """Write what the sites have now to ``path`` as a result holds it; returns what is said beside it.
+        """Write what the sites have now to ``path`` as a result holds it, not durably; returns what is said beside it.
 
         Control variates are no part of it, and what was exchanged as a difference is added to what it differs from.
         """
@@ -173,16 +173,17 @@ class RoundWeights:
         config = adapter_config(self._job, layout)
         if folds(self._job.aggregation):
             arrays, config = self._combined.folding.finished(known.arrays(), config)
-            write_atomically(path, write_adapter(arrays))
+            write_pieces(path, [write_adapter(arrays)], durable=False)
         elif layout.bases:
             arrays = known.arrays()
             arrays = finished_adapter(layout, {tensor.name: arrays[tensor.name] for tensor in kept})
-            WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))])
+            WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))], durable=False)
         elif layout == known.layout:
             _put(known.path, path)
         else:
             part = known.part(layout)
-            WeightsFile.write(path, layout, (part.block(number) for number in range(Schema.of(layout).blocks)))
+            blocks = (part.block(number) for number in range(Schema.of(layout).blocks))
+            WeightsFile.write(path, layout, blocks, durable=False)
         return config
 
     def _first(self, layout: AdapterLayout) -> WeightsFile:
@@ -190,7 +191,7 @@ class RoundWeights:
         if folds(self._job.aggregation):
             drawn = self._combined.folding.drawn(unflatten(np.concatenate(list(values)), Schema.of(layout)), layout, 1)
             values = iter([flatten(drawn, Schema.of(layout))])
-        return WeightsFile.write(self._path(0), layout, values)
+        return WeightsFile.write(self._path(0), layout, values, durable=False)
 
     def close(self) -> None:
         """Remove what is not needed after the job."""
@@ -213,12 +214,11 @@ class RoundWeights:
 
 
 def _put(weights: Path, path: Path) -> None:
-    """Give ``weights``, which never change, one more name, atomically; they are durable then."""
+    """Give ``weights``, which never change, one more name, atomically."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     os.link(weights, draft)
     draft.replace(path)
-    sync_file(path)  # weights are written for the job's time alone, and these may be the result
 
 
 def _head_modules(layout: AdapterLayout, tensors: tuple[TensorSpec, ...]) -> tuple[str, ...]:

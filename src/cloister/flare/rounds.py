@@ -254,17 +254,10 @@ class Rounds:
             self.record.round_over(self._measured, self._weights.factor_errors)
             self._files.begin_state(self._weights.current, self.record.history)
 
-    def settle(self) -> None:
-        """Wait until the last round is on the disk.
-
-        Raises:
-            OSError: where it could not be written.
-        """
-        with self._lock:
-            self._files.settle()
-
     def _score(self, version: int) -> None:
-        self._chosen.measured(version, self._measured.together(), lambda: self._weights.write_result(self._files.best))
+        self._chosen.measured(
+            version, self._measured.together(), lambda: self._weights.write_result(self._files.better)
+        )
 
     def finish(self, before_writing: Callable[[str, int], None] | None = None) -> None:
         """Measure the last adapter, choose the best and write the result.
@@ -282,6 +275,7 @@ class Rounds:
             if len(self._measured) >= self.job.federation.minimum_sites:
                 self._score(self.last)
             chosen = self._chosen.to_json()
+            self._files.keep_best()
             digest = sha256_of_file(self._files.best)
             if before_writing:
                 before_writing(digest, chosen["round"])

@@ -101,7 +101,7 @@ class Encoder:
         if not np.isfinite(largest):
             place = number * BLOCK_VALUES + int(np.argmin(np.isfinite(block)))
             name = next(name for name, where in schema.places.items() if where.start <= place < where.stop)
-            raise EgressError(f"tensor `{name}` holds a value that is not finite")
+            raise EgressError(f"the update of tensor `{name}` holds a value that is not finite")
         if largest > self.codec.limit:
             raise EgressError(
                 f"the update holds a value above {self.codec.limit:g}, the largest in the form `{self.codec.name}`",
