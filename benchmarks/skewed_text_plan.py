@@ -104,8 +104,8 @@ _LAST_LAYER = ("layer.5.attention.self.query", "layer.5.attention.self.value", "
 
 PLANS = {
     "abstracts": Plan(
-        rounds=16,
-        steps=20,
+        rounds=80,
+        steps=4,
         batch=16,
         tokens=64,
         rate=0.001,

@@ -18,6 +18,7 @@ from cloister.adapter_file import is_finite
 from cloister.errors import JobError
 from cloister.files import write_pieces, writing
 from cloister.flare.exchange import Sent
+from cloister.flare.spares import set_aside, spare_in
 from cloister.jobs import AdapterLayout
 from cloister.jobs.compression import CodecName, Compression
 from cloister.jobs.live_tensors import Factor, live_layout
@@ -40,7 +41,6 @@ class Broadcast:
     def __init__(self, compression: Compression, folder: Path, job: str) -> None:
         self._compression, self._folder, self._job = compression, folder, job
         self._known: WeightsFile | None = None
-        self._spare: Path | None = None  # known weights of a version that nobody asks for any more
         self._version = 0
         self._step: tuple[Sent, Path] | None = None  # from the version before to this one
         self._whole: Path | None = None
@@ -100,9 +100,10 @@ class Broadcast:
                     raise JobError("what the sites would have of the weights is no longer finite")
                 return values
 
-            self._known = before.changed(known, changed, change, durable=False, over=self._spare)
+            self._known = before.changed(known, changed, change, durable=False, over=spare_in(self._folder))
             sent.writelines(piece.content for piece in pieces)  # the header, where no tensor changed
-        self._spare = before.path if before.path.parent == self._folder else None
+        if before.path.parent == self._folder:  # the first weights are not kept here
+            set_aside(before.path)
         return weights if self._compression.error_feedback else self._known
 
     def tasks(self, sites: Collection[str]) -> list[tuple[tuple[str, ...], Sent, Path]]:

@@ -11,12 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cloister.files import json_text, private_folder, sync_file, sync_folder, write_atomically, write_json
+from cloister.files import json_text, private_folder, sync_file, write_atomically, write_json
 from cloister.flare.result import RESULT_FILE
+from cloister.flare.spares import forget_spares, set_aside
 from cloister.weights_file import WeightsFile
-
-SPARE = "spare.safetensors"
-"""Weights of an earlier round, which the next ones are written over, see `cloister.files.write_pieces`."""
 
 
 class RoundFiles:
@@ -33,13 +31,8 @@ class RoundFiles:
 
     @property
     def best(self) -> Path:
-        """The weights that measured best so far, durable."""
+        """The weights that measured best so far; durable from `keep_best` on."""
         return self.folder / "best.safetensors"
-
-    @property
-    def better(self) -> Path:
-        """Where weights are put that measured better; they are the best once `settle` or `keep_best` has returned."""
-        return self.folder / "better.safetensors"
 
     def begin_state(self, weights: WeightsFile, history: list[dict[str, Any]]) -> None:
         """Begin to write down that ``weights``, which lie in this folder, are the newest.
@@ -66,19 +59,15 @@ class RoundFiles:
             begun.result()
 
     def keep_best(self) -> None:
-        """Make the better weights, if there are any, durable and then the best."""
-        if self.better.exists():
-            sync_file(self.better)
-            self.better.replace(self.best)
-            sync_folder(self.folder)
+        """Make the best weights durable, as the result has to be; while rounds go on nothing would read them back."""
+        sync_file(self.best)
 
     def _write_state(self, weights: WeightsFile, history: list[dict[str, Any]], older: list[Path]) -> None:
-        self.keep_best()
         sync_file(weights.path)
         state = {"adapter": weights.path.name, "sha256": weights.digest(), "history": history}
         write_atomically(self.folder / "state.json", json_text(state))
         for path in older:
-            path.replace(self.folder / SPARE)
+            set_aside(path)
 
     def write_result(self, result: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> None:
         """Write the folder with the tensors, whole or not at all, then the result.
@@ -87,7 +76,7 @@ class RoundFiles:
             result: what is told of the job.
             config: `adapter_config.json`, for low-rank adaptation PEFT's; None for a job that trains nothing.
         """
-        (self.folder / SPARE).unlink(missing_ok=True)
+        forget_spares(self.folder)
         if config is not None:
             self._write_adapter(config)
         write_json(self.folder / RESULT_FILE, result)
@@ -108,7 +97,6 @@ class RoundFiles:
         """Write why the job failed."""
         with contextlib.suppress(Exception):  # it has failed already, and the disk may be why
             self.settle()
-        self.better.unlink(missing_ok=True)
-        (self.folder / SPARE).unlink(missing_ok=True)
+        forget_spares(self.folder)
         write_json(self.folder / "failure.json", progress)
         self._writer.shutdown(wait=False)

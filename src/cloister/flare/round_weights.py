@@ -29,7 +29,7 @@ from cloister.flare.factor_errors import FactorErrors
 from cloister.flare.folding import PREFIX
 from cloister.flare.lower_rank import LowerRank
 from cloister.flare.payload import Payload, keep
-from cloister.flare.round_files import SPARE
+from cloister.flare.spares import spare_in
 from cloister.jobs import AdapterLayout, Job, adapter_config
 from cloister.jobs.adapter import TensorSpec, finished_adapter, initial_values
 from cloister.jobs.folded_tensors import folds
@@ -144,7 +144,7 @@ class RoundWeights:
             layouts=self._layouts,
             records=self._records,
             path=self._path(number),
-            over=self._folder / SPARE,
+            over=spare_in(self._folder),
         )
         turned = self._job.aggregation.factors == "fedsvd"  # also the factor that nobody trained
         following = self._broadcast.advance(new, None if turned else self._frozen(number))

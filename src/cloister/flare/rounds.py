@@ -255,9 +255,7 @@ class Rounds:
             self._files.begin_state(self._weights.current, self.record.history)
 
     def _score(self, version: int) -> None:
-        self._chosen.measured(
-            version, self._measured.together(), lambda: self._weights.write_result(self._files.better)
-        )
+        self._chosen.measured(version, self._measured.together(), lambda: self._weights.write_result(self._files.best))
 
     def finish(self, before_writing: Callable[[str, int], None] | None = None) -> None:
         """Measure the last adapter, choose the best and write the result.
