@@ -26,7 +26,7 @@ NVFlare's bytes are those of its `FedAvg` recipe: both factors and the head, flo
 A seed draws the split (of the abstracts and of a group's queries), the first weights and the order of records. Rates
 were chosen with `--tune`, which measures on the sites' validation records with seed 0; the table's seeds begin with
 1. So were rounds at first, for which that seed's test records were looked at as well; that abstracts take 80 was chosen
-on the validation records of seeds 11 to 14.
+on the validation records of seeds 11 to 13.
 
 Results are kept in `--results`, and a run that is there is not repeated.
 """

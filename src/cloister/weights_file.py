@@ -61,7 +61,7 @@ class WeightsFile:
             layout: the tensors.
             pieces: their values.
             durable: whether it is to outlive a crash of the machine.
-            over: a file that nobody will read again, see `cloister.files.write_pieces`.
+            over: a file that nobody will read again, see `cloister.files.writing`.
 
         Raises:
             JobError: where there are more or fewer values than ``layout`` has; nothing is written then.

@@ -69,7 +69,7 @@ class CombinedUpdates:
             layouts: by site what it exchanges, of all that take part, those included that were not asked.
             records: by site how many it may train on, of the same sites.
             path: where to; nothing is durable yet.
-            over: a file in that folder that nobody will read again, see `cloister.files.write_pieces`.
+            over: a file in that folder that nobody will read again, see `cloister.files.writing`.
 
         Raises:
             JobError: where there are too few updates for the rule, or the sum is no longer finite.

@@ -76,13 +76,10 @@ class RoundFiles:
             result: what is told of the job.
             config: `adapter_config.json`, for low-rank adaptation PEFT's; None for a job that trains nothing.
         """
-        forget_spares(self.folder)
+        self._end()
         if config is not None:
             self._write_adapter(config)
         write_json(self.folder / RESULT_FILE, result)
-        self._writer.shutdown(
-            wait=False
-        )  # NVFlare looks for threads at a process's end, and reports those that are left
 
     def _write_adapter(self, config: Mapping[str, Any]) -> None:
         folder = self.folder / "adapter.new"
@@ -97,6 +94,9 @@ class RoundFiles:
         """Write why the job failed."""
         with contextlib.suppress(Exception):  # it has failed already, and the disk may be why
             self.settle()
-        forget_spares(self.folder)
+        self._end()
         write_json(self.folder / "failure.json", progress)
-        self._writer.shutdown(wait=False)
+
+    def _end(self) -> None:
+        forget_spares(self.folder)
+        self._writer.shutdown(wait=False)  # NVFlare reports threads that are left when a process ends

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of earlier rounds that nobody reads any more: the next ones are written over them.
 
-See `cloister.files.writing` for why. A file that has another name as well, as the best weights so far do until better
-ones are on the disk, is no use meanwhile, so that two are kept in a folder.
+See `cloister.files.writing` for why. A file that has another name as well, as the best weights so far do until others
+measure better, is no use meanwhile, so that two are kept in a folder.
 """
 
 from __future__ import annotations
