@@ -108,13 +108,12 @@ def test_a_failing_change_leaves_the_old_file_alone(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_the_digest_is_that_of_the_file(tmp_path: Path, durable: bool) -> None:
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     large = AdapterLayout((TensorSpec("a", (BLOCK_VALUES + 5,), "zeros"), TensorSpec("b", (7,), "zeros")), ())
     pieces = (np.full(count, count, np.float32) for count in (BLOCK_VALUES, 5, 7))
-    weights = WeightsFile.write(tmp_path / "weights", large, pieces, durable=durable)
+    weights = WeightsFile.write(tmp_path / "weights", large, pieces)
     assert weights.digest() == sha256_of(weights.path.read_bytes())
-    new = weights.changed(tmp_path / "new", large, lambda _, values: values + 1, durable=durable, over=tmp_path / "old")
+    new = weights.changed(tmp_path / "new", large, lambda _, values: values + 1, over=tmp_path / "old")
     assert new.digest() == sha256_of(new.path.read_bytes()) != weights.digest()
 
 

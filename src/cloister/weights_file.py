@@ -51,16 +51,14 @@ class WeightsFile:
         layout: AdapterLayout,
         pieces: Iterable[Vector],
         *,
-        durable: bool = True,
         over: Path | None = None,
     ) -> WeightsFile:
-        """Write the values ``pieces``, which together are the vector, atomically.
+        """Write the values ``pieces``, which together are the vector, atomically, but not durably.
 
         Args:
             path: where to.
             layout: the tensors.
             pieces: their values.
-            durable: whether it is to outlive a crash of the machine.
             over: a file that nobody will read again, see `cloister.files.writing`.
 
         Raises:
@@ -78,7 +76,7 @@ class WeightsFile:
             if left:
                 raise JobError(f"{left} values of the job's tensors are missing")
 
-        write_pieces(path, content(), durable=durable, over=over)
+        write_pieces(path, content(), durable=False, over=over)
         return cls(path, layout)
 
     @property
@@ -117,9 +115,7 @@ class WeightsFile:
             start += tensor.size
         return found
 
-    def changed(
-        self, path: Path, part: AdapterLayout, change: Change, *, durable: bool = True, over: Path | None = None
-    ) -> WeightsFile:
+    def changed(self, path: Path, part: AdapterLayout, change: Change, *, over: Path | None = None) -> WeightsFile:
         """Write weights that differ in the tensors of ``part`` alone.
 
         Args:
@@ -127,25 +123,23 @@ class WeightsFile:
             part: some of the tensors, or all.
             change: is given a block's number in the vector of ``part`` and its values as they are, and gives the new
                 ones; asked in order.
-            durable: as in `write`.
             over: as in `write`; not this file.
 
         Raises:
             JobError: where ``part`` has a tensor that is none of these.
         """
-        return self.changed_in_parts(path, [(part, change)], durable=durable, over=over)
+        return self.changed_in_parts(path, [(part, change)], over=over)
 
     def changed_in_parts(
         self,
         path: Path,
         changes: Sequence[tuple[AdapterLayout, Change]],
         *,
-        durable: bool = True,
         over: Path | None = None,
     ) -> WeightsFile:
         """As `changed`, of parts that have no tensor in common, each with its own change; asked in turns."""
         strands = [_Strand(self.part(part), change) for part, change in changes]
-        return WeightsFile.write(path, self.layout, _woven(self, strands), durable=durable, over=over)
+        return WeightsFile.write(path, self.layout, _woven(self, strands), over=over)
 
     def part(self, part: AdapterLayout) -> Part:
         """The tensors of ``part``, some or all of these, as a vector of their own.

@@ -100,7 +100,7 @@ class Broadcast:
                     raise JobError("what the sites would have of the weights is no longer finite")
                 return values
 
-            self._known = before.changed(known, changed, change, durable=False, over=spare_in(self._folder))
+            self._known = before.changed(known, changed, change, over=spare_in(self._folder))
             sent.writelines(piece.content for piece in pieces)  # the header, where no tensor changed
         if before.path.parent == self._folder:  # the first weights are not kept here
             set_aside(before.path)

@@ -79,17 +79,17 @@ class CombinedUpdates:
         apart = [(control, _of_all_sites(contributions, live, control, records))] if control.tensors else []
         if self._factors == "refactored":
             blocks = self._refactored(known, contributions, layouts)
-            new = weights.changed(path, weights.layout, _step(optimiser, blocks), durable=False)
+            new = weights.changed(path, weights.layout, _step(optimiser, blocks))
         elif self._factors == "flora":
             new = self._stacked(known, contributions, layouts, number, path)
         else:
             parts = [replace(each, update=_part_of(each.update, live, network)) for each in contributions]
             changes = [(network, _step(optimiser, self._rule.combine(parts))), *apart]
-            new, apart = weights.changed_in_parts(path, changes, durable=False, over=over), []
+            new, apart = weights.changed_in_parts(path, changes, over=over), []
         if self._factors == "fedsvd":
             new = _written(path, orthonormal(new.arrays()), new.layout)
         if apart:
-            new = new.changed_in_parts(path, apart, durable=False)
+            new = new.changed_in_parts(path, apart)
         optimiser.commit()
         return new
 
@@ -195,7 +195,7 @@ class _Stretches:
 
 
 def _written(path: Path, arrays: Arrays, layout: AdapterLayout) -> WeightsFile:
-    return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))], durable=False)
+    return WeightsFile.write(path, layout, [_finite(flatten(arrays, Schema.of(layout)))])
 
 
 def _step(optimiser: ServerOptimiser, combined: Iterator[Vector]) -> Callable[[int, Vector], Vector]:

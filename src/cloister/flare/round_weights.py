@@ -177,13 +177,13 @@ class RoundWeights:
         elif layout.bases:
             arrays = known.arrays()
             arrays = finished_adapter(layout, {tensor.name: arrays[tensor.name] for tensor in kept})
-            WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))], durable=False)
+            WeightsFile.write(path, layout, [flatten(arrays, Schema.of(layout))])
         elif layout == known.layout:
             _put(known.path, path)
         else:
             part = known.part(layout)
             blocks = (part.block(number) for number in range(Schema.of(layout).blocks))
-            WeightsFile.write(path, layout, blocks, durable=False)
+            WeightsFile.write(path, layout, blocks)
         return config
 
     def _first(self, layout: AdapterLayout) -> WeightsFile:
@@ -191,7 +191,7 @@ class RoundWeights:
         if folds(self._job.aggregation):
             drawn = self._combined.folding.drawn(unflatten(np.concatenate(list(values)), Schema.of(layout)), layout, 1)
             values = iter([flatten(drawn, Schema.of(layout))])
-        return WeightsFile.write(self._path(0), layout, values, durable=False)
+        return WeightsFile.write(self._path(0), layout, values)
 
     def close(self) -> None:
         """Remove what is not needed after the job."""

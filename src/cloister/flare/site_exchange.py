@@ -134,7 +134,7 @@ class SiteExchange:
         there = tuple(tensor for tensor in self._kept_layout.tensors if tensor.name in arrays)
         layout = replace(self._kept_layout, tensors=there)
         pieces = (arrays[tensor.name].reshape(-1) for tensor in there)
-        return Kept(layout, WeightsFile.write(self._folder / "kept", layout, pieces, durable=False))
+        return Kept(layout, WeightsFile.write(self._folder / "kept", layout, pieces))
 
     def _new_encoder(self) -> Encoder:
         plan = self._job.compression

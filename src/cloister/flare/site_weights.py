@@ -64,7 +64,7 @@ class SiteWeights:
         blocks = in_order(came.block, came.schema.blocks)
         path = self._next  # of the version before the one that is here, which nobody reads any more
         if sent.kind == "whole" or self._weights is None:
-            return WeightsFile.write(path, part, blocks, durable=False, over=path)
+            return WeightsFile.write(path, part, blocks, over=path)
 
         def change(_: int, values: Vector) -> Vector:
             if sent.kind == "values":
@@ -75,4 +75,4 @@ class SiteWeights:
                 raise JobError("the server's weights are no longer finite")
             return values
 
-        return self._weights.changed(path, part, change, durable=False, over=path)
+        return self._weights.changed(path, part, change, over=path)

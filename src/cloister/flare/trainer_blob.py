@@ -80,7 +80,7 @@ def join(path: Path, exchanged: WeightsFile, kept: Kept, folded: Mapping[str, Ar
                 yield values.read(first, min(first + BLOCK_VALUES, start + tensor.size))
 
     tensors = tuple(replace(tensor, name=name) for name, (tensor, _, _) in sorted(places.items()))
-    return WeightsFile.write(path, AdapterLayout(tensors, ()), pieces(), durable=False, over=path).path
+    return WeightsFile.write(path, AdapterLayout(tensors, ()), pieces(), over=path).path
 
 
 def split(path: Path, exchanged: AdapterLayout, kept: AdapterLayout) -> AdapterFile:
