@@ -55,7 +55,7 @@ RULES: dict[str, dict[str, Any]] = {
     "geometric_median": {},
 }
 SERVERS = tuple(ServerOptimiser.model_fields)
-CLIENTS = {"fedprox": {"mu": 0.1}, "scaffold": {}, "ditto": {"strength": 0.5}}
+CLIENTS = {"fedprox": {"mu": 0.1}, "scaffold": {}, "ditto": {"strength": 0.5}, "calibration": {}}
 FACTORS = get_args(FactorRule)
 METHODS = ("lora", "ia3", "prompt", "prefix", "bitfit", "full")
 CODECS = get_args(CodecName)

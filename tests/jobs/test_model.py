@@ -70,6 +70,17 @@ def test_what_is_not_said_has_a_default() -> None:
             "`accuracy`, `macro_f1`, `loss`",
         ),
         ("job: j\n", "job: j\nnetwork: true\n", "unknown key `network`"),
+        (
+            "job: j\n",
+            "job: j\naggregation: { client: { calibration: { shares: { a: 1, c: 2 } } } }\n",
+            "must give a share for each of `dataset.labels` and for nothing else in "
+            "`aggregation.client.calibration.shares`; look at `b`, `c`",
+        ),
+        (
+            "job: j\n",
+            "job: j\naggregation: { client: { calibration: { shares: { a: 0, b: 2 } } } }\n",
+            "`aggregation.client.calibration.shares.a`",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(old: str, new: str, wrong: str) -> None:
@@ -85,6 +96,19 @@ def test_a_rate_for_a_head_that_there_is_none_is_refused() -> None:
     columns = text.replace("text: t, label: l, labels: [a, b]", "prompt: a, completion: b")
     with pytest.raises(InvalidDocumentsError, match="has no head, and may not give `head_learning_rate`"):
         parse(columns.encode(), Job, name="j.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [
+        ("causal-language-modelling", "prompt: a, completion: b"),
+        ("token-classification", "text: a, entities: b, labels: [x]"),
+    ],
+)
+def test_a_calibrated_loss_of_what_is_of_no_one_class_is_refused(task: str, columns: str) -> None:
+    text = TEXT.replace("text-classification", task) + "\naggregation: { client: { calibration: {} } }\n"
+    with pytest.raises(InvalidDocumentsError, match="may not give `aggregation.client.calibration`: no record is of"):
+        parse(text.replace("text: t, label: l, labels: [a, b]", columns).encode(), Job, name="j.yaml")
 
 
 def test_reference_jobs_are_named_like_their_files() -> None:

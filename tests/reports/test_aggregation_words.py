@@ -43,6 +43,11 @@ def test_a_job_that_says_nothing_has_the_mean() -> None:
             {"client": {"scaffold": {}}, "personal": ("classifier",)},
             "at each site SCAFFOLD; layers that stay at each site: classifier; mean, weighted by training records",
         ),
+        ({"client": {"calibration": {}}}, "at each site calibrated losses; mean, weighted by training records"),
+        (
+            {"client": {"calibration": {"shares": {"soon": 250.0, "urgent": 0.5}}}},
+            "at each site calibrated losses (shares soon 250, urgent 0.5); mean, weighted by training records",
+        ),
     ],
 )
 def test_what_the_job_says_is_told_in_the_order_in_which_it_is_done(said: dict[str, Any], told: str) -> None:

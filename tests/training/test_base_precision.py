@@ -50,7 +50,7 @@ def test_four_bits_without_a_gpu_are_refused_and_nothing_else_is_done(
     folder = small_model(kind, base_model, tmp_path / "model")
     with pytest.raises(TrainerError) as caught:
         started(job(task, lora(kind, "nf4")), folder, tmp_path / "view")
-    assert caught.value.message == "the job holds its base model in nf4, and this machine has no GPU for it"
+    assert caught.value.message == "the job holds its base model in nf4, and a trainer sees no GPU here for it"
     assert caught.value.hint == "say `base_model_precision: bfloat16` or `float32` under `method.lora` in the job"
 
 

@@ -30,6 +30,8 @@ def test_a_process_that_is_settled_draws_the_same_and_computes_the_same(tmp_path
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == setup.threads
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -57,7 +59,7 @@ def test_a_scaler_of_gradients_is_not_kept() -> None:
 
 @without_gpu
 def test_float16_needs_a_gpu() -> None:
-    with pytest.raises(TrainerError, match="this machine has no GPU for it") as caught:
+    with pytest.raises(TrainerError, match="a trainer sees no GPU here for it") as caught:
         accelerator_for(plan(precision="float16"))
     assert caught.value.hint == "say `precision: bfloat16` or `float32` under `training` in the job"
 

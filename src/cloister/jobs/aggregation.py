@@ -6,12 +6,12 @@ Every key is one decision of its own, so that they combine; what does not combin
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cloister.documents import Model, OneOf
-from cloister.names import ModulePath
+from cloister.names import Line, ModulePath
 
 
 class Mean(Model):
@@ -178,6 +178,17 @@ class Ditto(Model):
     strength: float = Field(gt=0, le=100)
 
 
+class Calibration(Model):
+    """A classifier's loss without what is peculiar to how often each class comes at a site.
+
+    Attributes:
+        shares: how often each class comes where the network will be used, by class: shares or counts, for only their
+            ratios matter; all alike where not given.
+    """
+
+    shares: dict[Line, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
+
+
 class ClientRule(OneOf):
     """What is different about training at a site; exactly one key.
 
@@ -185,11 +196,13 @@ class ClientRule(OneOf):
         fedprox: a pull towards the weights as they came.
         scaffold: control variates.
         ditto: a personal copy beside the shared one.
+        calibration: a loss that makes up for how often each class comes there.
     """
 
     fedprox: FedProx | None = None
     scaffold: Scaffold | None = None
     ditto: Ditto | None = None
+    calibration: Calibration | None = None
 
 
 FactorRule = Literal["fedit", "ffa-lora", "refactored", "fedsvd", "rolora", "flora"]

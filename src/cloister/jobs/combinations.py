@@ -48,7 +48,7 @@ _ROBUST = tuple(
 )
 _ADAPTIVE = tuple(f"aggregation.server.{rule}" for rule in ("adam", "yogi", "adagrad"))
 _NESTEROV = ("aggregation.server.nesterov",)
-_CLIENT = tuple(f"aggregation.client.{rule}" for rule in ("fedprox", "scaffold", "ditto"))
+_CLIENT = tuple(f"aggregation.client.{rule}" for rule in ("fedprox", "scaffold", "ditto", "calibration"))
 _SCAFFOLD = ("aggregation.client.scaffold",)
 _DITTO = ("aggregation.client.ditto",)
 _PERSONAL = ("aggregation.personal",)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cloister.documents import Model, refuse
 from cloister.errors import JobError
-from cloister.jobs.aggregation import Aggregation
+from cloister.jobs.aggregation import Aggregation, Calibration
 from cloister.jobs.architecture import Architecture
 from cloister.jobs.combinations import objections
 from cloister.jobs.compression import Compression
@@ -282,6 +282,8 @@ class Job(Model):
         if "rounds" not in self.federation.model_fields_set:
             yield f"of task {self.task} needs `rounds` in `federation`"
         yield from self._about_network()
+        if self.aggregation.client is not None and self.aggregation.client.calibration is not None:
+            yield from self._about_calibration(self.aggregation.client.calibration)
         if self.training is not None:
             yield from self._about_settings(self.training)
         if self.method is not None:
@@ -306,6 +308,16 @@ class Job(Model):
         if self.select_by is not None and self.select_by.metric not in form.metrics:
             asked = f"`select_by.metric: {self.select_by.metric}`"
             yield f"{asked} is none of task {self.task}, which can choose a round by {_listed(form.metrics)}"
+
+    def _about_calibration(self, calibration: Calibration) -> Iterator[str]:
+        if not self.form.one_class:
+            yield f"of task {self.task} may not give `aggregation.client.calibration`: no record is of one class"
+        elif calibration.shares is not None and set(calibration.shares) != set(self.dataset.labels):
+            differing = sorted(set(calibration.shares) ^ set(self.dataset.labels))
+            yield (
+                f"must give a share for each of `dataset.labels` and for nothing else in "
+                f"`aggregation.client.calibration.shares`; look at {_listed(differing[:3])}"
+            )
 
     def _about_settings(self, training: Training) -> Iterator[str]:
         if training.packing and self.task is not Task.CAUSAL_LANGUAGE_MODELLING:

@@ -58,6 +58,7 @@ class TaskForm:
         base_model: whether it can train a base model.
         statistics: whether features are described over all sites before the first round.
         head: whether a base model gets layers of the job's own, which are trained whole.
+        one_class: whether each record is of one of the classes, and the network gives a score for each.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -67,13 +68,14 @@ class TaskForm:
     base_model: bool = True
     statistics: bool = False
     head: bool = False
+    one_class: bool = False
 
 
 _TABULAR = ("mlp", "ft_transformer")
 
 FORMS: Mapping[Task, TaskForm] = {
     Task.TEXT_CLASSIFICATION: TaskForm(
-        (frozenset({"text", "label"}),), ("accuracy", "macro_f1", "loss"), labels=True, head=True
+        (frozenset({"text", "label"}),), ("accuracy", "macro_f1", "loss"), labels=True, head=True, one_class=True
     ),
     Task.TOKEN_CLASSIFICATION: TaskForm(
         (frozenset({"text", "entities"}),), ("entity_f1", "token_accuracy", "loss"), labels=True, head=True
@@ -88,6 +90,7 @@ FORMS: Mapping[Task, TaskForm] = {
         networks=_TABULAR,
         base_model=False,
         statistics=True,
+        one_class=True,
     ),
     Task.TABULAR_REGRESSION: TaskForm(
         (frozenset({"features", "target"}),),
@@ -108,6 +111,7 @@ FORMS: Mapping[Task, TaskForm] = {
         ("accuracy", "macro_f1", "auc", "loss"),
         labels=True,
         networks=("densenet", "vit"),
+        one_class=True,
     ),
     Task.IMAGE_SEGMENTATION: TaskForm(
         (frozenset({"image", "mask"}),), ("dice", "loss"), labels=True, networks=("unet", "unetr")

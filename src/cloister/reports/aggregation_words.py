@@ -16,7 +16,7 @@ _RULES = {
     "geometric_median": "geometric median",
 }
 _SERVERS = {"nesterov": "Nesterov momentum", "adam": "FedAdam", "yogi": "FedYogi", "adagrad": "FedAdagrad"}
-_CLIENTS = {"fedprox": "FedProx", "scaffold": "SCAFFOLD", "ditto": "Ditto"}
+_CLIENTS = {"fedprox": "FedProx", "scaffold": "SCAFFOLD", "ditto": "Ditto", "calibration": "calibrated losses"}
 _FACTORS = {
     "fedit": "each low-rank factor by itself (FedIT)",
     "ffa-lora": "one low-rank factor frozen (FFA-LoRA)",
@@ -50,14 +50,21 @@ def aggregation_words(job: dict[str, Any]) -> str:
 def _each(before: str, names: dict[str, str], chosen: dict[str, Any] | None) -> list[str]:
     """The one key that is given, with its settings."""
     return [
-        f"{before}{names.get(key, key)}" + (f" ({_settings(settings)})" if settings else "")
+        f"{before}{names.get(key, key)}" + (f" ({said})" if (said := _settings(settings)) else "")
         for key, settings in (chosen or {}).items()
         if settings is not None
     ]
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in settings.items())
+    return ", ".join(_setting(key, value) for key, value in settings.items() if value is not None)
+
+
+def _setting(key: str, value: Any) -> str:
+    named = key.replace("_", " ")
+    if isinstance(value, dict):
+        return f"{named} {', '.join(f'{name} {each:g}' for name, each in value.items())}"
+    return f"{named} {value:g}"
 
 
 def _personal(layers: list[str] | None) -> list[str]:

@@ -31,7 +31,7 @@ def loading_options(setup: Setup) -> dict[str, Any]:
         return {"dtype": torch.bfloat16}
     hint = "say `base_model_precision: bfloat16` or `float32` under `method.lora` in the job"
     if not torch.cuda.is_available():
-        raise TrainerError("the job holds its base model in nf4, and this machine has no GPU for it", hint=hint)
+        raise TrainerError("the job holds its base model in nf4, and a trainer sees no GPU here for it", hint=hint)
     if importlib.util.find_spec("bitsandbytes") is None:
         hint = "install `cloister[nf4]` at the site"
         raise TrainerError("the job holds its base model in nf4, and bitsandbytes is not installed here", hint=hint)

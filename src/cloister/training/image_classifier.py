@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from cloister.training.image_trainer import ImageTrainer
@@ -23,6 +25,9 @@ class ImageClassifier(ImageTrainer):
             aims: the right classes, shape (n,), int64.
         """
         return torch.nn.functional.cross_entropy(said, aims)
+
+    def _training_classes(self) -> npt.NDArray[np.int64]:
+        return self.training.classes()
 
     def compare(self, said: torch.Tensor, aims: torch.Tensor) -> torch.Tensor:
         """The right class of each record, then each class's probability, shape (n, 1 + classes), float64."""

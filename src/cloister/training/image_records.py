@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cloister.errors import TrainerError
@@ -71,6 +72,14 @@ class ImageRecords:
         images, aims = (torch.stack(parts) for parts in zip(*examples, strict=True))
         return images.to(device), aims.long().to(device)
 
+    def classes(self) -> npt.NDArray[np.int64]:
+        """Number of the class of each record, shape (n,).
+
+        Raises:
+            RecordsError: where a row's is not the job's.
+        """
+        return np.array([int(self._number(index)) for index in range(len(self))], np.int64)
+
     def in_order(self, batch_size: int) -> Iterator[Indices]:
         """Indices of all records in batches."""
         return in_order(len(self), batch_size)
@@ -96,10 +105,13 @@ class ImageRecords:
                 return image, self._reader.mask(self._view / self._aims[index])
         except FormError as error:
             raise wrong_row(self._file, index, column, str(error)) from error
+        return image, self._number(index)
+
+    def _number(self, index: int) -> torch.Tensor:
         number = self._numbers.get(self._aims[index])
         if number is None:
-            raise wrong_row(self._file, index, column, "holds a class that is not the job's")
-        return image, number
+            raise wrong_row(self._file, index, self._aim, "holds a class that is not the job's")
+        return number
 
     def _filled(self, index: int, column: str, cell: Any) -> str:
         if not isinstance(cell, str):

@@ -78,7 +78,7 @@ class ImageTrainer(NetworkTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         images, aims = self.training.batch(chosen, self.device)
-        return self.loss(scores(self.model, images), aims)
+        return self.loss(self._calibrated(scores(self.model, images)), aims)
 
 
 def network_plan(setup: Setup) -> NetworkPlan:

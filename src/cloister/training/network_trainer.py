@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from cloister.errors import RecordsError
+from cloister.errors import RecordsError, TrainerError
 from cloister.jobs.live_tensors import Factor
 from cloister.messages import Setup
+from cloister.training.calibration import calibrating_scores
 from cloister.training.client_rules import train_by
 from cloister.training.exchange import exchange_of
 from cloister.training.folded_factors import FoldedFactors
@@ -82,6 +85,10 @@ class NetworkTrainer(ABC):
         self.training, self.validation = self._read()
         if not len(self.training):
             raise RecordsError("the view holds no training records")
+        self._added: torch.Tensor | None = None
+        if setup.client is not None and setup.client.calibration is not None:
+            scores = calibrating_scores(setup.client.calibration, setup.labels, self._training_classes())
+            self._added = torch.from_numpy(scores).to(self.device)
 
     def load_adapter(self, blob: bytes) -> None:
         """Take over the tensors in ``blob``, safetensors of float32: exchanged ones, kept ones, and those to fold in.
@@ -156,6 +163,18 @@ class NetworkTrainer(ABC):
     @abstractmethod
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         """What is minimised of the training records at the indices ``chosen``."""
+
+    def _training_classes(self) -> npt.NDArray[np.int64]:
+        """Number of the class of each training record, shape (n,).
+
+        Raises:
+            TrainerError: where records are not of one class each.
+        """
+        raise TrainerError(f"task {self.setup.task} has no classes to calibrate")
+
+    def _calibrated(self, scores: torch.Tensor) -> torch.Tensor:
+        """``scores`` of training records as the loss is given them, shape (n, classes), see `calibration`."""
+        return scores if self._added is None else scores + self._added
 
     def _trained_network(self) -> torch.nn.Module:
         """What is put into training mode."""

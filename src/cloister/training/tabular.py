@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cloister.errors import TrainerError
@@ -110,7 +111,12 @@ class TabularTrainer(NetworkTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         rows, targets = self.training.batch(chosen, self.device)
-        return self.loss(self.model(rows).float(), targets)
+        return self.loss(self._calibrated(self.model(rows).float()), targets)
+
+    def _training_classes(self) -> npt.NDArray[np.int64]:
+        if self.setup.task is not Task.TABULAR_CLASSIFICATION:
+            return super()._training_classes()
+        return self.training.targets.numpy()
 
     def _is_head(self, name: str) -> bool:
         return name.split(".", maxsplit=1)[0] == HEAD

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import AutoModelForSequenceClassification
 
@@ -59,7 +60,10 @@ class TextClassifier(TransformerTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         batch = self.training.batch(chosen, self.device)
-        return self.loss(self._logits(batch), batch.classes)
+        return self.loss(self._calibrated(self._logits(batch)), batch.classes)
+
+    def _training_classes(self) -> npt.NDArray[np.int64]:
+        return self.training.classes
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         logits: torch.Tensor = self.model(input_ids=batch.tokens, attention_mask=batch.mask).logits
