@@ -37,6 +37,7 @@ _SETUP = Setup(
     dataset=DatasetRef(name="notes", text="note", label="triage", labels=("routine", "urgent")),
     columns={"note": ColumnKind.TEXT, "triage": ColumnKind.CATEGORY},
     method=Method(lora=Lora(rank=2, alpha=4, targets=("query",))),
+    rounds=2,
     training=Training(steps=2, batch_size=4, learning_rate=0.002),
     shapes={"a.weight": (2, 3)},
     head_modules=("classifier",),

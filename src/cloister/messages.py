@@ -47,6 +47,7 @@ class Setup(Model):
         architecture: the network, where the job declares one.
         imaging: the form that images are brought to.
         training: what is done in a round.
+        rounds: how many the job has.
         statistics: of the features, over all sites; None where the task needs none.
         client: what is different about training at a site; None for plain training.
         shapes: shape of each tensor that is exchanged, by name; the trainer refuses to start where its own differ.
@@ -67,6 +68,7 @@ class Setup(Model):
     architecture: Architecture | None = None
     imaging: Imaging | None = None
     training: Training
+    rounds: int
     statistics: FeatureStatistics | None = None
     client: ClientRule | None = None
     shapes: dict[str, tuple[int, ...]]
@@ -119,6 +121,7 @@ def setup_of(  # noqa: PLR0913 - what a trainer is told, each by its name
         architecture=job.architecture,
         imaging=job.imaging,
         training=job.plan,
+        rounds=job.federation.rounds,
         statistics=statistics,
         client=how.client,
         shapes=exchanged_layout(how, layout).shapes(),

@@ -107,7 +107,9 @@ def test_a_rate_for_a_head_that_there_is_none_is_refused() -> None:
 )
 def test_a_calibrated_loss_of_what_is_of_no_one_class_is_refused(task: str, columns: str) -> None:
     text = TEXT.replace("text-classification", task) + "\naggregation: { client: { calibration: {} } }\n"
-    with pytest.raises(InvalidDocumentsError, match="may not give `aggregation.client.calibration`: no record is of"):
+    with pytest.raises(
+        InvalidDocumentsError, match=r"may not give `aggregation\.client\.calibration`: no record is of"
+    ):
         parse(text.replace("text: t, label: l, labels: [a, b]", columns).encode(), Job, name="j.yaml")
 
 

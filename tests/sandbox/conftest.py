@@ -100,6 +100,7 @@ def setup_message() -> Setup:
         dataset=DatasetRef(name="notes", text="text", label="label", labels=("no", "yes")),
         columns={"text": ColumnKind.TEXT, "label": ColumnKind.CATEGORY},
         method=Method(lora=Lora(rank=2, alpha=4, targets=("query",))),
+        rounds=2,
         training=Training(steps=1, batch_size=1, learning_rate=0.001),
         shapes={"a": (1,)},
         head_modules=("classifier",),

@@ -73,6 +73,7 @@ def setup_of(job: Job, layout: AdapterLayout, view: Path, base_model: Path | Non
         method=job.way,
         architecture=job.architecture,
         training=job.plan,
+        rounds=job.federation.rounds,
         shapes=layout.shapes(),
         head_modules=layout.head_modules,
         threads=1,

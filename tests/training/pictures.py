@@ -151,6 +151,7 @@ def setup_of(job: Job, view: Path, base_model: Path | None = None, **changes: An
         architecture=job.architecture,
         imaging=job.imaging,
         training=job.plan,
+        rounds=job.federation.rounds,
         shapes=layout(job, base_model).shapes(),
         threads=1,
     ).model_copy(update=changes)

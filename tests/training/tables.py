@@ -76,6 +76,7 @@ def setup_of(job: Job, view: Path, statistics: FeatureStatistics) -> Setup:
         method=job.way,
         architecture=job.architecture,
         training=job.plan,
+        rounds=job.federation.rounds,
         statistics=statistics,
         shapes=layout.shapes(),
         head_modules=layout.head_modules,

@@ -102,7 +102,7 @@ def test_base_model_does_not_change(classifier: Make) -> None:
 
 def test_head_has_its_own_rate_and_biases_do_not_decay(classifier: Make) -> None:
     one = classifier(job(head_learning_rate=0.5, learning_rate=0.001, weight_decay=0.1))
-    groups = {(group.learning_rate, group.weight_decay): len(group.parameters) for group in one._parameter_groups()}
+    groups = {(group.learning_rate, group.weight_decay): len(group.parameters) for group in one._parameter_groups(1)}
     assert groups == {(0.001, 0.1): 24, (0.5, 0.1): 1, (0.5, 0.0): 1}
 
 

@@ -38,6 +38,10 @@ class BaseModelRef(Model):
     licence: Line
 
 
+Schedule = Literal["constant", "linear"]
+"""How learning rates fall over the rounds, see `cloister.training.schedule`."""
+
+
 class Training(Model):
     """What each site does in one round.
 
@@ -47,6 +51,7 @@ class Training(Model):
         batch_size: records per step.
         learning_rate: AdamW's, on the adapter.
         head_learning_rate: AdamW's, on the classification head; `learning_rate` where not given.
+        schedule: how both rates fall over the job's rounds.
         weight_decay: AdamW's.
         maximum_tokens: longer texts are cut after this many tokens.
         packing: whether a language model is given several short records in one sequence.
@@ -59,6 +64,7 @@ class Training(Model):
     batch_size: int = Field(ge=1, le=4096)
     learning_rate: float = Field(gt=0, le=1)
     head_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    schedule: Schedule = "constant"
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     maximum_tokens: int = Field(default=128, ge=8, le=8192)
     packing: bool = False

@@ -4,8 +4,8 @@
 By Bayes' theorem a network that is trained at a site learns log p(x|y) + log q(y) + a constant, where q(y) is how often
 class y comes there. Sites that differ in q pull the shared network apart, above all its head. Where log q(y) - log r(y)
 is added to its scores while it is trained, and nothing while it is used, it learns log p(x|y) + log r(y) instead,
-which is the same for all sites: r(y) is how often the class comes where the network will be used. With r uniform that
-is the logit-adjusted loss (Menon et al., https://arxiv.org/abs/2007.07314, equation 10, tau = 1). That each site goes by
+which is the same for all sites: r(y) is how often the class comes where the network will be used. With r uniform it is
+the logit-adjusted loss (Menon et al., https://arxiv.org/abs/2007.07314, equation 10, tau = 1). That each site goes by
 its own q is from FedLC (Zhang et al., https://arxiv.org/abs/2209.00189), which has a root in place of the logarithm.
 """
 

@@ -40,7 +40,10 @@ class ParameterGroup:
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, torch.nn.Parameter]], plan: Training, is_head: Callable[[str], bool] = lambda _: False
+    named: Iterable[tuple[str, torch.nn.Parameter]],
+    plan: Training,
+    is_head: Callable[[str], bool] = lambda _: False,
+    share: float = 1.0,
 ) -> list[ParameterGroup]:
     """The trainable ones among ``named`` by rate and decay.
 
@@ -50,13 +53,14 @@ def parameter_groups(
         named: parameters by name.
         plan: gives rates and decay.
         is_head: whether a parameter of this name has the head's rate.
+        share: of the rates that is left in this round, see `cloister.training.schedule`.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
             rate = plan.head_learning_rate if is_head(name) else None
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate or plan.learning_rate, decay), []).append(parameter)
+            groups.setdefault((share * (rate or plan.learning_rate), decay), []).append(parameter)
     return [ParameterGroup(each, rate, decay) for (rate, decay), each in groups.items()]
 
 

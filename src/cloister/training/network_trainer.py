@@ -24,6 +24,7 @@ from cloister.training.interface import Report, Round
 from cloister.training.loop import Correction, ParameterGroup, parameter_groups, train_round
 from cloister.training.order import Indices
 from cloister.training.placement import settle
+from cloister.training.schedule import rate_share
 from cloister.training.site_tensors import (
     SiteTensors,
     copies_of,
@@ -141,7 +142,7 @@ class NetworkTrainer(ABC):
                 plan,
                 number,
                 self._trained_network(),
-                groups=self._parameter_groups(),
+                groups=self._parameter_groups(number),
                 records=len(self.training),
                 order=self.training.shuffled(plan.batch_size, (plan.seed, number)),
                 loss=self._batch_loss,
@@ -185,5 +186,7 @@ class NetworkTrainer(ABC):
         """Whether a weight of this name is the head's, which is new and has a rate of its own."""
         return False
 
-    def _parameter_groups(self) -> list[ParameterGroup]:
-        return parameter_groups(self.model.named_parameters(), self.setup.training, self._is_head)
+    def _parameter_groups(self, number: int) -> list[ParameterGroup]:
+        plan = self.setup.training
+        share = rate_share(plan.schedule, number, self.setup.rounds)
+        return parameter_groups(self.model.named_parameters(), plan, self._is_head, share)
