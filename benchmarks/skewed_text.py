@@ -23,10 +23,14 @@ see `frozen_layers.py`.
 
 NVFlare's bytes are those of its `FedAvg` recipe: both factors and the head, float32, by its own serialiser.
 
+What is called calibrated has the job say how often each class comes over all sites, counted of all their records, as a
+job of task `statistics` would tell.
+
 A seed draws the split (of the abstracts and of a group's queries), the first weights and the order of records. Rates
 were chosen with `--tune`, which measures on the sites' validation records with seed 0; the table's seeds begin with
 1. So were rounds at first, for which that seed's test records were looked at as well; that abstracts take 80 was chosen
-on the validation records of seeds 11 to 13.
+on the validation records of seeds 11 to 13, and that rates fall and losses are calibrated on eight further splits,
+101 to 108.
 
 Results are kept in `--results`, and a run that is there is not repeated.
 """
@@ -105,14 +109,14 @@ def missing(options: argparse.Namespace) -> Iterator[Result]:
     tuned = options.tune is not None
     seeds = [0] if tuned else range(1, options.seeds + 1)
     there = [
-        {key: each[key] for key in ("texts", "method", "seed", "own_share", "plan")} for each in read(options.results)
+        {key: each[key] for key in ("name", "method", "seed", "own_share", "plan")} for each in read(options.results)
     ]
     for method in METHODS:
         for name in options.only if method in options.methods else ():
             plan = PLANS[name].changed(options.tune or {})
             for seed in seeds:
                 spec = {
-                    "texts": name,
+                    "name": name,
                     "method": method,
                     "seed": seed,
                     "own_share": options.own_share,
@@ -129,7 +133,7 @@ def work_through(wanted: list[Result], options: argparse.Namespace) -> None:
         running = {pool.submit(run, spec, options.cache, options.until): spec for spec in wanted}
         for future in as_completed(running):
             spec = running[future]
-            called = f"{spec['texts']}, {spec['method']}, seed {spec['seed']}"
+            called = f"{spec['name']}, {spec['method']}, seed {spec['seed']}"
             if (error := future.exception()) is not None:
                 say(f"{called} failed: {error!r}")
             elif (found := future.result()) is not None:
@@ -151,7 +155,8 @@ def run(spec: Result, cache: Path, until: str | None) -> Result | None:
     if until and time.strftime("%H:%M") >= until:
         return None
     begun = time.monotonic()
-    plan, texts = Plan(**spec["plan"]), texts_of(spec["texts"], spec["seed"], spec["own_share"])
+    plan = Plan(**spec["plan"])
+    texts = texts_of(plan.texts, spec["seed"], spec["own_share"])
     with tempfile.TemporaryDirectory(prefix="skewed-text-") as name:
         bench = Bench(spec, plan, texts, Path(name), cache)
         if spec["method"] == UNTRAINED:
@@ -180,12 +185,15 @@ class Bench:
         tree = merged(
             default_job(tuple(texts.sites)), plan.job(texts.labels, spec["seed"], pooled=spec["method"] == POOLED)
         )
-        document = yaml.safe_dump(merged(tree, changes), sort_keys=False).encode()
+        said = merged(tree, changes)
+        if "client" in said.get("aggregation", {}) and "calibration" in said["aggregation"]["client"]:
+            said["aggregation"]["client"]["calibration"] = {"shares": texts.counts()}
+        document = yaml.safe_dump(said, sort_keys=False).encode()
         self._document: Document[Job] = parse(document, Job, name="jobs/skewed-text.yaml")
         self._job = self._document.value
         self._layout = layout_of(self._job, base_model=base_model())
         self._lower = LowerLayers.kept(
-            cache / f"{spec['texts']}-{plan.tokens}-{LAYERS_BELOW}",
+            cache / f"{plan.texts}-{plan.tokens}-{LAYERS_BELOW}",
             texts.all,
             base_model(),
             layers=LAYERS_BELOW,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `skewed_text.py` compares: by set of texts how much is trained, and by method what the job says."""
+"""What `skewed_text.py` compares: by plan which texts and how much is trained, and by method what the job says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 POOLED, UNTRAINED = "pooled", "before training"
 _INT4 = {"compression": {"up": "int4", "down": "int4"}}
+_CALIBRATED: dict[str, Any] = {"client": {"calibration": {}}}
+"""How often each class comes over all sites is put in for each split."""
 _NESTEROV = {"server": {"nesterov": {"learning_rate": 1.0, "momentum": 0.5}}}
 
 
@@ -23,6 +25,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "averaging, int4": _factors("fedit", _INT4),
     "ffa-lora, float32": _factors("ffa-lora"),
     "ffa-lora, int4": _factors("ffa-lora", _INT4),
+    "averaging, int4, calibrated": _factors("fedit", _INT4, **_CALIBRATED),
+    "ffa-lora, int4, calibrated": _factors("ffa-lora", _INT4, **_CALIBRATED),
+    "rolora, int4, calibrated": _factors("rolora", _INT4, **_CALIBRATED),
     "ffa-lora, int4, nesterov": _factors("ffa-lora", _INT4, **_NESTEROV),
     "averaging, int4, nesterov": _factors("fedit", _INT4, **_NESTEROV),
     "fedsvd, float32": _factors("fedsvd"),
@@ -48,6 +53,7 @@ class Plan:
     """How much is trained, the same for all ways but for pooled training's rates.
 
     Attributes:
+        texts: which.
         rounds: how many.
         steps: of each site in each round.
         batch: records in a step.
@@ -59,8 +65,10 @@ class Plan:
         rank: of low-rank adaptation.
         targets: layers that are adapted.
         precision: of arithmetic while training.
+        schedule: how all rates fall over the rounds.
     """
 
+    texts: str
     rounds: int
     steps: int
     batch: int
@@ -72,6 +80,7 @@ class Plan:
     rank: int
     targets: Sequence[str]
     precision: str = "float32"
+    schedule: str = "constant"
 
     def changed(self, changes: Mapping[str, Any]) -> Plan:
         """This with ``changes``."""
@@ -94,6 +103,7 @@ class Plan:
                 "head_learning_rate": rates[1],
                 "maximum_tokens": self.tokens,
                 "precision": self.precision,
+                "schedule": self.schedule,
                 "seed": seed,
             },
             "federation": {"rounds": self.rounds},
@@ -102,21 +112,26 @@ class Plan:
 
 _LAST_LAYER = ("layer.5.attention.self.query", "layer.5.attention.self.value", "layer.5.output.dense", "pooler.dense")
 
+_ABSTRACTS = Plan(
+    texts="abstracts",
+    rounds=16,
+    steps=20,
+    batch=16,
+    tokens=64,
+    rate=0.001,
+    head_rate=0.02,
+    pooled_rate=0.0003,
+    pooled_head_rate=0.001,
+    rank=16,
+    targets=_LAST_LAYER,
+    precision="bfloat16",
+)
 PLANS = {
-    "abstracts": Plan(
-        rounds=80,
-        steps=4,
-        batch=16,
-        tokens=64,
-        rate=0.001,
-        head_rate=0.02,
-        pooled_rate=0.0003,
-        pooled_head_rate=0.001,
-        rank=16,
-        targets=_LAST_LAYER,
-        precision="bfloat16",
-    ),
+    "abstracts": _ABSTRACTS.changed({"schedule": "linear"}),
+    "abstracts, rates that do not fall": _ABSTRACTS,
+    "abstracts, 80 rounds": _ABSTRACTS.changed({"rounds": 80, "steps": 4}),
     "banking": Plan(
+        texts="banking",
         rounds=16,
         steps=100,
         batch=16,
@@ -129,3 +144,4 @@ PLANS = {
         targets=_LAST_LAYER,
     ),
 }
+"""By the name that `--only` takes."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class Texts:
     sites: dict[str, Records]
     test: Records
     labels: Sequence[str]
+
+    def counts(self) -> dict[str, int]:
+        """By class how many records the sites have of it, as a job of task `statistics` would tell."""
+        found = Counter(label for records in self.sites.values() for _, label in records)
+        return {label: found[label] for label in self.labels}
 
     @property
     def all(self) -> list[str]:
