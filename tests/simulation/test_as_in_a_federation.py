@@ -15,11 +15,15 @@ from tests.simulation.simulated import comparable
 
 pytestmark = pytest.mark.flare
 
-COMPRESSED, SCAFFOLD = "tiny-int4", "tiny-scaffold"
+COMPRESSED, SCAFFOLD, CALIBRATED = "tiny-int4", "tiny-scaffold", "tiny-calibrated"
 TRAINING = {"training": {"steps": 6, "learning_rate": 0.01}, "federation": {"rounds": 3}}
 JOBS: dict[str, Tree] = {
     JOB: {},
     COMPRESSED: {"compression": {"up": "int4", "error_feedback": True}},
+    CALIBRATED: {
+        "aggregation": {"client": {"calibration": {"shares": {"routine": 8, "soon": 4, "urgent": 2, "emergency": 1}}}},
+        "training": {"schedule": "linear"},
+    },
     SCAFFOLD: {"aggregation": {"client": {"scaffold": {}}}, "compression": {"up": "int8", "down": "bfloat16"}},
 }
 

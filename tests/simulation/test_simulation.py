@@ -35,10 +35,11 @@ def change_job(root: Path, changes: dict[str, Any]) -> None:
         {},
         {"aggregation": {"client": {"scaffold": {}}}},
         {"aggregation": {"client": {"ditto": {"strength": 0.1}}}},
+        {"aggregation": {"client": {"calibration": {}}}, "training": {"schedule": "linear"}},
         {"compression": {"up": "int4", "down": "int8", "error_feedback": True}},
         {"federation": {"sites_per_round": 4, "enough_sites": 3}},
     ],
-    ids=["plain", "scaffold", "ditto", "int4", "enough"],
+    ids=["plain", "scaffold", "ditto", "calibration", "int4", "enough"],
 )
 def test_order_of_sites_and_number_of_workers_do_not_show(root: Path, changes: dict[str, Any]) -> None:
     """Bit for bit: nothing of one site, kept tensors included, reaches another through the trainers that they share."""
