@@ -183,6 +183,18 @@ def test_what_is_measured_is_the_network_alone(start: Start) -> None:
     assert start(rare, True).evaluate() == plain.evaluate()
 
 
+def test_the_first_loss_does_not_tell_how_often_classes_come(start: Start) -> None:
+    """It is the same as without, where the network has learnt nothing yet: the calibrated one is not."""
+    plain = start(None, False)
+    rare = dict.fromkeys(plain.setup.labels, 1.0) | {plain.setup.labels[0]: 100.0}
+    losses = []
+    for trainer in (plain, start(rare, True)):
+        once = trainer.setup.training.model_copy(update={"steps": 1})
+        trainer.setup = trainer.setup.model_copy(update={"training": once})
+        losses.append(trainer.train(1, lambda _step, _steps: None).loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_a_view_that_is_read_anew_is_counted_anew(tabular: Start, tmp_path: Path) -> None:
     trainer = tabular(None, True)
     before = trainer._added

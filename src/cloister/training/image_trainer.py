@@ -78,7 +78,7 @@ class ImageTrainer(NetworkTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         images, aims = self.training.batch(chosen, self.device)
-        return self.loss(self._calibrated(scores(self.model, images)), aims)
+        return self._calibrated_loss(lambda said: self.loss(said, aims), scores(self.model, images))
 
 
 def network_plan(setup: Setup) -> NetworkPlan:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -173,9 +173,21 @@ class NetworkTrainer(ABC):
         """
         raise TrainerError(f"task {self.setup.task} has no classes to calibrate")
 
-    def _calibrated(self, scores: torch.Tensor) -> torch.Tensor:
-        """``scores`` of training records as the loss is given them, shape (n, classes), see `calibration`."""
-        return scores if self._added is None else scores + self._added
+    def _calibrated_loss(self, loss: Callable[[torch.Tensor], torch.Tensor], scores: torch.Tensor) -> torch.Tensor:
+        """What is minimised of training records, see `cloister.training.calibration`.
+
+        Its value is that of the plain loss, and its gradient that of the calibrated one: of scores that are still
+        alike the calibrated one tells how often each class comes at the site, and would in the first `train_loss`.
+
+        Args:
+            loss: of scores, a scalar that gradients flow through.
+            scores: of the records, shape (n, classes).
+        """
+        plain = loss(scores)
+        if self._added is None:
+            return plain
+        calibrated = loss(scores + self._added)
+        return calibrated - (calibrated - plain).detach()
 
     def _trained_network(self) -> torch.nn.Module:
         """What is put into training mode."""

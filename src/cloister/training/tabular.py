@@ -111,7 +111,7 @@ class TabularTrainer(NetworkTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         rows, targets = self.training.batch(chosen, self.device)
-        return self.loss(self._calibrated(self.model(rows).float()), targets)
+        return self._calibrated_loss(lambda said: self.loss(said, targets), self.model(rows).float())
 
     def _training_classes(self) -> npt.NDArray[np.int64]:
         if self.setup.task is not Task.TABULAR_CLASSIFICATION:

@@ -60,7 +60,7 @@ class TextClassifier(TransformerTrainer):
 
     def _batch_loss(self, chosen: Indices) -> torch.Tensor:
         batch = self.training.batch(chosen, self.device)
-        return self.loss(self._calibrated(self._logits(batch)), batch.classes)
+        return self._calibrated_loss(lambda logits: self.loss(logits, batch.classes), self._logits(batch))
 
     def _training_classes(self) -> npt.NDArray[np.int64]:
         return self.training.classes
