@@ -127,7 +127,7 @@ _ABSTRACTS = Plan(
     precision="bfloat16",
 )
 PLANS = {
-    "abstracts": _ABSTRACTS.changed({"schedule": "linear"}),
+    "abstracts": _ABSTRACTS.changed({"rate": 0.002, "head_rate": 0.005, "schedule": "linear"}),
     "abstracts, rates that do not fall": _ABSTRACTS,
     "abstracts, 80 rounds": _ABSTRACTS.changed({"rounds": 80, "steps": 4}),
     "banking": Plan(
