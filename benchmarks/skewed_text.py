@@ -109,7 +109,8 @@ def missing(options: argparse.Namespace) -> Iterator[Result]:
     tuned = options.tune is not None
     seeds = [0] if tuned else range(1, options.seeds + 1)
     there = [
-        {key: each[key] for key in ("name", "method", "seed", "own_share", "plan")} for each in read(options.results)
+        {key: each.get(key) for key in ("name", "method", "seed", "own_share", "plan")}
+        for each in read(options.results)
     ]
     for method in METHODS:
         for name in options.only if method in options.methods else ():

@@ -14,7 +14,7 @@ Result = dict[str, Any]
 
 def table(name: str, plan: Plan, results: Sequence[Result]) -> str:
     """Markdown: by method accuracy, how far from pooled training by seed, after the last round as well, and bytes."""
-    mine = [each for each in results if each["name"] == name and each["plan"] == plan.key() and not each["tuned"]]
+    mine = [each for each in results if each.get("name") == name and each["plan"] == plan.key() and not each["tuned"]]
     found = {method: {e["seed"]: e for e in mine if e["method"] == method} for method in METHODS}
     lines = [
         f"| {name} | accuracy | points from pooled | last round of both | bytes up | NVFlare over that | bytes down "

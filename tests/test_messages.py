@@ -4,13 +4,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.errors import TrainerError
-from cloister.jobs import DatasetRef, Lora, Method, Task, Training
+from cloister.jobs import AdapterLayout, DatasetRef, FederationPlan, Lora, Method, Task, Training
 from cloister.jobs.aggregation import ClientRule, Scaffold
 from cloister.messages import (
     MAXIMUM_MESSAGE_BYTES,
@@ -25,9 +26,11 @@ from cloister.messages import (
     Train,
     read_reply,
     read_request,
+    setup_of,
 )
-from cloister.silos import ColumnKind
+from cloister.silos import Column, ColumnKind, Dataset
 from tests.frames import encode
+from tests.jobs.tables import job
 
 _BLOB_BYTES = 64
 _SETUP = Setup(
@@ -51,6 +54,15 @@ _SCAFFOLD = _SETUP.model_copy(
         "kept": {"control_own.a.weight": (2, 3)},
     }
 )
+
+
+def test_a_trainer_is_told_how_many_rounds_the_job_has(tmp_path: Path) -> None:
+    """By what a learning rate that falls is reckoned."""
+    the_job = job().model_copy(update={"federation": FederationPlan(rounds=7)})
+    columns = {name: Column(kind=ColumnKind.CATEGORY, values=("a", "b")) for name in ("age", "smoker", "ward", "ill")}
+    dataset = Dataset.model_construct(columns=columns)
+    setup = setup_of(the_job, dataset, AdapterLayout((), ()), view=tmp_path, base_model=None, threads=1)
+    assert setup.rounds == 7
 
 
 def _reader(content: bytes, asked: list[int] | None = None) -> Callable[[int], bytes]:

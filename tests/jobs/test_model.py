@@ -72,9 +72,23 @@ def test_what_is_not_said_has_a_default() -> None:
         ("job: j\n", "job: j\nnetwork: true\n", "unknown key `network`"),
         (
             "job: j\n",
-            "job: j\naggregation: { client: { calibration: { shares: { a: 1, c: 2 } } } }\n",
-            "must give a share for each of `dataset.labels` and for nothing else in "
-            "`aggregation.client.calibration.shares`; look at `b`, `c`",
+            "job: j\naggregation:\n  client:\n    calibration:\n      shares: { a: 1 }\n",
+            "j.yaml:5: `aggregation.client.calibration.shares` lacks `b` of `dataset.labels`",
+        ),
+        (
+            "job: j\n",
+            "job: j\naggregation:\n  client:\n    calibration:\n      shares: { a: 1, b: 2, c: 3 }\n",
+            "j.yaml:5: `aggregation.client.calibration.shares` has `c`, which `dataset.labels` does not name",
+        ),
+        (
+            "job: j\n",
+            "job: j\naggregation: { client: { calibration: { shares: { a: 1e-7, b: 0.11 } } } }\n",
+            "has one of `shares` that is more than a million times another",
+        ),
+        (
+            "job: j\n",
+            "job: j\naggregation: { client: { calibration: {} }, personal: [classifier] }\n",
+            "`aggregation.client.calibration` is for a head that all sites share",
         ),
         (
             "job: j\n",
@@ -103,6 +117,9 @@ def test_a_rate_for_a_head_that_there_is_none_is_refused() -> None:
     [
         ("causal-language-modelling", "prompt: a, completion: b"),
         ("token-classification", "text: a, entities: b, labels: [x]"),
+        ("tabular-regression", "features: [a], target: b"),
+        ("survival", "features: [a], time: b, event: c"),
+        ("image-segmentation", "image: a, mask: b, labels: [x, y]"),
     ],
 )
 def test_a_calibrated_loss_of_what_is_of_no_one_class_is_refused(task: str, columns: str) -> None:

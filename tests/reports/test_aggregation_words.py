@@ -46,7 +46,7 @@ def test_a_job_that_says_nothing_has_the_mean() -> None:
         ({"client": {"calibration": {}}}, "at each site calibrated losses; mean, weighted by training records"),
         (
             {"client": {"calibration": {"shares": {"soon": 250.0, "urgent": 0.5}}}},
-            "at each site calibrated losses (shares soon 250, urgent 0.5); mean, weighted by training records",
+            "at each site calibrated losses (shares of 2 classes); mean, weighted by training records",
         ),
     ],
 )

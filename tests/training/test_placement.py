@@ -23,6 +23,7 @@ def plan(**changes: object) -> Training:
 def test_a_process_that_is_settled_draws_the_same_and_computes_the_same(tmp_path: Path) -> None:
     setup = setup_of(job(), AdapterLayout((), ()), tmp_path, None)
     draws = []
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     for _ in range(2):
         device = settle(setup)
         draws.append(torch.rand(3).tolist())

@@ -319,10 +319,15 @@ class Job(Model):
         if not self.form.one_class:
             yield f"of task {self.task} may not give `aggregation.client.calibration`: no record is of one class"
         elif calibration.shares is not None and set(calibration.shares) != set(self.dataset.labels):
-            differing = sorted(set(calibration.shares) ^ set(self.dataset.labels))
+            shares = "`aggregation.client.calibration.shares`"
+            if lacking := [label for label in self.dataset.labels if label not in calibration.shares]:
+                yield f"{shares} lacks {_listed(lacking[:3])} of `dataset.labels`"
+            if superfluous := [label for label in calibration.shares if label not in self.dataset.labels]:
+                yield f"{shares} has {_listed(superfluous[:3])}, which `dataset.labels` does not name"
+        if self.form.head and head_may_stay(self.task, self.aggregation.personal):
             yield (
-                f"must give a share for each of `dataset.labels` and for nothing else in "
-                f"`aggregation.client.calibration.shares`; look at {_listed(differing[:3])}"
+                "`aggregation.client.calibration` is for a head that all sites share, and `aggregation.personal` keeps "
+                "it at the sites, to fit how often classes come there"
             )
 
     def _about_settings(self, training: Training) -> Iterator[str]:

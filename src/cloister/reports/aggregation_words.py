@@ -63,7 +63,7 @@ def _settings(settings: dict[str, Any]) -> str:
 def _setting(key: str, value: Any) -> str:
     named = key.replace("_", " ")
     if isinstance(value, dict):
-        return f"{named} {', '.join(f'{name} {each:g}' for name, each in value.items())}"
+        return f"{named} of {len(value)} classes"
     return f"{named} {value:g}"
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A classifier's loss that makes up for how often each class comes at a site, see `cloister.jobs.Calibration`.
 
-By Bayes' theorem a network that is trained at a site learns log p(x|y) + log q(y) + a constant, where q(y) is how often
-class y comes there. Sites that differ in q pull the shared network apart, above all its head. Where log q(y) - log r(y)
-is added to its scores while it is trained, and nothing while it is used, it learns log p(x|y) + log r(y) instead,
-which is the same for all sites: r(y) is how often the class comes where the network will be used. With r uniform it is
-the logit-adjusted loss (Menon et al., https://arxiv.org/abs/2007.07314, equation 10, tau = 1). That each site goes by
-its own q is from FedLC (Zhang et al., https://arxiv.org/abs/2209.00189), which has a root in place of the logarithm.
+By Bayes' theorem a network that is trained at a site learns log p(x|y) + log q(y) + a constant, where q(y) is how
+often class y comes there. Sites that differ in q pull the shared network apart, above all its head. Where log q(y) -
+log r(y) is added to its scores while it is trained, and nothing while it is used, it learns log p(x|y) + log r(y)
+instead: r(y) is how often the class comes where the network will be used. Sites that differ in q alone then all learn
+the same. With r uniform it is the logit-adjusted loss (Menon et al., https://arxiv.org/abs/2007.07314, equation 10,
+tau = 1). That each site goes by its own q is from FedLC (Zhang et al., https://arxiv.org/abs/2209.00189), which
+subtracts an inverse fourth root of each count instead.
 """
 
 from __future__ import annotations
@@ -36,6 +37,6 @@ def calibrating_scores(
         log q - log r for each class, in nats, shape (number of labels,).
     """
     here = np.bincount(classes, minlength=len(labels)) + _ADDED
-    where_used = np.array([1.0 if rule.shares is None else rule.shares[label] for label in labels])
+    where_used = np.array([rule.share_of(label) for label in labels])
     added: npt.NDArray[np.float32] = np.log(here / here.sum()) - np.log(where_used / where_used.sum())
     return added.astype(np.float32)

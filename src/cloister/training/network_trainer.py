@@ -187,7 +187,7 @@ class NetworkTrainer(ABC):
         if self._added is None:
             return plain
         calibrated = loss(scores + self._added)
-        return calibrated - (calibrated - plain).detach()
+        return plain.detach() + (calibrated - calibrated.detach())
 
     def _trained_network(self) -> torch.nn.Module:
         """What is put into training mode."""
