@@ -15,14 +15,15 @@ from cloister.simulation import site as site_module
 from cloister.simulation.crew import Crew, Visitor
 from tests.federation_folder import SITES, change_document
 from tests.simulation.simulated import comparable, failed, in_order, plan_of, simulated
-from tests.tabular_federation import STATISTICS_JOB, TABULAR_JOB, make_tabular_federation
+from tests.tabular_federation import DATASET, STATISTICS_JOB, TABULAR_JOB, make_tabular_federation
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_tabular_federation(tmp_path / "federation").resolve()
+    policy = {"datasets": {DATASET: {"minimum_per_class": 1}}}  # without one no job may calibrate its losses
+    return make_tabular_federation(tmp_path / "federation", policy).resolve()
 
 
 def change_job(root: Path, changes: dict[str, Any]) -> None:

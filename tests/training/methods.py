@@ -146,5 +146,5 @@ def peft_agrees(trainer: TransformerTrainer, the_job: Job, layout: AdapterLayout
     rows = {"text-classification": len(LABELS), "token-classification": 5}.get(the_job.task.value)
     heads = {} if rows is None else {"num_labels": rows}
     base = maker.from_pretrained(trainer.setup.base_model, local_files_only=True, **heads)
-    trainer.model = peft.PeftModel.from_pretrained(base, str(result))
+    trainer.model = peft.PeftModel.from_pretrained(base, str(result)).to(trainer.device)
     assert trainer.evaluate() == pytest.approx(measured, rel=1e-5, abs=1e-6)

@@ -142,7 +142,7 @@ def test_what_it_learnt_it_says(language_model: Make, view: Path) -> None:
     one = make(job(packing=True), language_model("llama"), view)
     one.train(1, quietly)
     tokenizer = one._tokenizer()
-    asked = tokenizer("insulin?\n", return_tensors="pt")
+    asked = tokenizer("insulin?\n", return_tensors="pt").to(one.device)
     answer = one.model.eval().generate(**asked, max_new_tokens=20, do_sample=False)[0, asked["input_ids"].shape[1] :]
     assert tokenizer.decode(answer) == f"ten units{tokenizer.eos_token}"
 
@@ -250,7 +250,7 @@ def test_the_result_loads_with_peft_alone(kind: str, language_model: Make, view:
     (result / "adapter_model.safetensors").write_bytes(one.adapter())
     (result / "adapter_config.json").write_text(json.dumps(adapter_config(the_job, layout)))
     base = transformers.AutoModelForCausalLM.from_pretrained(language_model(kind))
-    one.model = peft.PeftModel.from_pretrained(base, result)
+    one.model = peft.PeftModel.from_pretrained(base, result).to(one.device)
     assert one.evaluate() == expected
 
 
@@ -265,7 +265,7 @@ def test_the_whole_result_is_the_base_model_and_the_differences(language_model: 
     with torch.no_grad():
         for name, weight in base.named_parameters():
             weight.add_(torch.from_numpy(differences[name]))
-    one.model = base
+    one.model = base.to(one.device)
     assert one.evaluate() == pytest.approx(expected, rel=1e-5)
 
 

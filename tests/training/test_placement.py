@@ -48,9 +48,10 @@ def test_round_and_seed_decide_what_is_drawn() -> None:
 @pytest.mark.parametrize(("precision", "computes_in"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_the_jobs_precision_is_that_of_the_arithmetic(precision: str, computes_in: torch.dtype) -> None:
     forget_precision()
-    layer = torch.nn.Linear(2, 2)
-    with accelerator_for(plan(precision=precision)).autocast():
-        assert layer(torch.ones(1, 2)).dtype is computes_in
+    accelerator = accelerator_for(plan(precision=precision))
+    layer = torch.nn.Linear(2, 2, device=accelerator.device)
+    with accelerator.autocast():
+        assert layer(torch.ones(1, 2, device=accelerator.device)).dtype is computes_in
     assert layer.weight.dtype is torch.float32
 
 

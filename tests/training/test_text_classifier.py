@@ -258,5 +258,5 @@ def test_result_loads_with_peft_alone(
     (result / "adapter_model.safetensors").write_bytes(one.adapter())
     (result / "adapter_config.json").write_text(json.dumps(adapter_config(job(), layout)))
     base = transformers.AutoModelForSequenceClassification.from_pretrained(base_model, num_labels=len(LABELS))
-    one.model = peft.PeftModel.from_pretrained(base, result)
+    one.model = peft.PeftModel.from_pretrained(base, result).to(one.device)
     assert one.evaluate() == expected

@@ -6,7 +6,6 @@ Every key is one decision of its own, so that they combine; what does not combin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -180,7 +179,7 @@ class Ditto(Model):
 
 
 _MOST = 1e6
-"""Between two classes; a record that weighs so much more than another stands alone in any update."""
+"""Between two classes; far from it, what is added to scores drowns what the network says."""
 
 
 class Calibration(Model):
@@ -202,19 +201,6 @@ class Calibration(Model):
     def share_of(self, label: str) -> float:
         """How often the class comes where the network will be used, over how often the most frequent one does."""
         return 1.0 if self.shares is None else self.shares[label] / max(self.shares.values())
-
-    def effective_records(self, counts: Mapping[str, int]) -> float:
-        """So many records that all weigh alike would weigh like these (Kish, Survey Sampling, 1965, section 11.7).
-
-        A record of a class that comes n times weighs by r / n, r its share: where scores are still all alike, that is
-        how its gradient compares with another's, of two classes exactly.
-
-        Args:
-            counts: records by class.
-        """
-        present = [(self.share_of(label), count) for label, count in counts.items() if count]
-        squares = sum(share**2 / count for share, count in present)
-        return sum(share for share, _ in present) ** 2 / squares if squares else 0.0
 
 
 class ClientRule(OneOf):

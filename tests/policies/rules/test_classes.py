@@ -66,3 +66,40 @@ def test_a_small_class_cannot_lie_in_validation_as_a_whole(
 def test_a_class_that_only_validation_knows_is_counted(world: World) -> None:
     world.view = ViewFacts(1000, {"routine": 1000}, 109, {"routine": 100, "urgent": 9})
     assert world.effects("classes") == ["deny", "deny"]
+
+
+def calibrated(world: World) -> None:
+    world.job.pop("code")
+    world.code = None
+    world.job["aggregation"] = {"client": {"calibration": {}}}
+
+
+@pytest.mark.parametrize("at", ["submission", "view", "egress"])
+def test_calibrated_losses_need_a_minimum_in_the_sites_own_policy(world: World, at: str) -> None:
+    calibrated(world)
+    if at != "egress":
+        world.leaving = None
+    if at == "submission":
+        world.view = None
+    assert world.decide().allowed
+    del world.baseline["datasets"]["clinical-notes"]["minimum_per_class"]
+    assert world.decide().allowed
+    del world.site["datasets"]["clinical-notes"]["minimum_per_class"]
+    refusal = world.refusal("classes")
+    assert refusal.message == "losses are calibrated by class, and the policy states no `minimum_per_class`"
+    assert world.line(refusal.policy_at) == "clinical-notes:"
+    assert world.line(refusal.job_at) == "calibration: {}"
+
+
+def test_no_waiver_lets_a_calibrated_job_do_without(world: World) -> None:
+    calibrated(world)
+    world.silence_baseline()
+    del world.site["datasets"]["clinical-notes"]["minimum_per_class"]
+    world.waive("classes")
+    assert not world.decide().allowed
+
+
+def test_calibrated_losses_do_not_lower_the_minimum(world: World) -> None:
+    calibrated(world)
+    world.view = ViewFacts(1000, {"routine": 991, "urgent": 9})
+    assert world.effects("classes") == ["deny", "deny"]

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloister.policies import ViewFacts
-from tests.policies.world import World, leaving, of_classes, view_of
+from tests.policies.world import World, leaving, view_of
 
 
 @pytest.mark.parametrize(
@@ -82,55 +81,3 @@ def test_what_the_trainer_says_a_round_used_is_held_against_the_minimum(
 def test_how_many_the_trainer_says_is_not_repeated(world: World) -> None:
     world.leaving = leaving(records=13)
     assert "13" not in world.outcomes("round-records")[0].message
-
-
-def calibrated(world: World, shares: dict[str, float] | None, **classes: int) -> None:
-    world.job.pop("code")
-    world.code = None
-    world.job["aggregation"] = {"client": {"calibration": {} if shares is None else {"shares": shares}}}
-    world.view = of_classes(classes)
-
-
-@pytest.mark.parametrize(
-    ("shares", "classes", "effect"),
-    [
-        # Shares as at the site: every record weighs alike, and all of them count.
-        ({"routine": 9, "urgent": 1}, {"routine": 90, "urgent": 10}, "allow"),
-        # (1 + 1)^2 / (1 / 90 + 1 / 10) = 36 records
-        (None, {"routine": 90, "urgent": 10}, "allow"),
-        # (1 + 100)^2 / (1 / 90 + 100^2 / 16) = 16.3 records, and of 15 with 15.3
-        ({"routine": 1, "urgent": 100}, {"routine": 90, "urgent": 16}, "allow"),
-        ({"routine": 1, "urgent": 100}, {"routine": 90, "urgent": 15}, "deny"),
-        # What a class that no record has would weigh says nothing.
-        ({"routine": 1, "urgent": 100}, {"routine": 100, "urgent": 0}, "allow"),
-    ],
-)
-def test_with_calibrated_losses_records_count_by_what_they_weigh(
-    world: World, shares: dict[str, float] | None, classes: dict[str, int], effect: str
-) -> None:
-    calibrated(world, shares, **classes)
-    assert world.effects("round-records") == [effect, effect]
-
-
-@pytest.mark.parametrize(("steps", "told", "effect"), [(4, 1000, "allow"), (3, 1000, "deny"), (8, 40, "deny")])
-def test_of_a_round_on_part_of_the_view_that_part_counts(world: World, steps: int, told: int, effect: str) -> None:
-    """A view of 36 records by what its hundred weigh; of 64 of them 23, of 48 or 40 17 and 14."""
-    world.site["training"]["minimum_records_per_round"] = world.baseline["training"]["minimum_records_per_round"] = 18
-    calibrated(world, None, routine=90, urgent=10)
-    world.job["training"]["steps"] = steps
-    world.leaving = leaving(records=told)
-    assert world.effects("round-records") == [effect, effect]
-
-
-def test_where_classes_were_not_counted_a_calibrated_round_is_denied(world: World) -> None:
-    calibrated(world, None)
-    world.view = ViewFacts(100, {})
-    assert world.effects("round-records") == ["deny", "deny"]
-
-
-def test_how_much_records_weigh_is_not_told(world: World) -> None:
-    world.silence_baseline()
-    calibrated(world, {"routine": 1, "urgent": 100}, routine=90, urgent=11)
-    refusal = world.refusal("round-records")
-    assert "11" not in refusal.message
-    assert world.line(refusal.job_at) == "calibration:"

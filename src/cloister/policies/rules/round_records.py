@@ -2,18 +2,13 @@
 """`round-records`: a round trains on enough records that its update is not that of a few of them.
 
 `records` counts the view; a job of one step with a batch of one would still send the update of a single record. What
-the round used in the end is the trainer's word, and code that a job brings may lie. Where losses are calibrated,
-records of rare classes weigh more than others, and the job's `shares` say by how much.
+the round used in the end is the trainer's word, and code that a job brings may lie.
 """
 
 from __future__ import annotations
 
-from math import inf
-
 from cloister.documents import KeyPath
-from cloister.jobs import Job
 from cloister.policies.check import Check, Outcomes, Rule
-from cloister.policies.request import ViewFacts
 
 _STATED: KeyPath = ("training", "minimum_records_per_round")
 
@@ -21,7 +16,7 @@ _STATED: KeyPath = ("training", "minimum_records_per_round")
 def judge(check: Check) -> Outcomes:
     """Allow where steps times batch size, the view, and in the end the round itself, hold `minimum_records_per_round`.
 
-    View and round are counted once they are there, and with calibrated losses by what their records weigh.
+    View and round are counted once they are there.
     """
     limits, training, view = check.policy.training, check.job.training, check.request.view
     leaving = check.request.leaving
@@ -45,21 +40,9 @@ def judge(check: Check) -> Outcomes:
         job = ("dataset", "name")
     elif told is not None and told < least:
         message = f"the round trained on fewer than {least} records"  # how many is the trainer's to choose, and unsaid
-    elif view is not None and not _weighed(check.job, view, drawn, told) >= least:
-        # How many it would be is unsaid: it follows from how often classes come here.
-        message = f"with these shares of classes a round would weigh like one on fewer than {least} records"
-        job = ("aggregation", "client", "calibration")
     if message:
         return check.deny(message, policy=_STATED, job=job)
     return check.allow(f"a round trains on {least} records or more", policy=_STATED, job=("training",))
-
-
-def _weighed(job: Job, view: ViewFacts, *counts: int | None) -> float:
-    """Of how many records that weigh alike a round's update is, if it trains on no more than ``counts``."""
-    if job.aggregation.client is None or job.aggregation.client.calibration is None:
-        return inf
-    part = min((count for count in counts if count is not None), default=view.records) / view.records
-    return min(1.0, part) * job.aggregation.client.calibration.effective_records(view.classes)
 
 
 RULE = Rule("round-records", judge, sections=("training",), waivable=True)
