@@ -27,11 +27,21 @@ JOBS: dict[str, Tree] = {
     SCAFFOLD: {"aggregation": {"client": {"scaffold": {}}}, "compression": {"up": "int8", "down": "bfloat16"}},
 }
 
+_ONE_OF_A_CLASS: Tree = {
+    "case": "one emergency",
+    "sites": list(SITES),
+    "job": JOB,
+    "view": {"records": 200, "classes": {"emergency": 1}},
+    "expect": "deny",
+    "rules": ["classes"],
+}
+
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    policy = {"datasets": {"clinical-notes": {"minimum_per_class": 1}}}  # without one no job may calibrate its losses
+    policy = {"datasets": {"clinical-notes": {"minimum_per_class": 2}}}  # without one no job may calibrate its losses
     root = make_federation(tmp_path_factory.mktemp("simulated"), job=TRAINING, policy=policy)
+    write_document(root, "policies/cases/classes.yaml", {"now": "2026-06-01T12:00:00Z", "cases": [_ONE_OF_A_CLASS]})
     for name, changes in JOBS.items():
         write_document(root, f"jobs/{name}.yaml", merged(default_job(), merged(TRAINING, {"job": name, **changes})))
     live = Live(root)
