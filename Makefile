@@ -96,7 +96,7 @@ bench: $(INSTALLED) bubblewrap postgresql peers
 	$(BIN)/python benchmarks/synthea_tables.py
 	$(BIN)/python benchmarks/view_throughput.py
 	$(BIN)/python benchmarks/bad_sites.py
-	$(BIN)/python benchmarks/skewed_text.py --jobs 2 --seeds 1 --methods pooled "averaging, int4" "ffa-lora, int4"
+	$(BIN)/python benchmarks/skewed_text.py --jobs 2 --seeds 1 --only abstracts banking --methods pooled "rolora, int4, calibrated" "ffa-lora, int4"
 
 peers: $(patsubst benchmarks/peers/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard benchmarks/peers/requirements/*.txt))
 
