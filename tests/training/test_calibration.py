@@ -240,7 +240,6 @@ def test_a_class_that_is_not_the_jobs_is_found_before_the_first_round(imaging: S
 
 @pytest.mark.parametrize("task", ["tabular-regression", "survival"])
 def test_what_has_no_classes_is_refused(task: str, tmp_path: Path) -> None:
-
     train = tables.stays(60, seed=1)
     job, described = table_job(task, features=tables.FEATURES), tables.described(train)
     view = tables.write_view(tmp_path, train, train)

@@ -179,7 +179,7 @@ class Ditto(Model):
 
 
 _MOST = 1e6
-"""Between two classes; far from it, what is added to scores drowns what the network says."""
+"""Between two classes; with more, what is added to scores drowns what the network says."""
 
 
 class Calibration(Model):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A classifier's loss that makes up for how often each class comes at a site, see `cloister.jobs.Calibration`.
+"""A classifier's loss that makes up for how often each class comes at a site, see `Calibration`.
 
 By Bayes' theorem a network that is trained at a site learns log p(x|y) + log q(y) + a constant, where q(y) is how
 often class y comes there. Sites that differ in q pull the shared network apart, above all its head. Where log q(y) -

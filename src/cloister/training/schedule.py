@@ -3,8 +3,8 @@
 
 Where sites differ and take several steps in a round, averages of plain gradient steps with a rate that never falls
 end at a distance from what is best for all that grows with the rate (Li et al., https://arxiv.org/abs/1907.02189,
-theorem 4).
-With AdamW, which is what trains here, that is not proven; what it does to real texts is in docs/benchmarks.md.
+theorem 4). With AdamW, which is what trains here, that is not proven; what it does to real texts is in
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
