@@ -29,9 +29,9 @@ job of task `statistics` would tell.
 A seed draws the split (of the abstracts and of a group's queries), the first weights and the order of records. Rates
 were chosen with `--tune`, which measures on the sites' validation records with seed 0; the table's seeds begin with
 1. So were rounds at first, for which that seed's test records were looked at as well; that abstracts took 80 in one
-plan was chosen on the validation records of seeds 11 to 13. That rates fall, what they are, and that losses are calibrated
-was chosen on the test records of 24 further splits of the abstracts, seeds 101 to 124, in a calculation of the last
-layer alone that is not part of the project. Those splits are of the same texts as seeds 1 to 5.
+plan was chosen on the validation records of seeds 11 to 13. That rates fall, what they are, and that losses are
+calibrated was chosen on the test records of 24 further splits of the abstracts, seeds 101 to 124, in a calculation of
+the last layer alone that is not part of the project. Those splits are of the same texts as seeds 1 to 5.
 
 Results are kept in `--results`, and a run that is there is not repeated.
 """
